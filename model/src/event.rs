@@ -1,0 +1,236 @@
+//! What decoders say: market events (small, owned) and order events (borrowed for one call).
+
+use crate::Decimal;
+
+/// A symbol's number in the run's own table; a name is looked up once, then only the number travels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SymbolId(pub u32);
+
+/// Buy or sell, as `--orders` prints it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// `B`
+    Buy,
+    /// `S`
+    Sell,
+    /// `SS`: sell short.
+    SellShort,
+    /// `SSE`: sell short exempt.
+    SellShortExempt,
+}
+
+impl Side {
+    /// The text that files carry.
+    pub fn text(self) -> &'static str {
+        match self {
+            Side::Buy => "B",
+            Side::Sell => "S",
+            Side::SellShort => "SS",
+            Side::SellShortExempt => "SSE",
+        }
+    }
+}
+
+/// What a market-data message is about; `[trigger] messages` selects by these names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MarketKind {
+    /// A trade print (also a trade break or a cross).
+    Trade,
+    /// A best-price update of a top-of-book feed.
+    Quote,
+    /// A change of the book: an order or price level appeared, changed or went. It may have moved the best price.
+    Book,
+    /// Auction or imbalance information.
+    Auction,
+    /// Trading status, halts, collars, directory entries and the like: about the symbol, not about a price.
+    Status,
+}
+
+impl MarketKind {
+    /// The name in the configuration and the report.
+    pub fn name(self) -> &'static str {
+        match self {
+            MarketKind::Trade => "trade",
+            MarketKind::Quote => "quote",
+            MarketKind::Book => "book",
+            MarketKind::Auction => "auction",
+            MarketKind::Status => "status",
+        }
+    }
+}
+
+/// One message of a market-data feed about one symbol.
+#[derive(Clone, Copy, Debug)]
+pub struct MarketEvent {
+    /// Whom it is about.
+    pub symbol: SymbolId,
+    /// What it is about.
+    pub kind: MarketKind,
+    /// The protocol's own type byte; `Protocol::message_name` gives its name.
+    pub code: u8,
+    /// Side of the order or level, where the message has one.
+    pub side: Option<Side>,
+    /// Price, where the message has one.
+    pub price: Option<Decimal>,
+    /// Shares or contracts; 0 where the message has none.
+    pub quantity: u64,
+    /// The message's own sequence number in its feed; 0 where the feed has none.
+    pub sequence: u64,
+    /// Order reference, trade id or match number, by message; 0 where there is none.
+    pub reference: u64,
+    /// The exchange's own stamp in nanoseconds, on the clock that `Protocol::clock` names; 0 where there is none.
+    pub exchange_ns: u64,
+}
+
+/// What an order-entry message does, in the terms of `--orders`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OrderKind {
+    /// Request: a new order.
+    New,
+    /// Request: cancel/replace.
+    Replace,
+    /// Request: cancel.
+    Cancel,
+    /// Request: cancel of all orders of a kind.
+    MassCancel,
+    /// Request: a quote.
+    Quote,
+    /// Request: a mass quote.
+    MassQuote,
+    /// Answer: the order, or quote, is accepted.
+    Ack,
+    /// Answer that is none: pending new, pending cancel, pending replace.
+    Pending,
+    /// Answer: rejected (execution report, cancel reject, business reject, quote reject).
+    Reject,
+    /// Answer: traded; `leaves` and `order_status` say whether that was the last of it.
+    Fill,
+    /// Answer: the order is cancelled.
+    Canceled,
+    /// Answer: the order is replaced.
+    Replaced,
+    /// Session: logon; `reset` says that sequence numbers start anew.
+    Logon,
+    /// Session: logout.
+    Logout,
+    /// Session-level reject of the message with number `ref_sequence`.
+    SessionReject,
+    /// Anything else that is valid: heartbeats, status, corrections, busts, news.
+    Other,
+}
+
+impl OrderKind {
+    /// Whether this goes towards the exchange and wants an answer.
+    pub fn is_request(self) -> bool {
+        matches!(
+            self,
+            OrderKind::New
+                | OrderKind::Replace
+                | OrderKind::Cancel
+                | OrderKind::MassCancel
+                | OrderKind::Quote
+                | OrderKind::MassQuote
+        )
+    }
+
+    /// The `request` column of `--orders`; empty for what is no request.
+    pub fn request_name(self) -> &'static str {
+        match self {
+            OrderKind::New => "new",
+            OrderKind::Replace => "replace",
+            OrderKind::Cancel => "cancel",
+            OrderKind::MassCancel => "mass_cancel",
+            OrderKind::Quote => "quote",
+            OrderKind::MassQuote => "mass_quote",
+            _ => "",
+        }
+    }
+}
+
+/// One order-entry message, or one order of a list. Text is borrowed from the wire and lives for one call.
+/// An absent text field is empty.
+#[derive(Clone, Copy, Debug)]
+pub struct OrderEvent<'a> {
+    /// What it does.
+    pub kind: OrderKind,
+    /// The protocol's own type of message (FIX tag 35).
+    pub message: &'a [u8],
+    /// Sender (FIX 49).
+    pub sender: &'a [u8],
+    /// Target (FIX 56).
+    pub target: &'a [u8],
+    /// The message's own sequence number in its session.
+    pub sequence: u64,
+    /// A copy of something sent before (PossDupFlag or PossResend): neither a request nor an answer.
+    pub is_copy: bool,
+    /// The checksum or length of the message did not hold.
+    pub is_damaged: bool,
+    /// A logon that resets sequence numbers.
+    pub reset: bool,
+    /// ClOrdID, QuoteID or the nearest equal.
+    pub clordid: &'a [u8],
+    /// OrigClOrdID.
+    pub orig_clordid: &'a [u8],
+    /// The exchange's OrderID.
+    pub order_id: &'a [u8],
+    /// ExecID.
+    pub exec_id: &'a [u8],
+    /// Symbol (FIX 55).
+    pub symbol: &'a [u8],
+    /// SecurityID (FIX 48).
+    pub security_id: &'a [u8],
+    /// Side.
+    pub side: Option<Side>,
+    /// Limit price.
+    pub price: Option<Decimal>,
+    /// Order quantity.
+    pub quantity: Option<Decimal>,
+    /// Price of this fill.
+    pub last_price: Option<Decimal>,
+    /// Quantity of this fill.
+    pub last_quantity: Option<Decimal>,
+    /// What is still open after this report.
+    pub leaves: Option<Decimal>,
+    /// OrdStatus (FIX 39), 0 where absent.
+    pub order_status: u8,
+    /// ExecType (FIX 150), 0 where absent.
+    pub exec_type: u8,
+    /// RefSeqNum of a session or business reject; 0 where absent.
+    pub ref_sequence: u64,
+    /// SendingTime (FIX 52) in nanoseconds since the Unix epoch; 0 where absent.
+    pub sending_ns: u64,
+    /// TransactTime (FIX 60) in nanoseconds since the Unix epoch; 0 where absent.
+    pub transact_ns: u64,
+}
+
+impl Default for OrderEvent<'_> {
+    fn default() -> Self {
+        OrderEvent {
+            kind: OrderKind::Other,
+            message: b"",
+            sender: b"",
+            target: b"",
+            sequence: 0,
+            is_copy: false,
+            is_damaged: false,
+            reset: false,
+            clordid: b"",
+            orig_clordid: b"",
+            order_id: b"",
+            exec_id: b"",
+            symbol: b"",
+            security_id: b"",
+            side: None,
+            price: None,
+            quantity: None,
+            last_price: None,
+            last_quantity: None,
+            leaves: None,
+            order_status: 0,
+            exec_type: 0,
+            ref_sequence: 0,
+            sending_ns: 0,
+            transact_ns: 0,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The latencies that tickscope measures, under the names that files and scripts use.
+
+/// Which interval a latency spans. The order is the order of every table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SegmentKind {
+    /// Tick-to-trade, G→K: from the trigger to the request.
+    TickToTrade,
+    /// From the request to the first segment that acknowledges its last byte.
+    TcpAck,
+    /// From the request to its acknowledgement (ExecType 0).
+    Ack,
+    /// From the request to its rejection.
+    Reject,
+    /// From the request to its first fill.
+    FirstFill,
+    /// From the request to the fill that left nothing open.
+    FullFill,
+    /// From a cancel request to its confirmation.
+    CancelAck,
+    /// From a replace request to its confirmation.
+    ReplaceAck,
+    /// Wall to wall: a request in one session to the same request in the next.
+    WallToWall,
+    /// The same request at a second tap.
+    Hop,
+}
+
+impl SegmentKind {
+    /// Every kind, in table order.
+    pub const ALL: [SegmentKind; 10] = [
+        SegmentKind::TickToTrade,
+        SegmentKind::TcpAck,
+        SegmentKind::Ack,
+        SegmentKind::Reject,
+        SegmentKind::FirstFill,
+        SegmentKind::FullFill,
+        SegmentKind::CancelAck,
+        SegmentKind::ReplaceAck,
+        SegmentKind::WallToWall,
+        SegmentKind::Hop,
+    ];
+
+    /// The ASCII name in files, JSON and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            SegmentKind::TickToTrade => "t2t",
+            SegmentKind::TcpAck => "tcp_ack",
+            SegmentKind::Ack => "ack",
+            SegmentKind::Reject => "reject",
+            SegmentKind::FirstFill => "first_fill",
+            SegmentKind::FullFill => "full_fill",
+            SegmentKind::CancelAck => "cancel_ack",
+            SegmentKind::ReplaceAck => "replace_ack",
+            SegmentKind::WallToWall => "w2w",
+            SegmentKind::Hop => "hop",
+        }
+    }
+
+    /// Position in [`SegmentKind::ALL`].
+    pub fn index(self) -> usize {
+        self as usize
+    }
+}

@@ -1,0 +1,1 @@
+//! A small fake market whose truth is known.
