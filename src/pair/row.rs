@@ -1,0 +1,153 @@
+//! The result of pairing: a row for each request (`--orders`) and a row for each latency (`--segments`).
+
+use std::sync::Arc;
+
+use tickscope_model::{Decimal, Nanos, OrderKind, SegmentKind, Side, TapId, Timestamp};
+
+/// One request with everything that is known about it. Columns are those of `--orders` in INTERFACE.md.
+#[derive(Clone, Debug)]
+pub struct OrderRow {
+    pub tap: TapId,
+    /// Frame that carried the request's last byte, in the file of `tap`.
+    pub frame: u64,
+    pub session: Arc<str>,
+    pub clordid: Box<str>,
+    pub orig_clordid: Box<str>,
+    /// ClOrdID of the chain's first order.
+    pub chain: Box<str>,
+    pub request: OrderKind,
+    pub symbol: Arc<str>,
+    pub side: Option<Side>,
+    pub price: Option<Decimal>,
+    pub quantity: Option<Decimal>,
+    pub t_out: Timestamp,
+    pub trigger: Option<Trigger>,
+    /// Latencies by [`SegmentKind::index`]; `Hop` stays empty here.
+    pub latency: [Option<Nanos>; SegmentKind::ALL.len()],
+    pub flags: Flags,
+    /// Bracket of t2t over all candidates, where there are several.
+    pub t2t_min: Option<Nanos>,
+    pub t2t_max: Option<Nanos>,
+    /// How it ended: `accepted`, `rejected`, `filled`, `canceled`, `replaced`, `unanswered`.
+    pub outcome: &'static str,
+    /// What happened to it, in time order; dropped once the row is neither open nor among the slowest.
+    pub timeline: Vec<Moment>,
+}
+
+impl OrderRow {
+    pub fn latency(&self, kind: SegmentKind) -> Option<Nanos> {
+        self.latency.get(kind.index()).copied().flatten()
+    }
+}
+
+/// The market-data message that made us send a request, as far as it can be told.
+#[derive(Clone, Debug)]
+pub struct Trigger {
+    pub tap: TapId,
+    pub frame: u64,
+    pub time: Timestamp,
+    /// `group:port` of the line, and the line's letter.
+    pub feed: Arc<str>,
+    pub sequence: u64,
+    /// The protocol's own name of the message.
+    pub msg: &'static str,
+    pub symbol: Arc<str>,
+    pub method: Method,
+    /// 0 to 1.
+    pub confidence: f32,
+}
+
+/// The rule that chose a trigger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    Id,
+    Price,
+    Latest,
+    Link,
+    Fill,
+}
+
+impl Method {
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Id => "id",
+            Method::Price => "price",
+            Method::Latest => "latest",
+            Method::Link => "link",
+            Method::Fill => "fill",
+        }
+    }
+}
+
+/// One point of an order's timeline.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    pub time: Timestamp,
+    pub tap: TapId,
+    pub frame: u64,
+    /// `request`, `tcp_ack`, `ack`, `first_fill`, …, or what else arrived (`pending`, `fill`).
+    pub what: &'static str,
+    /// More for people: `ExecutionReport 150=F 100 @ 26.00`.
+    pub detail: Box<str>,
+}
+
+/// One measured latency. `time` is that of the request that it belongs to.
+#[derive(Clone, Debug)]
+pub struct SegmentRow {
+    pub segment: SegmentKind,
+    pub time: Timestamp,
+    pub latency: Nanos,
+    pub tap: TapId,
+    pub session: Arc<str>,
+    pub symbol: Arc<str>,
+    pub clordid: Box<str>,
+    pub request: OrderKind,
+}
+
+/// What makes a row doubtful: a set of [`Flag`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(u32);
+
+impl Flags {
+    pub fn set(&mut self, flag: Flag) {
+        self.0 |= 1 << flag as u32;
+    }
+    pub fn has(self, flag: Flag) -> bool {
+        self.0 & (1 << flag as u32) != 0
+    }
+    /// The words, in the order of [`Flag::ALL`].
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Flag::ALL.iter().filter(move |&&flag| self.has(flag)).map(|flag| flag.name())
+    }
+}
+
+macro_rules! flags {
+    ($($variant:ident = $name:literal, $text:literal;)*) => {
+        /// A word of the `flags` column.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Flag { $(#[doc = $text] $variant),* }
+        impl Flag {
+            pub const ALL: &'static [Flag] = &[$(Flag::$variant),*];
+            pub fn name(self) -> &'static str { match self { $(Flag::$variant => $name),* } }
+            /// What it means, for the manual.
+            pub fn text(self) -> &'static str { match self { $(Flag::$variant => $text),* } }
+        }
+    };
+}
+
+flags! {
+    Retransmitted = "retransmitted", "the request, or an answer to it, was sent again by TCP; the first copy counts";
+    Gap = "gap", "bytes of this conversation are missing close to the request or its answers";
+    MdGap = "md_gap", "market data of the trigger's feed is missing in the trigger window";
+    Truncated = "truncated", "a frame of the request was cut by the capture";
+    BadChecksum = "bad_checksum", "BodyLength or CheckSum of the message is wrong";
+    AckWithAnswer = "ack_with_answer", "the TCP ACK rode on the answer; it stays out of the network figures";
+    Negative = "negative", "a latency is below zero; it is kept out of the histogram";
+    OutOfOrder = "out_of_order", "the message's last byte arrived before earlier bytes of its stream";
+    Reused = "reused", "the ClOrdID had been used before in this session";
+    Unanswered = "unanswered", "no answer in the capture";
+    TickEvicted = "tick_evicted", "the trigger window reached beyond the ticks that are kept";
+    Evicted = "evicted", "closed early because too many requests were open";
+    WallAmbiguous = "w2w_ambiguous", "several requests could be the other side of the gateway";
+    CrossClock = "cross_clock", "trigger and request were seen by taps whose clocks are not known to agree";
+}
