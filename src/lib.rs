@@ -2,4 +2,8 @@
 //! The modules are the stages of the pipeline, in the order of the data flow.
 
 pub mod dissect;
+pub mod flow;
+pub mod merge;
 pub mod pair;
+pub mod pipeline;
+pub mod stats;
