@@ -109,6 +109,12 @@ struct Held {
     bytes: Vec<u8>,
 }
 
+impl Held {
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
 /// One direction of a conversation.
 #[derive(Default)]
 pub struct Stream {
@@ -309,45 +315,32 @@ impl Stream {
             }
         }
         let (mut from, mut rest) = (start + old as u64, payload.split_at(old).1);
-        let mut slot = 0;
         while !rest.is_empty() {
-            // Held pieces are sorted and disjoint: fill the space in front of each, then skip what it has already.
-            let (space, taken) = match self.held.get(slot) {
-                Some(held) if held.start <= from => {
-                    let held_end = held.start + held.bytes.len() as u64;
-                    (0, held_end.saturating_sub(from))
-                }
-                Some(held) => (held.start - from, 0),
-                None => (u64::MAX, 0),
-            };
-            if space == 0 {
-                let skip = usize::try_from(taken).unwrap_or(usize::MAX).min(rest.len());
-                if skip > 0 {
-                    sink.retransmitted(from, from + skip as u64);
-                }
-                from += skip as u64;
-                rest = rest.split_at(skip).1;
-                slot += 1;
-                continue;
-            }
-            let take = usize::try_from(space).unwrap_or(usize::MAX).min(rest.len());
-            let (new, tail) = rest.split_at(take);
-            if from == self.offset {
-                self.unread.extend_from_slice(new);
-                self.history.add(from, new.len(), arrival);
-                self.advance(new.len() as u64);
+            // Held pieces are sorted, disjoint and behind `offset`: of this segment only what lies between them is new.
+            let slot = self.held.partition_point(|held| held.end() <= from);
+            let next = self.held.get(slot);
+            let known = if from < self.offset {
+                self.offset - from
             } else {
-                self.held_bytes += new.len();
-                self.held.insert(slot, Held { start: from, bytes: new.to_vec() });
-                self.history.add(from, new.len(), Arrival { early: true, ..arrival });
-                slot += 1;
+                next.filter(|held| held.start <= from).map_or(0, |held| held.end() - from)
+            };
+            let space = next.map_or(u64::MAX, |held| held.start.saturating_sub(from));
+            let take = usize::try_from(if known > 0 { known } else { space }).unwrap_or(usize::MAX).min(rest.len());
+            let (piece, tail) = rest.split_at(take);
+            if known > 0 {
+                sink.retransmitted(from, from + take as u64);
+            } else if from == self.offset {
+                self.unread.extend_from_slice(piece);
+                self.history.add(from, take, arrival);
+                self.advance(take as u64);
+                self.take_held();
+            } else {
+                self.held_bytes += take;
+                self.held.insert(slot, Held { start: from, bytes: piece.to_vec() });
+                self.history.add(from, take, Arrival { early: true, ..arrival });
             }
             from += take as u64;
             rest = tail;
-            self.take_held();
-            if from <= self.offset {
-                slot = 0;
-            }
         }
         while self.held_bytes > HELD_LIMIT {
             let Some(place) = self.first_held() else { break };
@@ -388,3 +381,138 @@ impl Stream {
     }
 }
 
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Uses up every byte at once and notes when each was first seen.
+    #[derive(Default)]
+    struct Bytes {
+        read: Vec<u8>,
+        times: Vec<u64>,
+        missing: u64,
+        repeated: u64,
+    }
+
+    impl StreamSink for Bytes {
+        fn bytes(&mut self, base: u64, bytes: &[u8], history: &History) -> usize {
+            for (at, &byte) in bytes.iter().enumerate() {
+                self.read.push(byte);
+                self.times.push(history.brought(base + at as u64).expect("every byte was brought").time.0);
+            }
+            bytes.len()
+        }
+        fn gap(&mut self, missing: u64, _discarded: u64) {
+            self.missing += missing;
+        }
+        fn retransmitted(&mut self, start: u64, end: u64) {
+            self.repeated += end - start;
+        }
+    }
+
+    fn at(time: u64) -> Arrival {
+        Arrival { tap: TapId(0), frame: time, time: Timestamp(time), early: false, cut: false }
+    }
+
+    fn text(length: usize) -> Vec<u8> {
+        (0..length).map(|at| u8::try_from(at % 251).expect("below 251")).collect()
+    }
+
+    #[test]
+    fn a_hole_is_given_up_when_the_peer_has_acknowledged_it() {
+        let (mut stream, mut sink) = (Stream::default(), Bytes::default());
+        stream.open(u32::MAX - 1);
+        stream.segment(u32::MAX, b"abc", 0, at(1), &mut sink);
+        stream.segment(5, b"xyz", 0, at(2), &mut sink);
+        assert_eq!((sink.read.as_slice(), sink.missing), (&b"abc"[..], 0), "bytes 2..5 are missing");
+        stream.acknowledge(8, at(3));
+        stream.expire(Timestamp(4), &mut sink);
+        assert_eq!(sink.missing, 0, "the data may still come a little later than its ACK");
+        stream.expire(Timestamp(10_000_000), &mut sink);
+        assert_eq!((sink.read.as_slice(), sink.missing), (&b"abcxyz"[..], 3));
+    }
+
+    #[test]
+    fn bytes_that_were_only_acknowledged_count_as_missing() {
+        let (mut stream, mut sink) = (Stream::default(), Bytes::default());
+        stream.open(99);
+        stream.segment(100, b"abc", 0, at(1), &mut sink);
+        stream.acknowledge(110, at(2));
+        stream.expire(Timestamp(20_000_000), &mut sink);
+        stream.segment(110, b"def", 0, at(20_000_001), &mut sink);
+        assert_eq!((sink.read.as_slice(), sink.missing), (&b"abcdef"[..], 7));
+    }
+
+    #[test]
+    fn a_keep_alive_is_no_retransmission() {
+        let (mut stream, mut sink) = (Stream::default(), Bytes::default());
+        stream.segment(100, b"abc", 0, at(1), &mut sink);
+        stream.segment(102, b"\0", 0, at(2), &mut sink);
+        assert_eq!(sink.repeated, 0);
+        stream.segment(101, b"bc", 0, at(3), &mut sink);
+        assert_eq!((sink.repeated, sink.read.as_slice()), (2, &b"abc"[..]));
+    }
+
+    #[test]
+    fn the_same_ports_again_make_a_new_stream() {
+        let (mut stream, mut sink) = (Stream::default(), Bytes::default());
+        assert!(!stream.open(7));
+        stream.segment(8, b"abc", 0, at(1), &mut sink);
+        assert!(!stream.open(7), "the SYN was only repeated");
+        assert!(stream.open(500_000_000), "another connection");
+    }
+
+    #[test]
+    fn what_waits_behind_a_hole_is_bounded() {
+        let (mut stream, mut sink) = (Stream::default(), Bytes::default());
+        stream.open(0);
+        let block = text(1000);
+        for number in 0..5000_u32 {
+            stream.segment(1 + 10 + number * 1000, &block, 0, at(1), &mut sink);
+            assert!(stream.waiting_bytes() <= HELD_LIMIT + block.len());
+        }
+        assert_eq!(sink.missing, 10);
+    }
+
+    proptest! {
+        /// However a stream is cut, repeated and reordered, the bytes are the same, and each has the time of the
+        /// first segment that carried it.
+        #[test]
+        fn any_segmentation_gives_the_same_bytes(
+            length in 1_usize..3000,
+            initial in any::<u32>(),
+            cuts in prop::collection::vec((0_usize..3000, 1_usize..400), 0..60),
+            order in any::<u64>(),
+        ) {
+            let bytes = text(length);
+            let mut segments: Vec<(usize, usize)> = cuts
+                .into_iter()
+                .filter(|&(start, _)| start < length)
+                .map(|(start, size)| (start, size.min(length - start)))
+                .collect();
+            // A plain pass over the whole stream makes sure that every byte is sent at least once.
+            segments.extend((0..length).step_by(97).map(|start| (start, 97.min(length - start))));
+            let mut seed = order;
+            for at in (1..segments.len()).rev() {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                segments.swap(at, usize::try_from(seed >> 33).expect("31 bits") % (at + 1));
+            }
+            let (mut stream, mut sink) = (Stream::default(), Bytes::default());
+            stream.open(initial);
+            let mut expected = vec![u64::MAX; length];
+            for (number, &(start, size)) in segments.iter().enumerate() {
+                let time = number as u64 + 1;
+                expected[start..start + size].iter_mut().for_each(|first| *first = (*first).min(time));
+                let sequence = initial.wrapping_add(1).wrapping_add(u32::try_from(start).expect("small"));
+                stream.segment(sequence, &bytes[start..start + size], 0, at(time), &mut sink);
+            }
+            stream.finish(&mut sink);
+            prop_assert_eq!(&sink.read, &bytes);
+            prop_assert_eq!(&sink.times, &expected);
+            prop_assert_eq!(sink.missing, 0);
+        }
+    }
+}

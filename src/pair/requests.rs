@@ -62,7 +62,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub fn new(name: Arc<str>, point: u16, time: Timestamp, protocol: &'static str) -> Session {
+    pub(super) fn new(name: Arc<str>, point: u16, time: Timestamp, protocol: &'static str) -> Session {
         Session {
             name,
             point,
@@ -82,7 +82,7 @@ impl Session {
         }
     }
 
-    pub fn remember(&mut self, sequence: u64, id: RequestId) {
+    pub(super) fn remember(&mut self, sequence: u64, id: RequestId) {
         if self.recent.len() == RECENT_MESSAGES {
             self.recent.pop_front();
         }
@@ -90,12 +90,12 @@ impl Session {
     }
 
     /// The request that the message with this number was; the newest one, since numbers start anew after a logon.
-    pub fn by_sequence(&self, sequence: u64) -> Option<RequestId> {
+    pub(super) fn by_sequence(&self, sequence: u64) -> Option<RequestId> {
         self.recent.iter().rev().find(|(number, _)| *number == sequence).map(|&(_, id)| id)
     }
 
     /// After a logon that resets the numbers, old numbers mean nothing.
-    pub fn reset_sequences(&mut self) {
+    pub(super) fn reset_sequences(&mut self) {
         self.recent.clear();
     }
 }
@@ -109,22 +109,22 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    pub fn add(&mut self, open: Open) -> RequestId {
+    pub(super) fn add(&mut self, open: Open) -> RequestId {
         self.next += 1;
         self.open.insert(self.next, open);
         self.order.push_back(self.next);
         self.next
     }
 
-    pub fn get(&self, id: RequestId) -> Option<&Open> {
+    pub(super) fn get(&self, id: RequestId) -> Option<&Open> {
         self.open.get(&id)
     }
 
-    pub fn get_mut(&mut self, id: RequestId) -> Option<&mut Open> {
+    pub(super) fn get_mut(&mut self, id: RequestId) -> Option<&mut Open> {
         self.open.get_mut(&id)
     }
 
-    pub fn remove(&mut self, id: RequestId) -> Option<Open> {
+    pub(super) fn remove(&mut self, id: RequestId) -> Option<Open> {
         let open = self.open.remove(&id);
         while self.order.front().is_some_and(|front| !self.open.contains_key(front)) {
             self.order.pop_front();
@@ -133,12 +133,12 @@ impl Requests {
     }
 
     /// The longest open one, where there are too many.
-    pub fn overflow(&self) -> Option<RequestId> {
+    pub(super) fn overflow(&self) -> Option<RequestId> {
         if self.open.len() > OPEN_LIMIT { self.order.front().copied() } else { None }
     }
 
     /// The newest requests, newest first.
-    pub fn newest(&mut self, count: usize, mut each: impl FnMut(&mut Open)) {
+    pub(super) fn newest(&mut self, count: usize, mut each: impl FnMut(&mut Open)) {
         for id in self.order.iter().rev().take(count) {
             if let Some(open) = self.open.get_mut(id) {
                 each(open);
@@ -146,11 +146,11 @@ impl Requests {
         }
     }
 
-    pub fn ids(&self) -> Vec<RequestId> {
+    pub(super) fn ids(&self) -> Vec<RequestId> {
         self.order.iter().copied().filter(|id| self.open.contains_key(id)).collect()
     }
 
-    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut Open> {
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Open> {
         self.open.values_mut()
     }
 }

@@ -49,7 +49,7 @@ pub(super) struct Walls {
 
 impl Walls {
     /// Relates a request to those seen before, and remembers it.
-    pub fn relate(&mut self, id: RequestId, open: &Open) -> Relation {
+    pub(super) fn relate(&mut self, id: RequestId, open: &Open) -> Relation {
         let row = &open.row;
         self.forget(row.t_out);
         let sightings = self.recent.entry(row.clordid.clone()).or_default();
