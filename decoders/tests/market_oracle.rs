@@ -5,7 +5,9 @@ mod market_support;
 
 use std::collections::HashMap;
 use std::io::Read;
+use std::ops::Index;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use market_support::{Collector, captures, datagrams};
 use serde_json::Value;
@@ -22,8 +24,30 @@ fn decode(protocol: &Protocol, file: &Path) -> Collector {
     found
 }
 
-/// A table with a header line, plain or gzip: one map from column to text for each row.
-fn table(file: &Path) -> Vec<HashMap<String, String>> {
+/// A line of a table, read by the names of its columns.
+#[derive(Debug)]
+struct Row {
+    columns: Rc<Vec<String>>,
+    line: String,
+}
+
+impl Row {
+    fn get(&self, column: &str) -> Option<&str> {
+        let position = self.columns.iter().position(|name| name == column)?;
+        self.line.split('\t').nth(position)
+    }
+}
+
+impl Index<&str> for Row {
+    type Output = str;
+
+    fn index(&self, column: &str) -> &str {
+        self.get(column).unwrap_or_else(|| panic!("no column {column}"))
+    }
+}
+
+/// A table with a header line, plain or gzip.
+fn table(file: &Path) -> Vec<Row> {
     let bytes = std::fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     let mut text = String::new();
     if file.extension().is_some_and(|extension| extension == "gz") {
@@ -32,10 +56,8 @@ fn table(file: &Path) -> Vec<HashMap<String, String>> {
         text = String::from_utf8(bytes).expect("UTF-8");
     }
     let mut lines = text.lines();
-    let columns: Vec<&str> = lines.next().expect("a header").split('\t').collect();
-    lines
-        .map(|line| columns.iter().map(|&column| column.to_owned()).zip(line.split('\t').map(str::to_owned)).collect())
-        .collect()
+    let columns = Rc::new(lines.next().expect("a header").split('\t').map(str::to_owned).collect());
+    lines.map(|line| Row { columns: Rc::clone(&columns), line: line.to_owned() }).collect()
 }
 
 fn integer(field: &Value) -> u64 {
@@ -68,46 +90,51 @@ fn name_of(theirs: &str) -> (&str, Option<Side>) {
 }
 
 /// Our messages in the order of the oracle's rows, each compared with the columns that mean the same.
-fn check_messages(found: &Collector, rows: &[HashMap<String, String>], is_itch: bool) {
+fn check_messages(found: &Collector, rows: &[Row], is_itch: bool) {
     assert_eq!(found.described.len(), rows.len());
     for ((frame, _, ours), row) in found.described.iter().zip(rows) {
         let context = format!("{ours:?}\n{row:?}");
         let (name, side) = name_of(&row["msg_type"]);
-        assert_eq!(frame.to_string(), row["frame"], "{context}");
+        assert_eq!(frame.to_string(), &row["frame"], "{context}");
         assert_eq!(ours.msg, name, "{context}");
         if name == "Heartbeat" {
-            assert_eq!(integer(&ours.fields["Send Time"]).to_string(), row["exch_ts"], "{context}");
-            assert_eq!(integer(&ours.fields["First Message Sequence Number"]).to_string(), row["msg_seq"]);
+            assert_eq!(integer(&ours.fields["Send Time"]).to_string(), &row["exch_ts"], "{context}");
+            assert_eq!(integer(&ours.fields["First Message Sequence Number"]).to_string(), &row["msg_seq"]);
             continue;
         }
         let packet: u64 = row["pkt_seq"].parse().expect("number");
         let position = row["msg_no"].parse::<u64>().expect("number") - 1;
         assert_eq!(ours.seq, (packet != 0).then_some(packet + position), "{context}");
-        assert_eq!(integer(&ours.fields["Timestamp"]).to_string(), row["exch_ts"], "{context}");
+        assert_eq!(integer(&ours.fields["Timestamp"]).to_string(), &row["exch_ts"], "{context}");
         if is_itch && !ours.fields.contains_key("Stock") {
             // Here the oracle puts the locate code where others have the symbol.
-            let locate = row["symbol"].clone();
+            let locate = &row["symbol"];
             assert!(locate.is_empty() || integer(&ours.fields["Stock Locate"]).to_string() == locate, "{context}");
         } else {
-            assert_eq!(ours.symbol.as_deref().unwrap_or(""), row["symbol"], "{context}");
+            assert_eq!(ours.symbol.as_deref().unwrap_or(""), &row["symbol"], "{context}");
         }
         check_price(ours, row, side, &context);
     }
 }
 
-fn check_price(ours: &Described, row: &HashMap<String, String>, side: Option<Side>, context: &str) {
-    let side = match row["side"].as_str() {
+fn check_price(ours: &Described, row: &Row, side: Option<Side>, context: &str) {
+    let side = match &row["side"] {
         "B" => Some(Side::Buy),
         "S" => Some(Side::Sell),
         _ => side,
     };
     assert_eq!(ours.side, side, "{context}");
-    assert_eq!(ours.order_id.as_deref().unwrap_or("0"), if row["order_id"].is_empty() { "0" } else { &row["order_id"] });
+    let order_id = Some(&row["order_id"]).filter(|id| !id.is_empty()).unwrap_or("0");
+    assert_eq!(ours.order_id.as_deref().unwrap_or("0"), order_id, "{context}");
     // Of several prices the oracle takes the first one; we take none. The other oracle, and `fields`, have them all.
     if matches!(ours.fields["Message Type"].as_str(), Some("Q" | "D" | "A" | "I")) && ours.price.is_none() {
         return;
     }
-    assert_eq!(ours.price, Some(&row["price"]).filter(|price| !price.is_empty()).map(|price| decimal(price)), "{context}");
+    assert_eq!(
+        ours.price,
+        Some(&row["price"]).filter(|price| !price.is_empty()).map(|price| decimal(price)),
+        "{context}"
+    );
     assert_eq!(ours.qty, Some(&row["qty"]).filter(|qty| !qty.is_empty()).map(|qty| decimal(qty)), "{context}");
 }
 
@@ -123,15 +150,18 @@ fn microseconds(text: &str) -> i128 {
 }
 
 /// The second oracle has each price and flag, and its stamps in rounded microseconds.
-fn check_iexparser(found: &Collector, rows: &[HashMap<String, String>]) {
+fn check_iexparser(found: &Collector, rows: &[Row]) {
     let messages: Vec<_> = found.described.iter().filter(|(_, _, ours)| ours.msg != "Heartbeat").collect();
     assert_eq!(messages.len(), rows.len());
     for ((_, _, ours), row) in messages.iter().zip(rows) {
         let context = format!("{ours:?}\n{row:?}");
         let fields = &ours.fields;
         let rest: HashMap<&str, String> = rest_of(&row["rest"]);
-        let their = |column: &str| row.get(column).or_else(|| rest.get(column)).cloned().unwrap_or_default();
-        let pairs: &[(&str, &str)] = match row["type"].as_str() {
+        let their = |column: &str| match row.get(column) {
+            Some(text) => text.to_owned(),
+            None => rest.get(column).cloned().unwrap_or_default(),
+        };
+        let pairs: &[(&str, &str)] = match &row["type"] {
             "quote_update" => &[
                 ("bid_price", "Bid Price"),
                 ("bid_size", "Bid Size"),
@@ -149,25 +179,28 @@ fn check_iexparser(found: &Collector, rows: &[HashMap<String, String>]) {
             "operational_halt" => &[("halt_status", "Operational Halt Status")],
             "security_event" => &[("security_event", "Security Event")],
             "system_event" => &[("event", "System Event")],
-            "security_directive" => &[("flags", "Flags"), ("round_lot_size", "Round Lot Size"), ("luld_tier", "LULD Tier")],
+            "security_directive" => {
+                &[("flags", "Flags"), ("round_lot_size", "Round Lot Size"), ("luld_tier", "LULD Tier")]
+            }
             "auction_information" => AUCTION,
             other => panic!("{other}: no comparison"),
         };
         for (column, title) in pairs {
             check_field(&their(column), &fields[*title], &format!("{title}\n{context}"));
         }
-        if row["type"] == "auction_information" {
+        if &row["type"] == "auction_information" {
             let scheduled = i128::from(integer(&fields["Scheduled Auction Time"])) * 1_000_000;
             assert_eq!(scheduled, microseconds(&their("scheduled_auction_time")), "{context}");
         }
-        if row["type"] == "security_directive" {
+        if &row["type"] == "security_directive" {
             let price = decimal(fields["Adjusted POC Price"].as_str().expect("text"));
             assert_eq!(price.at_scale(4).expect("four digits").to_string(), their("adjusted_poc_close"), "{context}");
         }
-        assert_eq!(ours.symbol.as_deref().unwrap_or(""), row["symbol"], "{context}");
-        assert_eq!(ours.side.map_or("", Side::text), row["side"].as_str().to_owned() + &imbalance(&rest), "{context}");
+        assert_eq!(ours.symbol.as_deref().unwrap_or(""), &row["symbol"], "{context}");
+        assert_eq!(ours.side.map_or("", Side::text), row["side"].to_owned() + &imbalance(&rest), "{context}");
+        // Rounded by way of binary floating point; the other oracle has the nanoseconds.
         let stamp = i128::from(integer(&fields["Timestamp"]));
-        assert!((stamp - microseconds(&row["timestamp"]) * 1000).abs() <= 500, "{context}");
+        assert!((stamp - microseconds(&row["timestamp"]) * 1000).abs() < 1000, "{context}");
     }
 }
 
@@ -238,37 +271,43 @@ fn check_events(found: &Collector) {
         assert_eq!(event.sequence, ours.seq.unwrap_or(0), "{context}");
         assert_eq!(event.price, ours.price, "{context}");
         assert_eq!(event.exchange_ns, integer(&ours.fields["Timestamp"]), "{context}");
-        assert_eq!(Decimal::new(i64::try_from(event.quantity).expect("small"), 0), ours.qty.unwrap_or_default(), "{context}");
+        assert_eq!(
+            Decimal::new(i64::try_from(event.quantity).expect("small"), 0),
+            ours.qty.unwrap_or_default(),
+            "{context}"
+        );
     }
 }
 
-/// The captures of single messages, by the folders of their feeds.
+/// The captures of single messages, with the titles that their oracles have: the path with `__` for each `/`.
 fn packets(folder: &Path, wanted: impl Fn(&str) -> bool) -> Vec<(PathBuf, String)> {
     let root = folder.join("omi-data-packets");
+    let mut folders = vec![root.clone()];
     let mut found = Vec::new();
-    let entries = |folder: &Path| {
-        let mut paths: Vec<_> = std::fs::read_dir(folder).expect("folder").map(|entry| entry.expect("entry").path()).collect();
-        paths.sort();
-        paths
-    };
-    let name = |path: &Path| path.file_stem().expect("name").to_string_lossy().into_owned();
-    let full = |path: &Path| path.file_name().expect("name").to_string_lossy().into_owned();
-    for venue in entries(&root) {
-        for feed in entries(&venue) {
-            for file in entries(&feed) {
-                let title = format!("{}__{}__{}", full(&venue), full(&feed), name(&file));
-                if wanted(&title) {
-                    found.push((file, title));
-                }
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("readable folder") {
+            let path = entry.expect("readable entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "pcap") {
+                let title = path.strip_prefix(&root).expect("below it").with_extension("");
+                found.push((path, title.to_string_lossy().replace('/', "__")));
             }
         }
     }
+    found.retain(|(_, title)| wanted(title));
+    found.sort();
     found
 }
+
+/// Filed under MEMX, but it is a Stock Trading Action of TotalView-ITCH (SHYG) in MoldUDP64, sent to Nasdaq's own group
+/// 233.54.12.111:26477. The dissector for MEMX made nothing of it, so it has no oracle.
+const MISFILED: &str = "Memx__Equities.MemiorDepth.v1.3__StockTradingActionMessage";
 
 fn expected_protocol(title: &str) -> Option<&'static str> {
     match title {
         _ if title.contains("Equities.TotalView.Itch.v5.0") => Some("itch50"),
+        _ if title == MISFILED => Some("itch50"),
         _ if title.starts_with("Iex__Tops.") => Some("iex_tops"),
         _ if title.starts_with("Iex__Deep.") => Some("iex_deep"),
         _ => None,
@@ -278,7 +317,7 @@ fn expected_protocol(title: &str) -> Option<&'static str> {
 #[test]
 fn single_packets_agree_field_for_field() {
     let Some(folder) = captures() else { return };
-    let files = packets(&folder, |title| expected_protocol(title).is_some());
+    let files = packets(&folder, |title| expected_protocol(title).is_some() && title != MISFILED);
     assert_eq!(files.len(), 39);
     for (file, title) in files {
         let name = expected_protocol(&title).expect("chosen above");
@@ -302,7 +341,7 @@ fn title_of(theirs: &str) -> &str {
     }
 }
 
-fn check_fields(found: &Collector, rows: &[HashMap<String, String>]) {
+fn check_fields(found: &Collector, rows: &[Row]) {
     let small = |title: &str| title.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
     let mut number_in_frame = HashMap::new();
     for (frame, span, ours) in &found.described {
@@ -314,7 +353,7 @@ fn check_fields(found: &Collector, rows: &[HashMap<String, String>]) {
             let context = format!("{row:?}\n{ours:?}");
             let field = title_of(&row["field"]);
             if field == "messagelength" {
-                assert_eq!((span.len() - 2).to_string(), row["show"], "{context}");
+                assert_eq!((span.len() - 2).to_string(), &row["show"], "{context}");
                 continue;
             }
             if field == "messageindex" || field.starts_with("unused") {
@@ -323,15 +362,18 @@ fn check_fields(found: &Collector, rows: &[HashMap<String, String>]) {
             let (_, value) = ours.fields.iter().find(|(title, _)| small(title) == field).expect(&context);
             titles.retain(|title| title != field);
             if field.ends_with("flags") {
-                assert_eq!(format!("{:02x}", integer(value)), row["hex"], "{context}");
+                assert_eq!(format!("{:02x}", integer(value)), &row["hex"], "{context}");
             } else if field == "reserved" && ours.msg == "Heartbeat" {
-                assert_eq!(format!("{:02x}", integer(value)), row["hex"], "{context}");
+                assert_eq!(format!("{:02x}", integer(value)), &row["hex"], "{context}");
             } else {
                 check_field(&row["show"], value, &context);
             }
         }
         // These flags are in newer tables than the dissector's, or it has no names for the bits.
         titles.retain(|title| !matches!(title.as_str(), "singlepricecross" | "eventprocessingcomplete"));
+        if ours.fields.get("Flags").is_some_and(|flags| integer(flags) == 0) {
+            titles.retain(|title| title != "flags"); // It leaves out a set of flags of which none is set.
+        }
         assert!(titles.is_empty(), "the oracle does not have {titles:?} of {ours:?}");
     }
 }
@@ -360,7 +402,7 @@ fn probes_know_their_own_and_nothing_else() {
             }
         }
     }
-    assert!(own >= 135 && foreign > 1000, "{own} own, {foreign} foreign");
+    assert!(own == 136 && foreign > 900, "{own} own, {foreign} foreign");
     for (name, file) in [("iex_tops", "TOPS16_20170710"), ("iex_deep", "DEEP10_20170425_a")] {
         for datagram in datagrams(&folder.join(format!("iex/{file}.pcap"))) {
             assert_eq!((protocol(name).probe)(&datagram.payload), Guess::Yes, "{file} frame {}", datagram.frame);

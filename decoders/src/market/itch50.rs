@@ -103,8 +103,7 @@ struct Content {
 }
 
 impl Content {
-    const STATUS: Content =
-        Content { kind: MarketKind::Status, side: None, price: None, quantity: 0, reference: 0 };
+    const STATUS: Content = Content { kind: MarketKind::Status, side: None, price: None, quantity: 0, reference: 0 };
 
     fn of(kind: MarketKind, reference: u64) -> Content {
         Content { kind, reference, ..Content::STATUS }
@@ -170,7 +169,11 @@ impl Itch50 {
                 // Three prices and two quantities: none of them is *the* price, so they are left to `decode`.
                 let imbalance = exactly::<Imbalance>(bytes)?;
                 let content = Content::of(MarketKind::Auction, 0);
-                (&imbalance.head, Some(imbalance.stock), Content { side: imbalance.imbalance_direction.side(), ..content })
+                (
+                    &imbalance.head,
+                    Some(imbalance.stock),
+                    Content { side: imbalance.imbalance_direction.side(), ..content },
+                )
             }
             _ => match status(code, bytes)? {
                 Some((head, stock)) => (head, Some(stock), Content::STATUS),
@@ -246,7 +249,8 @@ impl Itch50 {
             Some("S") => Some(Side::Sell),
             _ => event.and_then(|event| event.side),
         };
-        let has_quantity = fields.keys().any(|title| matches!(title.as_str(), "Shares" | "Executed Shares" | "Cancelled Shares"));
+        let has_quantity =
+            fields.keys().any(|title| matches!(title.as_str(), "Shares" | "Executed Shares" | "Cancelled Shares"));
         let quantity = event.filter(|_| has_quantity).and_then(|event| i64::try_from(event.quantity).ok());
         let described = Described {
             msg: message.name.to_owned(),

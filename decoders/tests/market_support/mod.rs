@@ -9,7 +9,7 @@ use tickscope_decoders::{Described, Fresh, Output, Protocol, Sequenced, UnitKind
 use tickscope_model::{Loss, Losses, MarketEvent, OrderEvent, SymbolId, Timestamp};
 
 /// The folder of foreign captures. Without it a test says so and passes, unless it is required.
-pub fn captures() -> Option<PathBuf> {
+pub(crate) fn captures() -> Option<PathBuf> {
     let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/captures");
     let folder = std::env::var_os("TICKSCOPE_CAPTURES").map_or(default, PathBuf::from);
     if folder.is_dir() {
@@ -25,19 +25,23 @@ pub fn captures() -> Option<PathBuf> {
 }
 
 /// A UDP datagram of a capture.
-pub struct Datagram {
-    pub frame: u64,
-    pub time: Timestamp,
-    pub payload: Vec<u8>,
+pub(crate) struct Datagram {
+    pub(crate) frame: u64,
+    pub(crate) time: Timestamp,
+    pub(crate) payload: Vec<u8>,
 }
 
 /// The UDP datagrams over IPv4 and Ethernet in a classic pcap, at most one VLAN tag, no fragments.
-pub fn datagrams(file: &Path) -> Vec<Datagram> {
+pub(crate) fn datagrams(file: &Path) -> Vec<Datagram> {
     let bytes = std::fs::read(file).expect("readable capture");
     let number = |at: usize, length: usize| {
         let field = &bytes[at..at + length];
         let is_big = bytes[0] == 0xA1;
-        field.iter().enumerate().map(|(i, &byte)| u64::from(byte) << (8 * if is_big { length - 1 - i } else { i })).sum::<u64>()
+        field
+            .iter()
+            .enumerate()
+            .map(|(i, &byte)| u64::from(byte) << (8 * if is_big { length - 1 - i } else { i }))
+            .sum::<u64>()
     };
     let tick_ns = match number(0, 4) {
         0xA1B2_C3D4 => 1000,
@@ -62,28 +66,28 @@ pub fn datagrams(file: &Path) -> Vec<Datagram> {
 
 /// Keeps everything that a decoder says.
 #[derive(Default)]
-pub struct Collector {
-    pub wants_fields: bool,
-    pub now: Timestamp,
-    pub frame: u64,
+pub(crate) struct Collector {
+    pub(crate) wants_fields: bool,
+    pub(crate) now: Timestamp,
+    pub(crate) frame: u64,
     /// What `sequenced` answers; `None` is all.
-    pub fresh: Option<Fresh>,
-    pub symbols: Vec<String>,
-    pub units: Vec<(UnitKind, u64, u64)>,
-    pub events: Vec<MarketEvent>,
-    pub others: u64,
-    pub described: Vec<(u64, Range<usize>, Described)>,
-    pub losses: Losses,
-    numbers: HashMap<String, SymbolId>,
+    pub(crate) fresh: Option<Fresh>,
+    pub(crate) symbols: Vec<String>,
+    pub(crate) units: Vec<(UnitKind, u64, u64)>,
+    pub(crate) events: Vec<MarketEvent>,
+    pub(crate) others: u64,
+    pub(crate) described: Vec<(u64, Range<usize>, Described)>,
+    pub(crate) losses: Losses,
+    pub(crate) numbers: HashMap<String, SymbolId>,
 }
 
 impl Collector {
-    pub fn symbol_of(&self, event: &MarketEvent) -> &str {
+    pub(crate) fn symbol_of(&self, event: &MarketEvent) -> &str {
         &self.symbols[event.symbol.0 as usize]
     }
 
     /// Decodes a whole file with one decoder; every datagram must be used up.
-    pub fn decode_all(&mut self, protocol: &Protocol, file: &Path) {
+    pub(crate) fn decode_all(&mut self, protocol: &Protocol, file: &Path) {
         let mut decoder = (protocol.open)();
         for datagram in datagrams(file) {
             (self.frame, self.now) = (datagram.frame, datagram.time);
