@@ -110,7 +110,7 @@ pub struct InputArgs {
     /// NAME=FILE names a tap, for --offset and the configuration; NAME is of letters, digits, "_", "-" and ".". An
     /// argument that is the path of an existing file is that file, even with "=" in it. Without a name, a tap is called
     /// like its file: "md" for md.pcap.zst. May be absent where the configuration names files.
-    #[arg(value_name = "CAPTURE", value_parser = values::capture(), value_hint = ValueHint::FilePath)]
+    #[arg(value_name = "CAPTURE", help_heading = None, value_parser = values::capture(), value_hint = ValueHint::FilePath)]
     pub captures: Vec<CaptureArg>,
 
     /// Configuration file
@@ -137,13 +137,13 @@ pub struct OutputArgs {
 
     /// Write a row for each request: .csv, .jsonl or .parquet; "-" for CSV on standard output
     ///
-    /// The format goes by the ending of the name. With "-" the report itself is not printed. Columns: see ORDERS.
+    /// The format goes by the ending of the name. With "-" the report itself is not printed. Columns: tickscope-analyze(1), ORDERS.
     #[arg(long, value_name = "FILE", value_parser = values::table_output, value_hint = ValueHint::FilePath)]
     pub orders: Option<TableOutput>,
 
     /// Write a row for each measured latency: .csv, .jsonl or .parquet; "-" for CSV on standard output
     ///
-    /// The format goes by the ending of the name. With "-" the report itself is not printed. Columns: see SEGMENTS.
+    /// The format goes by the ending of the name. With "-" the report itself is not printed. Columns: tickscope-analyze(1), SEGMENTS.
     #[arg(long, value_name = "FILE", value_parser = values::table_output, value_hint = ValueHint::FilePath)]
     pub segments: Option<TableOutput>,
 
@@ -276,6 +276,7 @@ pub struct ShowArgs {
 #[derive(Args, Debug)]
 #[command(after_help = values::EXAMPLES_COMPLETIONS)]
 pub struct CompletionsArgs {
+    /// The shell
     #[arg(value_name = "SHELL")]
     pub shell: clap_complete::Shell,
 }
