@@ -241,9 +241,13 @@ impl Writer {
         page.title(&name, "1");
         let man = Man::new(command.clone());
         page.rendered(|out| man.render_name_section(out));
-        page.rendered(|out| man.render_synopsis_section(out));
+        page.section("SYNOPSIS");
+        let usage = command.clone().render_usage().to_string();
+        let name = command.get_bin_name().unwrap_or(command.get_name());
+        let rest = usage.trim_start_matches("Usage: ").trim_start_matches(name).to_owned();
+        page.words(vec![bold(name), roman(rest)]);
         page.rendered(|out| man.render_description_section(out));
-        page.rendered(|out| man.render_options_section(out));
+        page.options(&man, "OPTIONS");
         page
     }
 
@@ -289,14 +293,24 @@ impl Writer {
             self.subsection(command.get_bin_name().unwrap_or(command.get_name()));
             let about = command.get_long_about().or_else(|| command.get_about());
             self.paragraph(&about.map(ToString::to_string).unwrap_or_default());
-            // Here the options are part of a section, not one of their own.
-            let man = Man::new(command.disable_help_flag(true));
-            self.rendered(|out| {
-                let mut text = Vec::new();
-                man.render_options_section(&mut text)?;
-                let text = String::from_utf8(text).expect("clap_mangen writes UTF-8");
-                out.write_all(text.replace(".SH OPTIONS\n", "").as_bytes())
-            });
+            self.options(&Man::new(command.disable_help_flag(true)), "");
+        }
+    }
+
+    /// The options of a command under one section, their groups below it; with no name as part of the section at hand.
+    fn options(&mut self, man: &Man, section: &str) {
+        let mut text = Vec::new();
+        man.render_options_section(&mut text).expect("writing to memory does not fail");
+        let text = String::from_utf8(text).expect("clap_mangen writes UTF-8");
+        // mandoc's lint has words about a break before an empty line.
+        let text = text.replace(".br\n\n.br\n", ".sp\n");
+        for line in text.strip_prefix(preamble().as_str()).unwrap_or(&text).lines() {
+            match line.strip_prefix(".SH ").map(|name| name.trim_matches('"')) {
+                Some("OPTIONS") if section.is_empty() => (),
+                Some("OPTIONS") => self.section(section),
+                Some(group) => self.subsection(&capitalized(group)),
+                None => self.append(&format!("{line}\n")),
+            }
         }
     }
 
@@ -315,9 +329,17 @@ impl Writer {
         self.append(&roff.render());
     }
 
-    /// Each piece comes with roff's preamble, of which a page needs one.
+    /// Each piece comes with roff's preamble, of which a page needs one. Letters beyond ASCII become escapes, since
+    /// groff alone, without its preprocessor, does not read UTF-8.
     fn append(&mut self, text: &str) {
-        self.text.push_str(text.strip_prefix(preamble().as_str()).unwrap_or(text));
+        let text = text.strip_prefix(preamble().as_str()).unwrap_or(text);
+        for letter in text.chars() {
+            if letter.is_ascii() {
+                self.text.push(letter);
+            } else {
+                self.text.push_str(&format!("\\[u{:04X}]", u32::from(letter)));
+            }
+        }
     }
 
     fn control(&mut self, name: &str, arguments: &[&str]) {
@@ -341,8 +363,16 @@ impl Writer {
     }
 
     fn paragraph(&mut self, text: &str) {
-        self.control("PP", &[]);
+        self.break_paragraph();
         self.words(vec![roman(text)]);
+    }
+
+    /// A new paragraph, but for behind a heading, which has begun one.
+    fn break_paragraph(&mut self) {
+        let last = self.text.trim_end().rsplit('\n').next().unwrap_or_default();
+        if !last.starts_with(".SH") && !last.starts_with(".SS") {
+            self.control("PP", &[]);
+        }
     }
 
     fn item(&mut self, head: Vec<Inline>, text: &str) {
@@ -359,7 +389,7 @@ impl Writer {
 
     /// Lines that are not filled.
     fn literal(&mut self, text: &str) {
-        self.control("PP", &[]);
+        self.break_paragraph();
         self.control("nf", &[]);
         for line in text.trim_end().lines() {
             self.words(vec![roman(line)]);
@@ -371,4 +401,11 @@ impl Writer {
 /// What the roff crate puts in front of every text: a string that keeps apostrophes straight.
 fn preamble() -> String {
     Roff::new().render()
+}
+
+/// `CLOCKS AND TIME`, as clap_mangen writes headings, to `Clocks and time`.
+fn capitalized(heading: &str) -> String {
+    let lower = heading.to_lowercase();
+    let mut letters = lower.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

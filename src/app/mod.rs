@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use self::args::{Cli, Command, DisplayArgs, When};
@@ -57,7 +58,10 @@ pub fn stop() -> &'static AtomicBool {
 /// The whole program.
 pub fn main() -> ExitCode {
     match Cli::try_parse() {
-        Ok(cli) => exit_code(run(&cli.command)),
+        Ok(cli) => {
+            let (result, is_strict) = run(&cli.command);
+            exit_code(&cli.command, result, is_strict)
+        }
         Err(error) => usage(&error),
     }
 }
@@ -77,7 +81,7 @@ fn run(command: &Command) -> (anyhow::Result<Outcome>, bool) {
     }
 }
 
-fn exit_code((result, strict): (anyhow::Result<Outcome>, bool)) -> ExitCode {
+fn exit_code(command: &Command, result: anyhow::Result<Outcome>, strict: bool) -> ExitCode {
     let result = result.and_then(|outcome| {
         io::stdout().flush()?;
         Ok(outcome)
@@ -90,13 +94,26 @@ fn exit_code((result, strict): (anyhow::Result<Outcome>, bool)) -> ExitCode {
         Ok(Outcome::Done | Outcome::DataLost) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => match error.downcast_ref::<WrongUsage>() {
-            Some(wrong) => usage(&Cli::command().error(clap::error::ErrorKind::ValueValidation, wrong)),
+            Some(wrong) => usage(&wrong_usage(command, wrong)),
             None => {
                 complain("error", &format!("{error:#}"));
                 ExitCode::from(COULD_NOT)
             }
         },
     }
+}
+
+/// The error as clap words its own, with the usage of the command at hand.
+fn wrong_usage(command: &Command, wrong: &WrongUsage) -> clap::Error {
+    let mut root = Cli::command();
+    root.build();
+    let name = match command {
+        Command::Analyze(_) => "analyze",
+        Command::Decode(_) => "decode",
+        Command::Config(_) => "config",
+        Command::Completions(_) => "completions",
+    };
+    root.find_subcommand_mut(name).expect("every command is clap's").error(ErrorKind::ValueValidation, wrong)
 }
 
 /// Help and version are asked for and go to stdout; everything else of clap's is wrong usage.
