@@ -4,7 +4,7 @@
 use tickscope_model::Nanos;
 
 /// What every message about a duration says is expected.
-pub const FORM: &str = "a number with a unit (ns, us, ms or s), such as \"250us\" or \"1.5ms\"";
+const FORM: &str = "a number with a unit (ns, us, ms or s), such as \"250us\" or \"1.5ms\"";
 
 /// Units by their text, longest first where one ends with another; `µ` exists twice in Unicode.
 const UNITS: &[(&str, i64)] =

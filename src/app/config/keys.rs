@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use tickscope_decoders::{PROTOCOLS, Role};
 use tickscope_model::Nanos;
 
-use super::duration;
 use super::settings::{Endpoint, FeedSetting, SessionSetting, Settings, TRIGGER_MESSAGES, TapSetting};
 
 /// One key of one table.
@@ -171,7 +170,7 @@ impl Kind {
             Kind::Text(_) => "a text".into(),
             Kind::Choice(choices, _) => one_of(choices),
             Kind::Choices(choices, _) => format!("a list of {}", quoted(choices, ", ")),
-            Kind::Shift(_) => format!("a duration: {}", duration::FORM),
+            Kind::Shift(_) => "a duration, such as \"-37us\" (units: ns, us, ms, s)".into(),
             Kind::Span(_) => Form::Span.expected(),
             Kind::File(_) => "the path of a file".into(),
             Kind::Address(_) => "an address and port, such as \"233.54.12.111:26477\" or \"[ff02::1]:26477\"".into(),
@@ -188,7 +187,7 @@ impl Form {
             Form::Any => "any value".into(),
             Form::Text => "a text".into(),
             Form::Choice(choices) => one_of(choices),
-            Form::Span => format!("a duration that is not negative: {}", duration::FORM),
+            Form::Span => "a duration of 0 or more, such as \"250us\" (units: ns, us, ms, s)".into(),
             Form::Fraction => "a number from 0 to 1".into(),
             Form::OrderTag => "a FIX tag, such as \"9717\" or { tag = 11, regex = \"-(\\\\d+)$\", base = 10 }".into(),
         }

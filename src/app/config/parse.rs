@@ -390,7 +390,7 @@ mod tests {
             ("[trigger]\nline = \"A\"", "2:1: unknown key \"line\" in [trigger]; it belongs in [[feed]]"),
             (
                 "[trigger]\nwindow = 5",
-                "2:10: window: expected a duration that is not negative: a number with a unit (ns, us, ms or s), such as \"250us\" or \"1.5ms\", found the integer 5",
+                "2:10: window: expected a duration of 0 or more, such as \"250us\" (units: ns, us, ms, s), found the integer 5",
             ),
             (
                 "[trigger]\nwindow = \"5\"",
