@@ -56,7 +56,8 @@ pub struct AnalyzeArgs {
     /// Look for a trigger at most this long before its request [default: 1s]
     ///
     /// A number with a unit: ns, us, ms or s. Replaces `window` of [trigger] in the configuration.
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse_span, help_heading = "Pairing")]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_span, help_heading = "Pairing",
+          allow_hyphen_values = true)]
     pub window: Option<Nanos>,
 
     /// CSV file of instruments: symbol,security_id[,alias...]
@@ -192,7 +193,7 @@ pub struct ClockArgs {
     /// Time zone of printed times and of --from and --to: UTC, local, Area/City or +HH:MM
     ///
     /// Files and JSON carry UTC whatever is given here.
-    #[arg(long, value_name = "ZONE", value_parser = values::zone, default_value = "UTC")]
+    #[arg(long, value_name = "ZONE", value_parser = values::zone, default_value = "UTC", allow_hyphen_values = true)]
     pub tz: Zone,
 
     /// Add this to the times of a tap: md=+37us, ord=-1.5ms; may be given several times
@@ -243,7 +244,7 @@ pub struct ConfigArgs {
 pub enum ConfigAction {
     /// Check a configuration file: one line for each problem, exit code 1 where there is one
     ///
-    /// Also names keys that are right and that this version does not use.
+    /// Also checks the instruments file that it names, and names keys that are right and that this version does not use.
     Check {
         /// The file; without it, the one that `analyze` would read
         #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -264,7 +265,7 @@ pub struct ShowArgs {
     pub offsets: Vec<TapOffset>,
 
     /// As for `analyze`: what is in force with this option
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse_span)]
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_span, allow_hyphen_values = true)]
     pub window: Option<Nanos>,
 
     /// As for `analyze`: what is in force with this option

@@ -170,3 +170,24 @@ impl DisplayArgs {
         !self.no_progress && !self.quiet && io::stderr().is_terminal()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_ctrl_c_asks_for_the_report_so_far() {
+        watch_signals().expect("signals can be watched");
+        assert!(!stop().load(Ordering::Relaxed));
+        signal_hook::low_level::raise(signal_hook::consts::SIGINT).expect("a process can signal itself");
+        assert!(stop().load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn a_closed_pipe_is_recognised_below_other_errors() {
+        let pipe = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert!(is_closed_pipe(&anyhow::Error::new(pipe()).context("writing the report")));
+        assert!(is_closed_pipe(&anyhow::Error::new(serde_json::Error::io(pipe())).context("writing JSON")));
+        assert!(!is_closed_pipe(&anyhow::Error::new(io::Error::from(io::ErrorKind::NotFound))));
+    }
+}

@@ -56,7 +56,7 @@ fn say(settings: &Settings, search: &super::config::Search, display: &DisplayArg
     if display.quiet {
         return;
     }
-    if search.is_local_refused && search.found.as_ref().is_none_or(|found| found.because != "--config") {
+    if search.is_local_refused {
         complain("note", "./tickscope.toml is not read as root; name it with --config");
     }
     for warning in command::unused(settings) {

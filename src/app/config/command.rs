@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::bail;
 
 use super::settings::{Origin, Settings};
-use super::{Overrides, Search, Surroundings, load, read, search, show};
+use super::{Overrides, Search, Surroundings, instruments, load, read, search, show};
 use crate::app::Outcome;
 use crate::app::args::{ConfigAction, ConfigArgs, ShowArgs};
 
@@ -42,8 +42,12 @@ fn check(file: Option<&Path>) -> anyhow::Result<Outcome> {
     };
     let path = found.path.display();
     let (settings, problems) = read(&found.path)?;
+    let mut problems: Vec<String> = problems.iter().map(|problem| format!("{path}:{problem}")).collect();
+    if let Some(Err(error)) = settings.instruments.as_deref().map(instruments::read) {
+        problems.push(format!("{error:#}"));
+    }
     for problem in &problems {
-        writeln!(out, "{path}:{problem}")?;
+        writeln!(out, "{problem}")?;
     }
     for warning in unused(&settings) {
         writeln!(out, "{warning}")?;

@@ -25,11 +25,14 @@ use self::settings::{Entry, Origin, TapSetting};
 /// The file that is read where nothing names one, in the working directory.
 const LOCAL: &str = "tickscope.toml";
 
+/// Why a file is read that the command line names.
+pub const NAMED: &str = "command line";
+
 /// A configuration file, and what made us read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub path: PathBuf,
-    /// For people: `--config`, `$TICKSCOPE_CONFIG`, `working directory` …
+    /// For people: [`NAMED`], `environment, $TICKSCOPE_CONFIG`, `working directory` …
     pub because: &'static str,
 }
 
@@ -67,10 +70,10 @@ impl Surroundings {
 pub fn search(option: Option<&Path>, around: &Surroundings, exists: impl Fn(&Path) -> bool) -> Search {
     let found = |path: PathBuf, because| Search { found: Some(Found { path, because }), is_local_refused: false };
     if let Some(path) = option {
-        return found(path.to_owned(), "--config");
+        return found(path.to_owned(), NAMED);
     }
     if let Some(path) = &around.tickscope_config {
-        return found(path.into(), "$TICKSCOPE_CONFIG");
+        return found(path.into(), "environment, $TICKSCOPE_CONFIG");
     }
     let is_local = exists(Path::new(LOCAL));
     if is_local && !around.is_root {
