@@ -1,5 +1,6 @@
 //! The command line: every command and option, in clap's terms. Help, completions and manual pages are made from it.
 //! What they promise is INTERFACE.md.
+#![allow(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be noise")]
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `tickscope completions SHELL`: the script that clap_complete makes from the command line's definition.
+//! `tickscope completions SHELL`: the script that `clap_complete` makes from the command line's definition.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! The manual, made from the command line's own definition (clap_mangen), the table of configuration keys and the
+//! The manual, made from the command line's own definition (`clap_mangen`), the table of configuration keys and the
 //! program's lists of latencies, flags, losses and protocols. `tests/man.rs` compares it with the files in `man/`.
 //! Language: man(7), as groff and mandoc read it.
 
@@ -196,30 +196,30 @@ fn config_file_page() -> Page {
 }
 
 fn config_key(page: &mut Writer, key: &Key) {
-    let mut text = key.text.to_owned();
+    let mut sentences = vec![key.text.to_owned()];
     if !matches!(key.kind, Kind::Text(_) | Kind::File(_)) {
-        text.push_str(&format!(" Expected: {}.", key.kind.expected()));
+        sentences.push(format!("Expected: {}.", key.kind.expected()));
     }
     if !key.default.is_empty() && key.is_used {
-        text.push_str(&format!(" Default: {}.", key.default));
+        sentences.push(format!("Default: {}.", key.default));
     }
     if !key.is_used {
-        text.push_str(" Checked, but not used by this version.");
+        sentences.push("Checked, but not used by this version.".to_owned());
     }
-    page.item(vec![bold(key.name), roman(" = "), italic(key.example)], &text);
+    page.item(vec![bold(key.name), roman(" = "), italic(key.example)], &sentences.join(" "));
 }
 
 /// A file with every key that is used.
 fn example() -> String {
-    let mut text = String::new();
+    let mut tables = Vec::new();
     for &table in Table::ALL {
         let lines: Vec<String> =
             keys_of(table).filter(|key| key.is_used).map(|key| format!("{} = {}\n", key.name, key.example)).collect();
         if !lines.is_empty() {
-            text.push_str(&format!("{}\n{}\n", table.header(), lines.concat()));
+            tables.push(format!("{}\n{}", table.header(), lines.concat()));
         }
     }
-    text
+    tables.join("\n")
 }
 
 /// One page under construction.
@@ -314,7 +314,7 @@ impl Writer {
         }
     }
 
-    /// Takes over what clap_mangen wrote.
+    /// Takes over what `clap_mangen` wrote.
     fn rendered(&mut self, render: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<()>) {
         let mut text = Vec::new();
         render(&mut text).expect("writing to memory does not fail");
@@ -337,7 +337,7 @@ impl Writer {
             if letter.is_ascii() {
                 self.text.push(letter);
             } else {
-                self.text.push_str(&format!("\\[u{:04X}]", u32::from(letter)));
+                self.text.extend(["\\[u", &format!("{:04X}", u32::from(letter)), "]"]);
             }
         }
     }
@@ -403,7 +403,7 @@ fn preamble() -> String {
     Roff::new().render()
 }
 
-/// `CLOCKS AND TIME`, as clap_mangen writes headings, to `Clocks and time`.
+/// `CLOCKS AND TIME`, as `clap_mangen` writes headings, to `Clocks and time`.
 fn capitalized(heading: &str) -> String {
     let lower = heading.to_lowercase();
     let mut letters = lower.chars();

@@ -93,13 +93,13 @@ fn exit_code(command: &Command, result: anyhow::Result<Outcome>, strict: bool) -
         Ok(Outcome::Done) if strict && stop().load(Ordering::Relaxed) => ExitCode::from(DATA_LOST),
         Ok(Outcome::Done | Outcome::DataLost) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => match error.downcast_ref::<WrongUsage>() {
-            Some(wrong) => usage(&wrong_usage(command, wrong)),
-            None => {
-                complain("error", &format!("{error:#}"));
-                ExitCode::from(COULD_NOT)
+        Err(error) => {
+            if let Some(wrong) = error.downcast_ref::<WrongUsage>() {
+                return usage(&wrong_usage(command, wrong));
             }
-        },
+            complain("error", &format!("{error:#}"));
+            ExitCode::from(COULD_NOT)
+        }
     }
 }
 
@@ -151,7 +151,7 @@ fn watch_signals() -> io::Result<()> {
 }
 
 impl DisplayArgs {
-    /// Whether text on this stream is coloured: `--color` first, then NO_COLOR (no-color.org), then the terminal.
+    /// Whether text on this stream is coloured: `--color` first, then `NO_COLOR` (no-color.org), then the terminal.
     pub fn is_colored(&self, stream: &impl IsTerminal) -> bool {
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         match self.color {

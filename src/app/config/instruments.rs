@@ -82,12 +82,11 @@ fn fields(line: &str) -> Result<Vec<String>, &'static str> {
     let mut rest = line;
     loop {
         let start = rest.trim_start();
-        let (field, after) = match start.strip_prefix('"') {
-            Some(inside) => quoted(inside)?,
-            None => {
-                let (field, after) = start.split_at(start.find(',').unwrap_or(start.len()));
-                (field.to_owned(), after)
-            }
+        let (field, after) = if let Some(inside) = start.strip_prefix('"') {
+            quoted(inside)?
+        } else {
+            let (field, after) = start.split_at(start.find(',').unwrap_or(start.len()));
+            (field.to_owned(), after)
         };
         fields.push(field.trim().to_owned());
         match after.strip_prefix(',') {

@@ -340,7 +340,7 @@ pub(super) fn quote(text: &str) -> String {
     for letter in text.chars() {
         match letter {
             '"' | '\\' => quoted.extend(['\\', letter]),
-            control if control.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(control))),
+            control if control.is_control() => quoted.extend(["\\u", &format!("{:04X}", u32::from(control))]),
             other => quoted.push(other),
         }
     }

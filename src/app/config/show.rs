@@ -38,7 +38,9 @@ fn one_table(text: &mut String, settings: &Settings, table: Table, index: usize)
         keys_of(table).filter_map(|key| one_key(settings, key, settings.entry(table, index, key.name))).collect();
     if !lines.is_empty() {
         line(text, &format!("\n{}", table.header()));
-        lines.iter().for_each(|one| line(text, one));
+        for one in &lines {
+            line(text, one);
+        }
     }
 }
 
