@@ -1,6 +1,7 @@
 //! The command line: every command and option, in clap's terms. Help, completions and manual pages are made from it.
 //! What they promise is INTERFACE.md.
 #![allow(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be noise")]
+#![allow(rustdoc::broken_intra_doc_links, reason = "likewise: [[tap]] is a table of the configuration")]
 
 use std::path::PathBuf;
 

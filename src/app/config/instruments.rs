@@ -2,10 +2,7 @@
 //! the same instrument differently. Lines that begin with `#` are comments; a first line that begins with `symbol` is a header.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
-
-use anyhow::{Context, bail};
 
 /// One instrument under all its names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,11 +15,8 @@ pub struct Instrument {
 
 /// Reads and checks a file; errors say file and line.
 pub fn read(path: &Path) -> anyhow::Result<Vec<Instrument>> {
-    let bytes = fs::read(path).with_context(|| format!("{}: cannot read the instruments", path.display()))?;
-    let text = match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => bail!("{}: byte {}: not UTF-8 text", path.display(), error.utf8_error().valid_up_to()),
-    };
+    // A line has some 30 bytes and no exchange a million instruments.
+    let text = super::read_text(path, "instruments", 1 << 28)?;
     parse(&text).map_err(|problem| anyhow::anyhow!("{}:{problem}", path.display()))
 }
 

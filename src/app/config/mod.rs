@@ -12,6 +12,7 @@ mod show;
 use std::env;
 use std::ffi::OsString;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -93,14 +94,25 @@ pub fn search(option: Option<&Path>, around: &Surroundings, exists: impl Fn(&Pat
 /// Reads a file. The settings hold what was understood; problems are sorted by place.
 /// An error is only that the file cannot be read.
 pub fn read(path: &Path) -> anyhow::Result<(Settings, Vec<Problem>)> {
-    let bytes = fs::read(path).with_context(|| format!("{}: cannot read the configuration", path.display()))?;
-    let text = match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => bail!("{}: byte {}: not UTF-8 text", path.display(), error.utf8_error().valid_up_to()),
-    };
+    let text = read_text(path, "configuration", 1 << 20)?;
     let (mut settings, problems) = parse::parse(&text, path.parent().unwrap_or(Path::new("")));
     settings.file = Some(path.to_owned());
     Ok((settings, problems))
+}
+
+/// Reads a text file of at most this many bytes; `what` names it in errors.
+fn read_text(path: &Path, what: &str, limit: u64) -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
+        .with_context(|| format!("{}: cannot read the {what}", path.display()))?;
+    if bytes.len() as u64 > limit {
+        bail!("{}: byte {limit}: too long for the {what}", path.display());
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(text),
+        Err(error) => bail!("{}: byte {}: not UTF-8 text", path.display(), error.utf8_error().valid_up_to()),
+    }
 }
 
 /// Reads the file that a search found, all of which must be right; without one, the defaults.

@@ -491,6 +491,57 @@ mod tests {
     }
 
     #[test]
+    fn what_the_interface_shows_is_accepted() {
+        let source = r#"
+[[tap]]                      # as --tap / NAME=FILE and --offset
+name = "md"
+point = "D"                  # D E J K; default: market data G, orders K
+offset = "-37us"             # added to this tap's clock
+trailer = "auto"             # none, auto, metamako, exablaze-hpt, arista-7280, …
+group = "colo1"              # taps of one observation point
+clock = "ptp0"               # taps of different clocks need one of: offset, estimation
+error = "100ns"              # how well that clock is kept; shown as ± of cross-clock figures
+interface = "eth1"
+
+[[feed]]                     # says what would otherwise be found out
+group = "233.54.12.111:26477"
+protocol = "itch50"
+line = "A"
+
+[[session]]                  # likewise, for order entry
+client = "10.0.0.10"
+server = "10.0.1.20:9876"
+protocol = "fix"
+
+[instruments]
+file = "instruments.csv"     # symbol,security_id[,alias…]
+
+[trigger]
+window = "1s"                # at most this old …
+min = "0ns"                  # … and at least this
+messages = ["trade", "bbo"]  # which market-data messages may be triggers
+confidence = 0.9             # tails are stated over pairs at least this sure
+
+[pairing]
+answer_timeout = "10s"
+
+[[trigger.id]]               # the order carries the market data's own id
+order = "9717"               # a FIX tag; or { tag = 11, regex = "-(\\d+)$", base = 10 }
+market_data = "sequence"     # sequence, packet_sequence, match_number, quote_entry_id, …
+
+[[trigger.link]]             # orders in one instrument caused by another
+orders = "INTC"
+when = "PEP.trade >= 576.08"
+"#;
+        let (settings, mut problems) = parse(source, Path::new(""));
+        // A decoder that is not in this build cannot be named.
+        problems.retain(|problem| !problem.text.contains("decodes no such protocol"));
+        assert_eq!(problems, []);
+        assert_eq!((settings.taps.len(), settings.feeds.len(), settings.sessions.len()), (1, 1, 1));
+        assert_eq!(settings.trigger, super::super::settings::TriggerSetting::default());
+    }
+
+    #[test]
     fn every_decoded_protocol_can_be_named() {
         for protocol in tickscope_decoders::PROTOCOLS {
             let (table, needs) = match protocol.role {
