@@ -11,7 +11,8 @@ use jiff::civil;
 use jiff::tz::TimeZone;
 use tickscope_model::Timestamp;
 
-use super::args::SelectionArgs;
+use super::WrongUsage;
+use super::args::{ClockArgs, SelectionArgs};
 use super::config::settings::Input;
 use super::config::{TapOffset, duration};
 
@@ -114,6 +115,20 @@ impl SelectionArgs {
         let to = self.to.map_or(Ok(Timestamp::MAX), |time| time.resolve(first, zone)).context("--to")?;
         anyhow::ensure!(from < to, "--from ({from}) is not before --to ({to})");
         Ok((from, to))
+    }
+}
+
+impl ClockArgs {
+    /// Refuses an `--offset` for a tap that is not there: it would shift nothing, silently. To be called once the
+    /// captures are open, since a pcapng names its own interfaces.
+    pub fn check_taps(&self, taps: &[&str]) -> anyhow::Result<()> {
+        match self.offsets.iter().find(|offset| !taps.contains(&offset.tap.as_str())) {
+            None => Ok(()),
+            Some(TapOffset { tap, .. }) => {
+                let text = format!("--offset: there is no tap \"{tap}\"; the taps are: {}", taps.join(", "));
+                Err(WrongUsage(text).into())
+            }
+        }
     }
 }
 
@@ -377,6 +392,10 @@ mod tests {
         for text in ["md", "=1us", "md=5", "md=1us=2"] {
             assert!(offset(text).is_err(), "{text}");
         }
+        let clock = ClockArgs { offsets: offset("md=1us").into_iter().collect(), ..ClockArgs::default() };
+        assert!(clock.check_taps(&["ord", "md"]).is_ok());
+        let error = clock.check_taps(&["ord", "md2"]).expect_err("md is no tap").to_string();
+        assert_eq!(error, "--offset: there is no tap \"md\"; the taps are: ord, md2");
         assert_eq!(table_output("-").map(|table| table.format), Ok(TableFormat::Csv));
         assert_eq!(table_output("a.b/x.jsonl").map(|table| table.format), Ok(TableFormat::Jsonl));
         assert!(table_output("orders").is_err() && table_output("x.csv.gz").is_err());

@@ -166,7 +166,7 @@ impl Settings {
     }
 
     /// Which configured taps are no tap of this run; the caller, who opened the captures, knows their names.
-    /// A wrong name in `--offset` would otherwise shift nothing, silently.
+    /// A `[[tap]]` of another day's captures is no mistake; of `--offset` see `ClockArgs::check_taps`.
     pub fn absent_taps<'a>(&'a self, taps: &[&str]) -> Vec<&'a TapSetting> {
         self.taps.iter().filter(|tap| !tap.name.is_empty() && !taps.contains(&tap.name.as_str())).collect()
     }
