@@ -1,6 +1,7 @@
 //! tickscope: tick-to-trade and exchange latency from captures.
 //! The modules are the stages of the pipeline, in the order of the data flow.
 
+pub mod app;
 pub mod dissect;
 pub mod flow;
 pub mod merge;
