@@ -3,3 +3,5 @@
 
 pub mod dissect;
 pub mod pair;
+pub mod stats;
+pub mod write;
