@@ -9,3 +9,4 @@ pub mod merge;
 pub mod pair;
 pub mod pipeline;
 pub mod stats;
+pub mod write;

@@ -7,6 +7,7 @@ mod completions;
 pub mod config;
 pub mod decode;
 pub mod man;
+mod open;
 mod prepare;
 pub mod values;
 

@@ -21,6 +21,19 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// An end as a user names it: an address, of one port or of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamedEnd {
+    pub address: IpAddr,
+    pub port: Option<u16>,
+}
+
+impl NamedEnd {
+    pub fn holds(&self, endpoint: Endpoint) -> bool {
+        self.address == endpoint.address && self.port.is_none_or(|port| port == endpoint.port)
+    }
+}
+
 /// A direction of a conversation at one observation point. Two VLANs that use the same addresses stay apart only
 /// by their points: mirror ports change tags, so tags do not belong to the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

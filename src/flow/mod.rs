@@ -11,9 +11,9 @@ use std::ops::Range;
 use tickscope_decoders::{Described, Fresh, Output, Protocol, Sequenced};
 use tickscope_model::{Loss, MarketEvent, OrderEvent, SymbolId, TapId, Timestamp};
 
-pub use key::{Endpoint, FlowKey};
+pub use key::{Endpoint, FlowKey, NamedEnd};
 pub use stream::{Arrival, History, Stream, StreamSink};
-pub use tcp::{Conversations, Peer};
+pub use tcp::{Conversations, NamedSession, Peer};
 pub use udp::UdpFlows;
 
 /// A datagram that a decoder is reading.
@@ -66,6 +66,8 @@ pub struct Seen {
 
 /// What lies right of the flows.
 pub trait Lane {
+    /// A frame of a tap is about to be read.
+    fn frame(&mut self, _tap: TapId, _number: u64) {}
     fn wants_fields(&self) -> bool;
     fn symbol(&mut self, name: &[u8]) -> SymbolId;
     /// `None`: the mirror port delivered this datagram twice, nothing of it counts.

@@ -8,7 +8,7 @@ use tickscope_decoders::{Carrier, Decoder, Described, Fresh, Guess, Output, PROT
 use tickscope_model::{Loss, MarketEvent, OrderEvent, SymbolId, Timestamp};
 
 use super::stream::{Arrival, History, Stream, StreamSink};
-use super::{Direction, Endpoint, FlowKey, Lane, Seen};
+use super::{Direction, FlowKey, Lane, NamedEnd, Seen};
 use crate::dissect::TcpFlags;
 
 /// At most this many conversations are kept; beyond that the longest idle are closed.
@@ -19,6 +19,14 @@ const PROBE_BYTES: usize = 16 << 10;
 const PROBE_SEGMENTS: u8 = 16;
 /// The second copy of a frame from a mirror port comes within this time.
 const DUPLICATE_NS: i64 = 1_000_000;
+
+/// What the user has said about a conversation: which side is the client, and perhaps the protocol.
+#[derive(Clone, Copy)]
+pub struct NamedSession {
+    pub client: Option<NamedEnd>,
+    pub server: Option<NamedEnd>,
+    pub protocol: Option<&'static Protocol>,
+}
 
 /// A segment as it was captured.
 #[derive(Clone, Copy)]
@@ -68,15 +76,14 @@ struct Conversation {
 pub struct Conversations {
     conversations: Vec<Conversation>,
     index: HashMap<FlowKey, usize>,
-    /// Servers whose protocol the user has named, with the client's address where given.
-    configured: Vec<(Option<std::net::IpAddr>, Endpoint, &'static Protocol)>,
+    named: Vec<NamedSession>,
     next_number: u32,
     used_frames: u64,
 }
 
 impl Conversations {
-    pub fn new(configured: Vec<(Option<std::net::IpAddr>, Endpoint, &'static Protocol)>) -> Conversations {
-        Conversations { conversations: Vec::new(), index: HashMap::new(), configured, next_number: 0, used_frames: 0 }
+    pub fn new(named: Vec<NamedSession>) -> Conversations {
+        Conversations { conversations: Vec::new(), index: HashMap::new(), named, next_number: 0, used_frames: 0 }
     }
 
     /// Frames of conversations that a decoder reads.
@@ -134,11 +141,12 @@ impl Conversations {
             prints: VecDeque::new(),
         };
         self.next_number += 1;
-        for &(client, server, protocol) in &self.configured {
+        for session in &self.named {
             for (way, source, target) in [(0, key.source, key.target), (1, key.target, key.source)] {
-                if server == target && client.is_none_or(|address| address == source.address) {
+                if session.client.is_none_or(|end| end.holds(source)) && session.server.is_none_or(|end| end.holds(target)) {
                     conversation.client = Some(way);
-                    conversation.state = State::known(protocol);
+                    conversation.state = session.protocol.map_or(conversation.state, State::known);
+                    break;
                 }
             }
         }

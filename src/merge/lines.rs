@@ -208,7 +208,7 @@ impl Feeds {
                 verdict.copy = true;
                 return verdict;
             }
-            if before.line != number && !recovery {
+            if let (true, Ok(delay)) = (before.line != number && !recovery, u64::try_from(delay.0)) {
                 line.delay.record(delay);
             }
         }

@@ -49,7 +49,7 @@ pub struct Correlator {
 }
 
 impl Correlator {
-    pub fn new(symbols: Symbols, feeds: Feeds, pairer: Pairer, points: Vec<Vec<u16>>, taps: usize) -> Correlator {
+    pub fn new(symbols: Symbols, feeds: Feeds, pairer: Pairer, points: Vec<Vec<u16>>) -> Correlator {
         Correlator {
             symbols,
             feeds,
@@ -58,21 +58,13 @@ impl Correlator {
             losses: Losses::default(),
             messages: MessageCounts::default(),
             points,
-            frames: vec![0; taps],
+            frames: Vec::new(),
             t2t: Histogram::default(),
             typical: None,
             line: 0,
             stale: false,
             last_message: HashMap::new(),
             market_at: None,
-        }
-    }
-
-    /// A frame is about to be read.
-    #[inline]
-    pub fn frame(&mut self, tap: TapId, number: u64) {
-        if let Some(newest) = self.frames.get_mut(usize::from(tap.0)) {
-            *newest = number;
         }
     }
 
@@ -111,9 +103,11 @@ impl Correlator {
             if let Paired::Segment(segment) = &paired
                 && segment.segment == SegmentKind::TickToTrade
             {
-                self.t2t.record(segment.latency);
-                if self.t2t.count() % TYPICAL_EVERY == 0 {
-                    self.typical = self.t2t.percentile(500, 1000);
+                if let Ok(value) = u64::try_from(segment.latency.0) {
+                    self.t2t.record(value);
+                }
+                if self.t2t.n() % TYPICAL_EVERY == 0 && self.t2t.n() > 0 {
+                    self.typical = i64::try_from(self.t2t.median()).ok().map(Nanos);
                 }
             }
             each(paired);
@@ -122,6 +116,15 @@ impl Correlator {
 }
 
 impl Lane for Correlator {
+    #[inline]
+    fn frame(&mut self, tap: TapId, number: u64) {
+        let tap = usize::from(tap.0);
+        if self.frames.len() <= tap {
+            self.frames.resize(tap + 1, 0);
+        }
+        self.frames[tap] = number;
+    }
+
     fn wants_fields(&self) -> bool {
         false
     }

@@ -4,18 +4,19 @@
 pub mod correlator;
 pub mod inputs;
 pub mod points;
+pub mod printer;
 
 use tickscope_decoders::Protocol;
 use tickscope_model::{Frame, Loss};
 
 use crate::dissect::{Dissector, Filter, Transport};
-use crate::flow::{Arrival, Conversations, Endpoint, FlowKey, Lane, Peer, UdpFlows};
+use crate::flow::{Arrival, Conversations, Endpoint, FlowKey, Lane, NamedSession, Peer, UdpFlows};
 
 /// What the user has said about flows.
 #[derive(Default)]
 pub struct Configured {
     pub feeds: Vec<(Endpoint, &'static Protocol)>,
-    pub sessions: Vec<(Option<std::net::IpAddr>, Endpoint, &'static Protocol)>,
+    pub sessions: Vec<NamedSession>,
 }
 
 /// The stages from frames to decoded messages.
@@ -50,6 +51,7 @@ impl Pipeline {
     #[inline]
     pub fn frame<L: Lane>(&mut self, frame: &Frame<'_>, timed: bool, lane: &mut L) {
         self.frames_read += 1;
+        lane.frame(frame.tap, frame.number);
         if !timed {
             lane.loss(Loss::NoTimestamp, 1);
             return;

@@ -1,0 +1,225 @@
+//! What `analyze` and `decode` have in common: captures opened, points found, flows configured, progress shown.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tickscope_decoders::{PROTOCOLS, Protocol, Role};
+use tickscope_model::{Nanos, Timestamp};
+
+use super::args::{ClockArgs, DisplayArgs, SelectionArgs};
+use super::config::settings;
+use super::config::{Settings, instruments};
+use super::{WrongUsage, complain, stop};
+use crate::capture;
+use crate::dissect::Filter;
+use crate::flow::{Endpoint, Lane, NamedEnd, NamedSession};
+use crate::merge::Symbols;
+use crate::pipeline::inputs::{Input, Inputs, Tap};
+use crate::pipeline::points::{self, TapGroup};
+use crate::pipeline::{Configured, Pipeline};
+
+/// Frames between two looks at Ctrl-C and the progress bar.
+const CHECK_EVERY: u64 = 1 << 14;
+
+/// Captures and everything the stages need, ready to run.
+pub struct Prepared {
+    pub inputs: Inputs,
+    pub points: Vec<u16>,
+    pub pipeline: Pipeline,
+    /// Half-open range of `--from` and `--to`.
+    pub window: (Timestamp, Timestamp),
+}
+
+pub fn prepare(
+    settings: &Settings,
+    selection: &SelectionArgs,
+    clock: &ClockArgs,
+) -> anyhow::Result<Prepared> {
+    let inputs = open_all(settings)?;
+    let filter = selection.filter.as_deref().map(Filter::parse).transpose();
+    let filter = filter.map_err(|error| WrongUsage(format!("--filter: {error}")))?;
+    let needs_points = settings.captures.len() > 1 || settings.taps.iter().any(|tap| tap.group.is_some());
+    // Standard input cannot be read twice, and a single capture of one interface is one point anyway.
+    let readable_twice = settings.captures.iter().all(|capture| capture.input != settings::Input::Stdin);
+    let points = if needs_points && readable_twice {
+        let groups: Vec<TapGroup> = settings
+            .taps
+            .iter()
+            .map(|tap| TapGroup { name: tap.name.clone(), group: tap.group.clone() })
+            .collect();
+        points::find(open_all(settings)?, &groups)
+    } else {
+        Vec::new()
+    };
+    let window = window(settings, selection, clock)?;
+    let pipeline = Pipeline::new(configured(settings)?, filter, points.clone());
+    Ok(Prepared { inputs, points, pipeline, window })
+}
+
+fn open_all(settings: &Settings) -> anyhow::Result<Inputs> {
+    let mut inputs = Vec::new();
+    for capture in &settings.captures {
+        let path = capture.input.path().unwrap_or(Path::new("-"));
+        inputs.push(Input { name: capture.name.clone(), file: capture::open(path)? });
+    }
+    let offsets = settings.taps.iter().map(|tap| (tap.name.clone(), tap.offset)).collect();
+    Ok(Inputs::new(inputs, offsets))
+}
+
+/// The range of time that counts. A time of day means the day of the first frame, which is looked at only then.
+fn window(settings: &Settings, selection: &SelectionArgs, clock: &ClockArgs) -> anyhow::Result<(Timestamp, Timestamp)> {
+    if selection.from.is_none() && selection.to.is_none() {
+        return Ok((Timestamp::MIN, Timestamp::MAX));
+    }
+    let mut first = Timestamp::MIN;
+    if settings.captures.iter().all(|capture| capture.input != settings::Input::Stdin) {
+        let mut inputs = open_all(settings)?;
+        while inputs.advance() {
+            if let Some((frame, true)) = inputs.frame() {
+                first = frame.time;
+                break;
+            }
+        }
+    }
+    selection.window(first, &clock.tz)
+}
+
+fn configured(settings: &Settings) -> anyhow::Result<Configured> {
+    let mut configured = Configured::default();
+    for feed in &settings.feeds {
+        if let (Some(group), Some(name)) = (feed.group, &feed.protocol) {
+            let endpoint = Endpoint { address: group.ip(), port: group.port() };
+            configured.feeds.push((endpoint, protocol(name)?));
+        }
+    }
+    for session in &settings.sessions {
+        let protocol = session.protocol.as_deref().map(protocol).transpose()?;
+        let end = |end: settings::Endpoint| NamedEnd { address: end.address, port: end.port };
+        let (client, server) = (session.client.map(end), session.server.map(end));
+        configured.sessions.push(NamedSession { client, server, protocol });
+    }
+    Ok(configured)
+}
+
+fn protocol(name: &str) -> anyhow::Result<&'static Protocol> {
+    PROTOCOLS.iter().copied().find(|protocol| protocol.name == name).ok_or_else(|| anyhow!("unknown protocol {name}"))
+}
+
+/// The table of symbols, with the user's names for instruments.
+pub fn symbols(settings: &Settings) -> anyhow::Result<Symbols> {
+    let mut symbols = Symbols::default();
+    if let Some(path) = &settings.instruments {
+        for instrument in instruments::read(path)? {
+            symbols.declare(instrument.names());
+        }
+    }
+    Ok(symbols)
+}
+
+/// Runs all frames through the stages. `each` is called after every frame with its time. Returns whether it was
+/// stopped before the end.
+pub fn run<L: Lane>(
+    prepared: &mut Prepared,
+    display: &DisplayArgs,
+    lane: &mut L,
+    mut each: impl FnMut(&mut L, &[Tap], Timestamp) -> anyhow::Result<()>,
+) -> anyhow::Result<bool> {
+    let Prepared { inputs, pipeline, .. } = prepared;
+    let bar = progress(inputs, display);
+    let mut count = 0_u64;
+    let mut stopped = false;
+    while inputs.advance() {
+        let Some((frame, timed)) = inputs.frame() else { break };
+        let time = frame.time;
+        pipeline.frame(&frame, timed, lane);
+        each(lane, inputs.taps(), time)?;
+        count += 1;
+        if count % CHECK_EVERY == 0 {
+            bar.set_position(inputs.progress().0);
+            if stop().load(Ordering::Relaxed) {
+                stopped = true;
+                break;
+            }
+        }
+    }
+    bar.finish_and_clear();
+    pipeline.finish(lane);
+    Ok(stopped)
+}
+
+fn progress(inputs: &Inputs, display: &DisplayArgs) -> ProgressBar {
+    if !display.shows_progress() {
+        return ProgressBar::hidden();
+    }
+    let (_, size) = inputs.progress();
+    let bar = size.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+    bar.set_draw_target(ProgressDrawTarget::stderr());
+    let template = if size.is_some() {
+        "{percent:>3}% {wide_bar} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left"
+    } else {
+        "{spinner} {bytes} read  {bytes_per_sec}"
+    };
+    bar.set_style(ProgressStyle::with_template(template).expect("the template is ours"));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+/// Says on stderr where captures broke off. Returns whether any did.
+pub fn say_cuts(prepared: &Prepared, display: &DisplayArgs) -> bool {
+    let mut any = false;
+    for file in prepared.inputs.files() {
+        if let Some(cut) = file.cut() {
+            any = true;
+            if !display.quiet {
+                complain("warning", &format!("{}: {cut}", file.path().display()));
+            }
+        }
+    }
+    any
+}
+
+/// The nearest points that a request's market data may come from: its own first, then market-data points by how far
+/// their letters lie from the order's, then the others in the order in which they were named.
+pub fn nearest(settings: &Settings, names: &[(String, u16)]) -> Vec<Vec<u16>> {
+    let count = names.iter().map(|(_, point)| usize::from(*point) + 1).max().unwrap_or(1);
+    let letter = |point: u16| {
+        let name = names.iter().find(|(_, other)| *other == point).map(|(name, _)| name.as_str());
+        name.and_then(|name| settings.tap(name)).and_then(|tap| tap.point)
+    };
+    (0..count)
+        .map(|own| {
+            let own = u16::try_from(own).unwrap_or(u16::MAX);
+            let mut others: Vec<u16> = (0..count).filter_map(|point| u16::try_from(point).ok()).collect();
+            others.sort_by_key(|&point| (point != own, distance(letter(own), letter(point)), point));
+            others
+        })
+        .collect()
+}
+
+fn distance(one: Option<char>, other: Option<char>) -> u32 {
+    match (one, other) {
+        (Some(one), Some(other)) => u32::from(one).abs_diff(u32::from(other)),
+        _ => 3, // between neighbours and opposite ends
+    }
+}
+
+/// Role of a protocol for people.
+pub fn role(protocol: &Protocol) -> &'static str {
+    match protocol.role {
+        Role::MarketData => "market data",
+        Role::OrderEntry => "order entry",
+    }
+}
+
+/// `--offset` for a tap that does not exist is a mistake of the user's.
+pub fn check_taps(clock: &ClockArgs, names: &[&str]) -> anyhow::Result<()> {
+    clock.check_taps(names).context("--offset")
+}
+
+/// Offsets as the report prints them.
+pub fn offset_text(offset: Nanos) -> String {
+    if offset.0 == 0 { String::new() } else { format!("{:+} ns added", offset.0) }
+}

@@ -1,0 +1,119 @@
+//! What the other stages tell the report about a run: taps, feeds, sessions, totals and the trigger rule in force.
+//! Plain values, set once; the numbers that must add up are checked in `accounting`.
+
+use tickscope_model::Timestamp;
+
+use super::Histogram;
+
+/// One tap: a capture file, or an interface of a pcapng.
+#[derive(Clone, Debug, Default)]
+pub struct Tap {
+    pub name: String,
+    pub file: String,
+    pub frames: u64,
+    /// Captured bytes of its frames.
+    pub bytes: u64,
+    pub first: Option<Timestamp>,
+    pub last: Option<Timestamp>,
+    /// The letter that the user gave it: D, E, J or K.
+    pub point: Option<char>,
+    /// Market data that became events was seen here.
+    pub has_market: bool,
+    /// Requests were seen here.
+    pub has_orders: bool,
+    /// The unit of the capture's stamps in nanoseconds; 0 where it is not known.
+    pub resolution_ns: u64,
+    /// About its clock, for people: `shares a clock with the others`, `-37 µs added`.
+    pub clock: String,
+    /// Where and how the file ends early: `inside frame 812, at byte 91 204`.
+    pub cut: Option<String>,
+}
+
+/// A market-data feed at one observation point.
+#[derive(Clone, Debug, Default)]
+pub struct Feed {
+    /// `group:port`, of the first line.
+    pub label: String,
+    /// Protocol name in the configuration.
+    pub protocol: String,
+    /// `Nasdaq TotalView-ITCH 5.0 over MoldUDP64`.
+    pub title: String,
+    pub lines: Vec<Line>,
+    /// Messages, each counted once.
+    pub messages: u64,
+    /// Copies: the other line, retransmissions.
+    pub duplicates: u64,
+    pub gap_count: u64,
+    /// Messages that no line brought.
+    pub missing: u64,
+    /// Messages that were missing at first and came late.
+    pub recovered: u64,
+    /// The first gaps; the caller keeps the list short.
+    pub gaps: Vec<Gap>,
+    /// How long after the first line the other one brought the same message.
+    pub line_delay: Histogram,
+}
+
+/// One line (A, B) of a feed.
+#[derive(Clone, Debug, Default)]
+pub struct Line {
+    pub letter: String,
+    /// `group:port`.
+    pub address: String,
+    pub messages: u64,
+    /// How many of its messages were here before they were on another line.
+    pub first: u64,
+}
+
+/// Messages missing on all lines of a feed.
+#[derive(Clone, Debug)]
+pub struct Gap {
+    pub time: Timestamp,
+    pub sequence: u64,
+    pub missing: u64,
+    pub recovered: u64,
+}
+
+/// One order session.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    /// As in the `session` column.
+    pub name: String,
+    /// Protocol, for people.
+    pub title: String,
+    pub client: String,
+    pub server: String,
+    pub requests: u64,
+    pub answers: u64,
+    /// `from logon to logout`, `joined in mid-session`, …
+    pub state: String,
+}
+
+/// What went in and what was used; together with the losses it has to add up, level by level.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub frames_read: u64,
+    pub frames_used: u64,
+    /// What the followed TCP streams span, holes included.
+    pub stream_bytes: u64,
+    pub stream_bytes_used: u64,
+    /// Messages on the wire and messages known to be missing.
+    pub messages: u64,
+    pub messages_used: u64,
+    /// Requests in the captures, those that the user's selection leaves out included.
+    pub requests: u64,
+    /// Answers in the captures.
+    pub answers: u64,
+    pub answers_matched: u64,
+}
+
+/// The rule that chose triggers.
+#[derive(Clone, Debug, Default)]
+pub struct TriggerRule {
+    /// For people: `newest trade or best-price change on the symbol`.
+    pub text: String,
+    pub window_ns: u64,
+    pub min_ns: u64,
+    /// Kinds of messages that may be triggers.
+    pub messages: Vec<String>,
+}

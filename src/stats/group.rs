@@ -1,0 +1,138 @@
+//! Latencies by session, symbol or outcome: a table of groups, each with a compact histogram a segment.
+//! The number of groups is limited; what comes beyond the limit is counted together, under a name that says so.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tickscope_model::SegmentKind;
+
+use super::Histogram;
+
+/// Histograms by segment; only the segments that occur take room.
+#[derive(Clone, Debug, Default)]
+pub struct Latencies(Vec<(SegmentKind, Histogram)>);
+
+impl Latencies {
+    pub fn record(&mut self, kind: SegmentKind, value_ns: u64) {
+        self.entry(kind).record(value_ns);
+    }
+
+    pub fn merge(&mut self, other: &Latencies) {
+        for (kind, histogram) in &other.0 {
+            self.entry(*kind).merge(histogram);
+        }
+    }
+
+    pub fn of(&self, kind: SegmentKind) -> Option<&Histogram> {
+        self.0.iter().find(|(known, _)| *known == kind).map(|(_, histogram)| histogram)
+    }
+
+    /// In table order; none of them is empty.
+    pub fn iter(&self) -> impl Iterator<Item = (SegmentKind, &Histogram)> {
+        self.0.iter().map(|(kind, histogram)| (*kind, histogram))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn entry(&mut self, kind: SegmentKind) -> &mut Histogram {
+        let at = self.0.partition_point(|(known, _)| *known < kind);
+        if self.0.get(at).is_none_or(|(known, _)| *known != kind) {
+            self.0.insert(at, (kind, Histogram::default()));
+        }
+        &mut self.0[at].1
+    }
+}
+
+/// One line of a table: a session, a symbol, an outcome.
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub name: Arc<str>,
+    pub requests: u64,
+    pub latencies: Latencies,
+}
+
+/// How many groups a table keeps apart.
+const LIMIT: usize = 20_000;
+/// The group for all others.
+const BEYOND: &str = "(all others)";
+
+/// Groups by name.
+#[derive(Clone, Debug)]
+pub struct Groups {
+    by_name: HashMap<Arc<str>, usize>,
+    groups: Vec<Group>,
+    limit: usize,
+}
+
+impl Default for Groups {
+    fn default() -> Self {
+        Groups::with_limit(LIMIT)
+    }
+}
+
+impl Groups {
+    pub fn with_limit(limit: usize) -> Groups {
+        Groups { by_name: HashMap::new(), groups: Vec::new(), limit }
+    }
+
+    /// The group of that name; past the limit, the one for all others.
+    pub fn entry(&mut self, name: &Arc<str>) -> &mut Group {
+        if let Some(&at) = self.by_name.get(name) {
+            return &mut self.groups[at];
+        }
+        let name = if self.groups.len() < self.limit { Arc::clone(name) } else { Arc::from(BEYOND) };
+        let groups = &mut self.groups;
+        let at = *self.by_name.entry(Arc::clone(&name)).or_insert_with(|| {
+            groups.push(Group { name, requests: 0, latencies: Latencies::default() });
+            groups.len() - 1
+        });
+        &mut self.groups[at]
+    }
+
+    pub fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    /// The busiest first, equal ones by name.
+    pub fn by_requests(&self) -> Vec<&Group> {
+        let mut sorted: Vec<&Group> = self.groups.iter().collect();
+        sorted.sort_by(|a, b| b.requests.cmp(&a.requests).then_with(|| a.name.cmp(&b.name)));
+        sorted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_beyond_the_limit_are_counted_together() {
+        let mut groups = Groups::with_limit(2);
+        for name in ["A", "B", "C", "D", "A", "C"] {
+            let group = groups.entry(&Arc::from(name));
+            group.requests += 1;
+            group.latencies.record(SegmentKind::Ack, 5);
+        }
+        let seen: Vec<(String, u64)> =
+            groups.by_requests().iter().map(|group| (group.name.to_string(), group.requests)).collect();
+        assert_eq!(seen, [("(all others)".into(), 3), ("A".into(), 2), ("B".into(), 1)]);
+    }
+
+    #[test]
+    fn segments_stand_in_table_order() {
+        let mut latencies = Latencies::default();
+        for kind in [SegmentKind::Hop, SegmentKind::TickToTrade, SegmentKind::Ack, SegmentKind::Ack] {
+            latencies.record(kind, 1);
+        }
+        let kinds: Vec<&str> = latencies.iter().map(|(kind, _)| kind.name()).collect();
+        assert_eq!(kinds, ["t2t", "ack", "hop"]);
+        assert_eq!(latencies.of(SegmentKind::Ack).map(Histogram::n), Some(2));
+        assert!(latencies.of(SegmentKind::Reject).is_none());
+    }
+}

@@ -1,0 +1,325 @@
+//! The report in memory: fed row by row, then read by everything in `write`.
+//! `order` counts requests and keeps the slowest; `segment` fills the histograms; the other stages set the facts.
+//!
+//! What is expected of `pair`: each request comes once through `order` and each latency of it once through `segment`,
+//! except a `tcp_ack` that rode on the answer (`ack_with_answer`), which stays out of the network figures: it has no
+//! segment. A request closed early counts as `Unanswered` when nothing had answered it by then.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tickscope_model::{Losses, SegmentKind, Timestamp};
+
+use super::{Feed, Groups, Histogram, Latencies, Session, Slowest, Tap, Timeline, TriggerRule, Totals, first_answer};
+use crate::pair::{Flag, OrderRow, SegmentRow};
+
+/// How many of the slowest orders are kept.
+const SLOWEST: usize = 10;
+
+/// See the head of this file.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    pub taps: Vec<Tap>,
+    pub feeds: Vec<Feed>,
+    pub sessions: Vec<Session>,
+    pub losses: Losses,
+    pub totals: Totals,
+    pub trigger: TriggerRule,
+    /// Sentences that the run wants to say: `both files share a clock`, …
+    pub notes: Vec<String>,
+    /// The whole run.
+    pub overall: Latencies,
+    pub by_session: Groups,
+    pub by_symbol: Groups,
+    pub by_outcome: Groups,
+    pub timeline: Timeline,
+    pub slowest_internal: Slowest,
+    /// By the exchange's first answer.
+    pub slowest_external: Slowest,
+    pub(super) rows: Rows,
+}
+
+/// What the rows themselves say, to compare with the counters.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rows {
+    pub(super) requests: u64,
+    pub(super) unanswered: u64,
+    pub(super) triggered: u64,
+    pub(super) ack_with_answer: u64,
+    pub(super) negative: u64,
+    /// Latencies in order rows, by segment, those that ride on the answer left out.
+    pub(super) latencies: [u64; SegmentKind::ALL.len()],
+    /// The same from the segments that were kept out of the histograms.
+    pub(super) negatives: [u64; SegmentKind::ALL.len()],
+    methods: BTreeMap<&'static str, u64>,
+    requests_by_kind: BTreeMap<&'static str, u64>,
+}
+
+impl Default for Summary {
+    fn default() -> Self {
+        Summary {
+            taps: Vec::new(),
+            feeds: Vec::new(),
+            sessions: Vec::new(),
+            losses: Losses::default(),
+            totals: Totals::default(),
+            trigger: TriggerRule::default(),
+            notes: Vec::new(),
+            overall: Latencies::default(),
+            by_session: Groups::default(),
+            by_symbol: Groups::default(),
+            by_outcome: Groups::default(),
+            timeline: Timeline::default(),
+            slowest_internal: Slowest::new(SLOWEST),
+            slowest_external: Slowest::new(SLOWEST),
+            rows: Rows::default(),
+        }
+    }
+}
+
+impl Summary {
+    /// One request, when it is closed. Its latencies reach the histograms through [`Summary::segment`], but for those
+    /// by outcome, which only the row knows.
+    pub fn order(&mut self, row: &OrderRow) {
+        let rows = &mut self.rows;
+        rows.requests += 1;
+        rows.unanswered += u64::from(row.outcome == "unanswered");
+        rows.ack_with_answer += u64::from(row.flags.has(Flag::AckWithAnswer));
+        *rows.requests_by_kind.entry(row.request.request_name()).or_default() += 1;
+        if let Some(trigger) = &row.trigger {
+            rows.triggered += 1;
+            *rows.methods.entry(trigger.method.name()).or_default() += 1;
+        }
+        self.by_session.entry(&row.session).requests += 1;
+        self.by_symbol.entry(&row.symbol).requests += 1;
+        let outcome = self.by_outcome.entry(&Arc::from(row.outcome));
+        outcome.requests += 1;
+        for kind in SegmentKind::ALL {
+            let Some(latency) = row.latency(kind) else { continue };
+            if kind == SegmentKind::Hop || (kind == SegmentKind::TcpAck && row.flags.has(Flag::AckWithAnswer)) {
+                continue;
+            }
+            self.rows.latencies[kind.index()] += 1;
+            if let Ok(value) = u64::try_from(latency.0) {
+                outcome.latencies.record(kind, value);
+            }
+        }
+        if let Some(latency) = row.latency(SegmentKind::TickToTrade).filter(|latency| latency.0 >= 0) {
+            self.slowest_internal.offer(latency, row);
+        }
+        if let Some((_, latency)) = first_answer(row) {
+            self.slowest_external.offer(latency, row);
+        }
+    }
+
+    /// One measured latency. A negative one is counted and kept out of the histograms.
+    pub fn segment(&mut self, segment: &SegmentRow) {
+        let kind = segment.segment;
+        let Ok(value) = u64::try_from(segment.latency.0) else {
+            self.rows.negative += 1;
+            self.rows.negatives[kind.index()] += 1;
+            return;
+        };
+        self.overall.record(kind, value);
+        self.by_session.entry(&segment.session).latencies.record(kind, value);
+        self.by_symbol.entry(&segment.symbol).latencies.record(kind, value);
+        self.timeline.record(segment.time, kind, value);
+    }
+
+    /// One market-data message, for the time table.
+    pub fn market(&mut self, time: Timestamp) {
+        self.timeline.market(time);
+    }
+
+    /// Requests that were reported.
+    pub fn requests(&self) -> u64 {
+        self.rows.requests
+    }
+
+    /// Requests whose TCP ACK rode on the answer.
+    pub fn ack_with_answer(&self) -> u64 {
+        self.rows.ack_with_answer
+    }
+
+    /// Requests for which a trigger was found.
+    pub fn triggered(&self) -> u64 {
+        self.rows.triggered
+    }
+
+    /// Requests with nothing that answers them.
+    pub fn unanswered(&self) -> u64 {
+        self.rows.unanswered
+    }
+
+    /// Triggers by the rule that found them.
+    pub fn methods(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.rows.methods.iter().map(|(&name, &count)| (name, count))
+    }
+
+    /// Requests by kind: `new`, `cancel`, …
+    pub fn requests_by_kind(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.rows.requests_by_kind.iter().map(|(&name, &count)| (name, count))
+    }
+
+    /// Latencies of that kind below zero.
+    pub fn negatives(&self, kind: SegmentKind) -> u64 {
+        self.rows.negatives[kind.index()]
+    }
+
+    /// Segments that came in, those below zero included.
+    pub(super) fn segments_of(&self, kind: SegmentKind) -> u64 {
+        self.overall.of(kind).map_or(0, Histogram::n) + self.negatives(kind)
+    }
+
+    /// How many tick-to-trade values lie above ten times their median: pairs that another message may explain.
+    pub fn far_tail(&self) -> Option<(u64, u64)> {
+        let t2t = self.overall.of(SegmentKind::TickToTrade)?;
+        Some((t2t.count_above(t2t.median().saturating_mul(10)), t2t.n()))
+    }
+
+    /// The letters of a segment, for people: `G→K (at the capture point)`, `D→K`, `K→K'`.
+    pub fn letters(&self, kind: SegmentKind) -> String {
+        let market = letters(self.taps.iter().filter(|tap| tap.has_market).filter_map(|tap| tap.point));
+        let orders = letters(self.taps.iter().filter(|tap| tap.has_orders).filter_map(|tap| tap.point));
+        let is_default = market.is_none() && orders.is_none();
+        let (market, orders) = (market.unwrap_or_else(|| "G".into()), orders.unwrap_or_else(|| "K".into()));
+        match kind {
+            SegmentKind::TickToTrade if is_default => "G→K (at the capture point)".into(),
+            SegmentKind::TickToTrade => format!("{market}→{orders}"),
+            SegmentKind::WallToWall => format!("{orders}→{orders} (from one session to the next)"),
+            SegmentKind::Hop => "from tap to tap".into(),
+            _ => format!("{orders}→{orders}'"),
+        }
+    }
+
+    /// The time that the captures span.
+    pub fn span(&self) -> Option<(Timestamp, Timestamp)> {
+        let first = self.taps.iter().filter_map(|tap| tap.first).min()?;
+        let last = self.taps.iter().filter_map(|tap| tap.last).max()?;
+        Some((first, last))
+    }
+}
+
+/// Different letters of the taps concerned, `D/E`; `None` where none was given.
+fn letters(points: impl Iterator<Item = char>) -> Option<String> {
+    let mut all: Vec<char> = points.collect();
+    all.sort_unstable();
+    all.dedup();
+    let texts: Vec<String> = all.iter().map(char::to_string).collect();
+    (!texts.is_empty()).then(|| texts.join("/"))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::pair::Flags;
+    use tickscope_model::{Loss, Nanos, OrderKind, TapId};
+
+    /// An answered order with an ack of 1 µs.
+    pub(crate) fn row(clordid: &str, time_ns: u64) -> OrderRow {
+        let mut latency = [None; SegmentKind::ALL.len()];
+        latency[SegmentKind::Ack.index()] = Some(Nanos(1000));
+        OrderRow {
+            tap: TapId(0),
+            frame: 1,
+            session: Arc::from("TRADER->EXCH"),
+            clordid: clordid.into(),
+            orig_clordid: "".into(),
+            chain: clordid.into(),
+            request: OrderKind::New,
+            symbol: Arc::from("ABC"),
+            side: None,
+            price: None,
+            quantity: None,
+            t_out: Timestamp(time_ns),
+            trigger: None,
+            latency,
+            flags: Flags::default(),
+            t2t_min: None,
+            t2t_max: None,
+            outcome: "accepted",
+            timeline: Vec::new(),
+        }
+    }
+
+    pub(crate) fn segments(row: &OrderRow) -> Vec<SegmentRow> {
+        let is_measured =
+            |kind: &SegmentKind| *kind != SegmentKind::TcpAck || !row.flags.has(Flag::AckWithAnswer);
+        SegmentKind::ALL
+            .into_iter()
+            .filter(is_measured)
+            .filter_map(|kind| {
+                Some(SegmentRow {
+                    segment: kind,
+                    time: row.t_out,
+                    latency: row.latency(kind)?,
+                    tap: row.tap,
+                    session: Arc::clone(&row.session),
+                    symbol: Arc::clone(&row.symbol),
+                    clordid: row.clordid.clone(),
+                    request: row.request,
+                })
+            })
+            .collect()
+    }
+
+    fn feed(summary: &mut Summary, row: &OrderRow) {
+        summary.order(row);
+        segments(row).iter().for_each(|segment| summary.segment(segment));
+    }
+
+    #[test]
+    fn an_ack_that_rides_on_the_answer_stays_out_of_the_figures() {
+        let mut summary = Summary::default();
+        let mut row = row("1", 0);
+        row.latency[SegmentKind::TcpAck.index()] = Some(Nanos(1000));
+        row.flags.set(Flag::AckWithAnswer);
+        feed(&mut summary, &row);
+        assert_eq!(summary.ack_with_answer(), 1);
+        assert!(summary.overall.of(SegmentKind::TcpAck).is_none());
+        let outcome = summary.by_outcome.by_requests();
+        assert!(outcome[0].latencies.of(SegmentKind::TcpAck).is_none());
+    }
+
+    #[test]
+    fn a_negative_latency_is_counted_and_in_no_histogram() {
+        let mut summary = Summary::default();
+        let mut row = row("1", 0);
+        row.latency[SegmentKind::TickToTrade.index()] = Some(Nanos(-7));
+        feed(&mut summary, &row);
+        assert!(summary.overall.of(SegmentKind::TickToTrade).is_none());
+        assert!(summary.slowest_internal.is_empty());
+        assert_eq!(summary.negatives(SegmentKind::TickToTrade), 1);
+    }
+
+    #[test]
+    fn what_does_not_add_up_is_said() {
+        let mut summary = Summary::default();
+        feed(&mut summary, &row("1", 0));
+        summary.totals = Totals { requests: 1, answers: 1, answers_matched: 1, ..Totals::default() };
+        summary.losses.add(Loss::Untriggered);
+        assert_eq!(summary.accounting(), []);
+        summary.totals.frames_read = 3;
+        summary.totals.frames_used = 1;
+        summary.losses.add(Loss::NotIp);
+        summary.overall.record(SegmentKind::Ack, 5);
+        let what: Vec<String> = summary.accounting().into_iter().map(|found| found.what).collect();
+        assert_eq!(what, ["frames: sum over taps = read", "frames: read = used + lost", "ack: rows = segments"]);
+    }
+
+    #[test]
+    fn letters_come_from_the_taps() {
+        let mut summary = Summary::default();
+        summary.taps.push(Tap { has_market: true, has_orders: true, ..Tap::default() });
+        assert_eq!(summary.letters(SegmentKind::TickToTrade), "G→K (at the capture point)");
+        assert_eq!(summary.letters(SegmentKind::Ack), "K→K'");
+        summary.taps = vec![
+            Tap { has_market: true, point: Some('D'), ..Tap::default() },
+            Tap { has_orders: true, ..Tap::default() },
+        ];
+        assert_eq!(summary.letters(SegmentKind::TickToTrade), "D→K");
+        summary.taps[1].point = Some('J');
+        assert_eq!(summary.letters(SegmentKind::TickToTrade), "D→J");
+        assert_eq!(summary.letters(SegmentKind::Ack), "J→J'");
+    }
+}
