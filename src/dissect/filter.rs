@@ -187,10 +187,8 @@ fn tokens(text: &str) -> Result<Vec<Token<'_>>, FilterError> {
                 continue;
             }
             letter if is_word(letter) => rest.find(|letter| !is_word(letter)).unwrap_or(rest.len()),
-            '(' | ')' => 1,
-            '&' | '|' if rest.starts_with("&&") || rest.starts_with("||") => 2,
-            '<' | '>' | '!' | '=' if rest.get(1..2) == Some("=") => 2,
-            '<' | '>' | '!' | '=' => 1,
+            _ if ["&&", "||", "<=", ">=", "!=", "=="].iter().any(|operator| rest.starts_with(operator)) => 2,
+            '(' | ')' | '<' | '>' | '!' | '=' => 1,
             other => return Err(FilterError { position: at, message: format!("`{other}`: {SUPPORTED}") }),
         };
         found.push(Token { text: rest.get(..length).unwrap_or(rest), at });

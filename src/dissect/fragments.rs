@@ -118,7 +118,7 @@ impl Dissector {
         self.expire(frame.time);
         let end = piece.offset.saturating_add(piece.bytes.len());
         // All but the last piece are multiples of 8 bytes, none is empty, and none reaches beyond a datagram's end.
-        if piece.bytes.is_empty() || (piece.more && piece.bytes.len() % 8 != 0) || end > LONGEST_DATAGRAM {
+        if piece.bytes.is_empty() || (piece.more && !piece.bytes.len().is_multiple_of(8)) || end > LONGEST_DATAGRAM {
             return Err(Loss::FrameMalformed);
         }
         let slow::Datagram { source, target, protocol, .. } = piece.about;
