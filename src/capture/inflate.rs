@@ -23,9 +23,8 @@ impl Packing {
     pub(super) fn of(start: &[u8]) -> Packing {
         match start {
             [0x1f, 0x8b, 8, ..] => Packing::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Packing::Zstd,
-            // A skippable frame; Zstandard and LZ4 share its numbers, pzstd begins with one.
-            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Packing::Zstd,
+            // The second is a skippable frame; Zstandard and LZ4 share its numbers, pzstd begins with one.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Packing::Zstd,
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Packing::Xz,
             [0x04, 0x22, 0x4d, 0x18, ..] => Packing::Lz4,
             _ => Packing::Plain,

@@ -8,6 +8,7 @@ mod error;
 mod file;
 mod inflate;
 mod map;
+mod merge;
 mod open;
 mod pcap;
 mod pcapng;
@@ -15,4 +16,5 @@ mod stream;
 
 pub use error::{Cut, SourceError};
 pub use file::{CaptureFile, Interface};
+pub use merge::{Captured, Input, Merged, Tap};
 pub use open::open;

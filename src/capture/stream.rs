@@ -27,8 +27,14 @@ struct Block {
 
 enum Handover {
     Block(Block),
-    /// The input is at its end: whole, or broken for this reason.
-    End(Option<String>),
+    End(End),
+}
+
+/// What the other thread said last.
+enum End {
+    NotYet,
+    Whole,
+    Broken(String),
 }
 
 /// The reader's end.
@@ -36,20 +42,19 @@ pub(super) struct Stream {
     blocks: Receiver<Handover>,
     empties: std::sync::mpsc::Sender<Vec<u8>>,
     current: Block,
-    /// `Some` when the other thread has said its last word.
-    end: Option<Option<String>>,
+    end: End,
 }
 
 impl Stream {
     /// Starts the thread. `block_bytes` is how much is handed over at once.
     pub(super) fn start(source: Source, block_bytes: usize) -> std::io::Result<Stream> {
         let (full, blocks) = sync_channel(WAITING);
-        let (empties, used) = channel();
+        let (empties, returned) = channel();
         thread::Builder::new()
             .name("decompress".to_owned())
-            .spawn(move || produce(source, block_bytes, &full, &used))?;
+            .spawn(move || produce(source, block_bytes, &full, &returned))?;
         let current = Block { buffer: Vec::new(), start: 0, end: 0, consumed: 0 };
-        Ok(Stream { blocks, empties, current, end: None })
+        Ok(Stream { blocks, empties, current, end: End::NotYet })
     }
 
     /// What is in memory and not released by [`Stream::refill`].
@@ -61,7 +66,7 @@ impl Stream {
     /// Forgets the first `used` bytes of the window and gets more behind the rest. False at the end of the input.
     pub(super) fn refill(&mut self, used: usize) -> bool {
         self.current.start = self.current.end.min(self.current.start.saturating_add(used));
-        if self.end.is_some() {
+        if !matches!(self.end, End::NotYet) {
             return false;
         }
         match self.blocks.recv() {
@@ -69,12 +74,12 @@ impl Stream {
                 self.append(block);
                 true
             }
-            Ok(Handover::End(reason)) => {
-                self.end = Some(reason);
+            Ok(Handover::End(end)) => {
+                self.end = end;
                 false
             }
             Err(_) => {
-                self.end = Some(Some("the decompressor stopped".to_owned()));
+                self.end = End::Broken("the decompressor stopped".to_owned());
                 false
             }
         }
@@ -99,7 +104,10 @@ impl Stream {
 
     /// Why the input ended early; `None` while it has not, or where it ended well.
     pub(super) fn trouble(&self) -> Option<&str> {
-        self.end.as_ref()?.as_deref()
+        match &self.end {
+            End::NotYet | End::Whole => None,
+            End::Broken(reason) => Some(reason),
+        }
     }
 
     /// Bytes of the input as it lies on disk that were used up to the current block.
@@ -108,45 +116,45 @@ impl Stream {
     }
 }
 
-fn produce(source: Source, block_bytes: usize, full: &SyncSender<Handover>, used: &Receiver<Vec<u8>>) {
+fn produce(source: Source, block_bytes: usize, full: &SyncSender<Handover>, empties: &Receiver<Vec<u8>>) {
     let mut input = match Inflater::new(source) {
         Ok(input) => input,
         Err(error) => {
-            let _ = full.send(Handover::End(Some(error.to_string())));
+            let _ = full.send(Handover::End(End::Broken(error.to_string())));
             return;
         }
     };
     // A pipe is handed on as it comes, so that a slow writer is followed; a decompressor fills the block.
     let least = if input.is_plain() { 1 } else { block_bytes };
     loop {
-        let mut buffer = match used.try_recv() {
-            Ok(buffer) if buffer.len() == HEADROOM + block_bytes => buffer,
+        let mut room = match empties.try_recv() {
+            Ok(used) if used.len() == HEADROOM + block_bytes => used,
             Ok(_) | Err(TryRecvError::Empty | TryRecvError::Disconnected) => vec![0; HEADROOM + block_bytes],
         };
         let mut end = HEADROOM;
-        let mut last = None;
+        let mut last = End::NotYet;
         while end < HEADROOM + least {
-            let Some(room) = buffer.get_mut(end..) else { break };
-            match input.read(room) {
+            let Some(behind) = room.get_mut(end..) else { break };
+            match input.read(behind) {
                 Ok(0) => {
-                    last = Some(None);
+                    last = End::Whole;
                     break;
                 }
                 Ok(count) => end += count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    last = Some(Some(input.explain(&error)));
+                    last = End::Broken(input.explain(&error));
                     break;
                 }
             }
         }
-        let block = Block { buffer, start: HEADROOM, end, consumed: input.consumed() };
+        let block = Block { buffer: room, start: HEADROOM, end, consumed: input.consumed() };
         // A closed channel: the reader has gone away, nobody waits for the rest.
         if end > HEADROOM && full.send(Handover::Block(block)).is_err() {
             return;
         }
-        if let Some(reason) = last {
-            let _ = full.send(Handover::End(reason));
+        if !matches!(last, End::NotYet) {
+            let _ = full.send(Handover::End(last));
             return;
         }
     }

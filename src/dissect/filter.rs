@@ -187,10 +187,8 @@ fn tokens(text: &str) -> Result<Vec<Token<'_>>, FilterError> {
                 continue;
             }
             letter if is_word(letter) => rest.find(|letter| !is_word(letter)).unwrap_or(rest.len()),
-            '(' | ')' => 1,
-            '&' | '|' if rest.starts_with("&&") || rest.starts_with("||") => 2,
-            '<' | '>' | '!' | '=' if rest.get(1..2) == Some("=") => 2,
-            '<' | '>' | '!' | '=' => 1,
+            _ if ["&&", "||", "<=", ">=", "!=", "=="].iter().any(|operator| rest.starts_with(operator)) => 2,
+            '(' | ')' | '<' | '>' | '!' | '=' => 1,
             other => return Err(FilterError { position: at, message: format!("`{other}`: {SUPPORTED}") }),
         };
         found.push(Token { text: rest.get(..length).unwrap_or(rest), at });
@@ -329,6 +327,13 @@ impl<'t> Parser<'t> {
         });
         if has_value {
             let bare = qualifiers == Qualifiers::default();
+            if let Some(token) = start
+                && bare
+                && token.text.starts_with(|letter: char| letter.is_ascii_alphabetic())
+                && !token.text.contains(':')
+            {
+                return Err(token.wrong(SUPPORTED));
+            }
             let qualifiers = if bare { self.last } else { qualifiers };
             self.last = qualifiers;
             return self.value(qualifiers);

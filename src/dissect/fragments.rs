@@ -118,7 +118,7 @@ impl Dissector {
         self.expire(frame.time);
         let end = piece.offset.saturating_add(piece.bytes.len());
         // All but the last piece are multiples of 8 bytes, none is empty, and none reaches beyond a datagram's end.
-        if piece.bytes.is_empty() || (piece.more && piece.bytes.len() % 8 != 0) || end > LONGEST_DATAGRAM {
+        if piece.bytes.is_empty() || (piece.more && !piece.bytes.len().is_multiple_of(8)) || end > LONGEST_DATAGRAM {
             return Err(Loss::FrameMalformed);
         }
         let slow::Datagram { source, target, protocol, .. } = piece.about;
@@ -137,9 +137,9 @@ impl Dissector {
             }
             self.drop_one(&key);
             self.begin(key, frame.time, piece);
+            self.waiting.get_mut(&key).map_or(Ok(()), |waiting| waiting.insert(piece, end))?;
         }
         let Some(waiting) = self.waiting.get_mut(&key) else { return Err(Loss::FragmentHeld) };
-        waiting.insert(piece, end)?;
         if !waiting.is_complete() {
             waiting.pieces += 1;
             self.counts.waiting += 1;

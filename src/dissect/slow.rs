@@ -1,6 +1,6 @@
 //! Every header that is read, one behind the other, with the reason where it ends: link types, VLAN tags,
 //! IPv4 and IPv6 with their options and extension headers, UDP and TCP. Tunnels are in `tunnel.rs`.
-//! IEEE 802.1Q and 802.3, RFC 791, RFC 8200, RFC 768, RFC 9293, LINKTYPE_LINUX_SLL and _SLL2 of tcpdump.org.
+//! IEEE 802.1Q and 802.3, RFC 791, RFC 8200, RFC 768, RFC 9293, `LINKTYPE_LINUX_SLL` and `_SLL2` of tcpdump.org.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -72,7 +72,7 @@ pub(super) struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    pub(super) fn into_tunnel(&mut self) -> Result<(), Loss> {
+    pub(super) fn enter_tunnel(&mut self) -> Result<(), Loss> {
         self.around.depth += 1;
         if self.around.depth > DEEPEST { Err(Loss::FrameMalformed) } else { Ok(()) }
     }
@@ -110,7 +110,7 @@ fn cooked(device: [u8; 2], protocol: [u8; 2]) -> Result<Layer, Loss> {
     }
 }
 
-/// The address family in the byte order of the machine that captured (LINKTYPE_NULL) or the network's (LINKTYPE_LOOP):
+/// The address family in the byte order of the machine that captured (`LINKTYPE_NULL`) or the network's (`LINKTYPE_LOOP`):
 /// families are small numbers, so the smaller reading is the right one.
 fn loopback(family: [u8; 4]) -> Result<Layer, Loss> {
     match u32::from_le_bytes(family).min(u32::from_be_bytes(family)) {
@@ -254,12 +254,12 @@ fn inside<'a>(walk: &mut Walk<'a>, datagram: Datagram) -> Result<Step<'a>, Loss>
         UDP => udp(walk, &datagram).map(Step::Found),
         TCP => tcp(walk, &datagram).map(Step::Found),
         IPV4 | IPV6 => {
-            walk.into_tunnel()?;
+            walk.enter_tunnel()?;
             Ok(Step::To(Layer::Ip))
         }
         GRE => tunnel::gre(walk).map(Step::To),
         MPLS => {
-            walk.into_tunnel()?;
+            walk.enter_tunnel()?;
             Ok(Step::To(Layer::Mpls))
         }
         AUTHENTICATION => {

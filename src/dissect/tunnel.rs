@@ -1,4 +1,4 @@
-//! What carries other frames or packets: LLC/SNAP, PPPoE, MPLS, GRE with ERSPAN and NVGRE, VXLAN, Geneve, MPLS in UDP.
+//! What carries other frames or packets: LLC/SNAP, `PPPoE`, MPLS, GRE with ERSPAN and NVGRE, VXLAN, Geneve, MPLS in UDP.
 //! RFC 1042, 2516, 3032, 4448, 2784, 2890, 7637, 7348, 8926, 7510; ERSPAN: draft-foschiano-erspan-03.
 
 use tickscope_model::Loss;
@@ -20,7 +20,7 @@ pub(super) fn llc(walk: &mut Walk<'_>) -> Result<Layer, Loss> {
     }
 }
 
-/// A PPPoE session: version 1, type 1, code 0; a PPP protocol number of two bytes, or of one that is odd.
+/// A `PPPoE` session: version 1, type 1, code 0; a PPP protocol number of two bytes, or of one that is odd.
 pub(super) fn pppoe(walk: &mut Walk<'_>) -> Result<Layer, Loss> {
     let [0x11, 0, _, _, length @ ..] = walk.rest.take::<6>()? else { return Err(Loss::NotIp) };
     walk.rest.limit(usize::from(u16::from_be_bytes(*length)));
@@ -62,7 +62,7 @@ pub(super) fn gre(walk: &mut Walk<'_>) -> Result<Layer, Loss> {
     if second & 0x07 != 0 || first & 0x40 != 0 {
         return Err(Loss::NotUdpTcp);
     }
-    walk.into_tunnel()?;
+    walk.enter_tunnel()?;
     let has_sequence = first & 0x10 != 0;
     let options = [first & 0x80 != 0, first & 0x20 != 0, has_sequence];
     walk.rest.skip(options.iter().filter(|&&there| there).count() * 4)?;
@@ -96,7 +96,7 @@ fn erspan(walk: &mut Walk<'_>) -> Result<Layer, Loss> {
 
 /// What a datagram to a tunnel's port carries, if it is one.
 pub(super) fn udp(mut walk: Walk<'_>, port: u16) -> Result<Found<'_>, Loss> {
-    walk.into_tunnel()?;
+    walk.enter_tunnel()?;
     let layer = match port {
         6635 => Layer::Mpls,
         6081 => geneve(&mut walk)?,
