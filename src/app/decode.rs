@@ -19,10 +19,10 @@ pub fn run(arguments: &DecodeArgs, settings: &Settings) -> anyhow::Result<Outcom
         symbols: arguments.selection.symbols.clone(),
         sessions: arguments.selection.sessions.clone(),
     };
-    let mut printer = Printer::new(BufWriter::with_capacity(1 << 20, io::stdout().lock()), wanted);
-    open::run(&mut prepared, &arguments.display, &mut printer, |printer, taps, _| {
-        // Taps appear as they are read; their files are named once.
-        printer.files.extend(taps.iter().skip(printer.files.len()).map(|tap| tap.file.display().to_string()));
+    let files = prepared.captures.files().map(|file| file.path().display().to_string()).collect();
+    let out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
+    let mut printer = Printer::new(out, files, wanted);
+    open::run(&mut prepared, &arguments.display, &mut printer, |printer, _| {
         printer.error.take().map_or(Ok(()), |error| Err(error.into()))
     })?;
     printer.flush()?;

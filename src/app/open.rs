@@ -13,11 +13,10 @@ use super::args::{ClockArgs, DisplayArgs, SelectionArgs};
 use super::config::settings;
 use super::config::{Settings, instruments};
 use super::{WrongUsage, complain, stop};
-use crate::capture;
+use crate::capture::{Input, Merged};
 use crate::dissect::Filter;
 use crate::flow::{Endpoint, Lane, NamedEnd, NamedSession};
 use crate::merge::Symbols;
-use crate::pipeline::inputs::{Input, Inputs, Tap};
 use crate::pipeline::points::{self, TapGroup};
 use crate::pipeline::{Configured, Pipeline};
 
@@ -26,7 +25,7 @@ const CHECK_EVERY: u64 = 1 << 14;
 
 /// Captures and everything the stages need, ready to run.
 pub struct Prepared {
-    pub inputs: Inputs,
+    pub captures: Merged,
     pub points: Vec<u16>,
     pub pipeline: Pipeline,
     /// Half-open range of `--from` and `--to`.
@@ -38,7 +37,7 @@ pub fn prepare(
     selection: &SelectionArgs,
     clock: &ClockArgs,
 ) -> anyhow::Result<Prepared> {
-    let inputs = open_all(settings)?;
+    let captures = open_all(settings)?;
     let filter = selection.filter.as_deref().map(Filter::parse).transpose();
     let filter = filter.map_err(|error| WrongUsage(format!("--filter: {error}")))?;
     let needs_points = settings.captures.len() > 1 || settings.taps.iter().any(|tap| tap.group.is_some());
@@ -56,17 +55,17 @@ pub fn prepare(
     };
     let window = window(settings, selection, clock)?;
     let pipeline = Pipeline::new(configured(settings)?, filter, points.clone());
-    Ok(Prepared { inputs, points, pipeline, window })
+    Ok(Prepared { captures, points, pipeline, window })
 }
 
-fn open_all(settings: &Settings) -> anyhow::Result<Inputs> {
-    let mut inputs = Vec::new();
-    for capture in &settings.captures {
-        let path = capture.input.path().unwrap_or(Path::new("-"));
-        inputs.push(Input { name: capture.name.clone(), file: capture::open(path)? });
-    }
-    let offsets = settings.taps.iter().map(|tap| (tap.name.clone(), tap.offset)).collect();
-    Ok(Inputs::new(inputs, offsets))
+fn open_all(settings: &Settings) -> anyhow::Result<Merged> {
+    let input = |capture: &settings::Capture| Input {
+        name: Some(capture.name.clone()),
+        path: capture.input.path().unwrap_or(Path::new("-")).to_owned(),
+    };
+    let inputs: Vec<Input> = settings.captures.iter().map(input).collect();
+    let offsets: Vec<(String, Nanos)> = settings.taps.iter().map(|tap| (tap.name.clone(), tap.offset)).collect();
+    Ok(Merged::open(&inputs, &offsets)?)
 }
 
 /// The range of time that counts. A time of day means the day of the first frame, which is looked at only then.
@@ -76,10 +75,10 @@ fn window(settings: &Settings, selection: &SelectionArgs, clock: &ClockArgs) -> 
     }
     let mut first = Timestamp::MIN;
     if settings.captures.iter().all(|capture| capture.input != settings::Input::Stdin) {
-        let mut inputs = open_all(settings)?;
-        while inputs.advance() {
-            if let Some((frame, true)) = inputs.frame() {
-                first = frame.time;
+        let mut captures = open_all(settings)?;
+        while let Some(captured) = captures.next() {
+            if captured.has_time {
+                first = captured.frame.time;
                 break;
             }
         }
@@ -119,26 +118,24 @@ pub fn symbols(settings: &Settings) -> anyhow::Result<Symbols> {
     Ok(symbols)
 }
 
-/// Runs all frames through the stages. `each` is called after every frame with its time. Returns whether it was
+/// Runs all frames through the stages. `each` is called before every frame with its time. Returns whether it was
 /// stopped before the end.
 pub fn run<L: Lane>(
     prepared: &mut Prepared,
     display: &DisplayArgs,
     lane: &mut L,
-    mut each: impl FnMut(&mut L, &[Tap], Timestamp) -> anyhow::Result<()>,
+    mut each: impl FnMut(&mut L, Timestamp) -> anyhow::Result<()>,
 ) -> anyhow::Result<bool> {
-    let Prepared { inputs, pipeline, .. } = prepared;
-    let bar = progress(inputs, display);
+    let Prepared { captures, pipeline, .. } = prepared;
+    let bar = progress(captures, display);
     let mut count = 0_u64;
     let mut stopped = false;
-    while inputs.advance() {
-        let Some((frame, timed)) = inputs.frame() else { break };
-        let time = frame.time;
-        pipeline.frame(&frame, timed, lane);
-        each(lane, inputs.taps(), time)?;
+    while let Some(captured) = captures.next() {
+        each(lane, captured.frame.time)?;
+        pipeline.frame(&captured, lane);
         count += 1;
         if count % CHECK_EVERY == 0 {
-            bar.set_position(inputs.progress().0);
+            bar.set_position(captures.position());
             if stop().load(Ordering::Relaxed) {
                 stopped = true;
                 break;
@@ -146,15 +143,16 @@ pub fn run<L: Lane>(
         }
     }
     bar.finish_and_clear();
+    captures.finish();
     pipeline.finish(lane);
     Ok(stopped)
 }
 
-fn progress(inputs: &Inputs, display: &DisplayArgs) -> ProgressBar {
+fn progress(captures: &Merged, display: &DisplayArgs) -> ProgressBar {
     if !display.shows_progress() {
         return ProgressBar::hidden();
     }
-    let (_, size) = inputs.progress();
+    let size = captures.size();
     let bar = size.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
     bar.set_draw_target(ProgressDrawTarget::stderr());
     let template = if size.is_some() {
@@ -170,12 +168,10 @@ fn progress(inputs: &Inputs, display: &DisplayArgs) -> ProgressBar {
 /// Says on stderr where captures broke off. Returns whether any did.
 pub fn say_cuts(prepared: &Prepared, display: &DisplayArgs) -> bool {
     let mut any = false;
-    for file in prepared.inputs.files() {
-        if let Some(cut) = file.cut() {
-            any = true;
-            if !display.quiet {
-                complain("warning", &format!("{}: {cut}", file.path().display()));
-            }
+    for (path, cut) in prepared.captures.cuts() {
+        any = true;
+        if !display.quiet {
+            complain("warning", &format!("{}: {cut}", path.display()));
         }
     }
     any

@@ -156,6 +156,7 @@ impl CaptureFile {
         self.current.length = captured;
         self.current.wire_len = record.wire_len;
         self.current.time = record.time;
+        self.current.timed = true;
         self.count += 1;
         self.bytes.step(total);
         true

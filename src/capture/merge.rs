@@ -60,6 +60,8 @@ pub struct Captured<'a> {
     /// Whether the capture says when. If not (Simple Packet Block), `frame.time` is that of the frame before it in its
     /// file, so that it keeps its place, and the frame is to be counted as `NoTimestamp`.
     pub has_time: bool,
+    /// Which of [`Merged::files`] it is from.
+    pub file: usize,
 }
 
 /// The merged captures.
@@ -158,7 +160,7 @@ impl Merged {
         }
         let lane = self.files.get(self.current)?;
         let frame = lane.file.frame(lane.tap);
-        Some(Captured { frame: Frame { time: lane.time, ..frame }, has_time: lane.file.time().is_some() })
+        Some(Captured { frame: Frame { time: lane.time, ..frame }, has_time: lane.file.time().is_some(), file: self.current })
     }
 
     /// Goes over to another file where its next frame is earlier.

@@ -11,6 +11,8 @@ use std::ops::Range;
 use tickscope_decoders::{Described, Fresh, Output, Protocol, Sequenced};
 use tickscope_model::{Loss, MarketEvent, OrderEvent, SymbolId, TapId, Timestamp};
 
+use crate::capture::Captured;
+
 pub use key::{Endpoint, FlowKey, NamedEnd};
 pub use stream::{Arrival, History, Stream, StreamSink};
 pub use tcp::{Conversations, NamedSession, Peer};
@@ -67,7 +69,7 @@ pub struct Seen {
 /// What lies right of the flows.
 pub trait Lane {
     /// A frame of a tap is about to be read.
-    fn frame(&mut self, _tap: TapId, _number: u64) {}
+    fn frame(&mut self, captured: &Captured<'_>);
     fn wants_fields(&self) -> bool;
     fn symbol(&mut self, name: &[u8]) -> SymbolId;
     /// `None`: the mirror port delivered this datagram twice, nothing of it counts.

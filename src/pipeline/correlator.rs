@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use tickscope_decoders::{Described, Fresh, Sequenced};
-use tickscope_model::{Loss, Losses, MarketEvent, Nanos, OrderEvent, SegmentKind, SymbolId, TapId, Timestamp};
+use tickscope_model::{Loss, Losses, MarketEvent, Nanos, OrderEvent, SegmentKind, SymbolId, Timestamp};
 
+use crate::capture::Captured;
 use crate::flow::{Arrival, Datagram, Direction, Lane, Seen};
 use crate::merge::{Feeds, Symbols, Ticks};
 use crate::pair::{Paired, Pairer, View};
@@ -117,12 +118,12 @@ impl Correlator {
 
 impl Lane for Correlator {
     #[inline]
-    fn frame(&mut self, tap: TapId, number: u64) {
-        let tap = usize::from(tap.0);
+    fn frame(&mut self, captured: &Captured<'_>) {
+        let tap = usize::from(captured.frame.tap.0);
         if self.frames.len() <= tap {
             self.frames.resize(tap + 1, 0);
         }
-        self.frames[tap] = number;
+        self.frames[tap] = captured.frame.number;
     }
 
     fn wants_fields(&self) -> bool {

@@ -2,13 +2,13 @@
 //! a lane. Read this first; `analyze` and `decode` differ only in the lane.
 
 pub mod correlator;
-pub mod inputs;
 pub mod points;
 pub mod printer;
 
 use tickscope_decoders::Protocol;
-use tickscope_model::{Frame, Loss};
+use tickscope_model::{Loss, Timestamp};
 
+use crate::capture::Captured;
 use crate::dissect::{Dissector, Filter, Transport};
 use crate::flow::{Arrival, Conversations, Endpoint, FlowKey, Lane, NamedSession, Peer, UdpFlows};
 
@@ -27,7 +27,18 @@ pub struct Pipeline {
     tcp: Conversations,
     /// Observation point of each tap.
     points: Vec<u16>,
-    pub frames_read: u64,
+    /// By number of the tap.
+    pub taps: Vec<TapCounts>,
+}
+
+/// What came from a tap.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TapCounts {
+    pub frames: u64,
+    /// Captured bytes.
+    pub bytes: u64,
+    pub first: Option<Timestamp>,
+    pub last: Option<Timestamp>,
 }
 
 impl Pipeline {
@@ -38,7 +49,7 @@ impl Pipeline {
             udp: UdpFlows::new(configured.feeds),
             tcp: Conversations::new(configured.sessions),
             points,
-            frames_read: 0,
+            taps: Vec::new(),
         }
     }
 
@@ -49,10 +60,11 @@ impl Pipeline {
 
     /// One frame, through all stages.
     #[inline]
-    pub fn frame<L: Lane>(&mut self, frame: &Frame<'_>, timed: bool, lane: &mut L) {
-        self.frames_read += 1;
-        lane.frame(frame.tap, frame.number);
-        if !timed {
+    pub fn frame<L: Lane>(&mut self, captured: &Captured<'_>, lane: &mut L) {
+        let frame = &captured.frame;
+        self.count(captured);
+        lane.frame(captured);
+        if !captured.has_time {
             lane.loss(Loss::NoTimestamp, 1);
             return;
         }
@@ -91,6 +103,27 @@ impl Pipeline {
                 self.tcp.segment(&key, &peer, arrival, lane);
             }
         }
+    }
+
+    #[inline]
+    fn count(&mut self, captured: &Captured<'_>) {
+        let frame = &captured.frame;
+        let tap = usize::from(frame.tap.0);
+        if self.taps.len() <= tap {
+            self.taps.resize_with(tap + 1, TapCounts::default);
+        }
+        let counts = &mut self.taps[tap];
+        counts.frames += 1;
+        counts.bytes += frame.bytes.len() as u64;
+        if captured.has_time {
+            counts.first.get_or_insert(frame.time);
+            counts.last = Some(counts.last.map_or(frame.time, |last| last.max(frame.time)));
+        }
+    }
+
+    /// Frames of all taps.
+    pub fn frames_read(&self) -> u64 {
+        self.taps.iter().map(|tap| tap.frames).sum()
     }
 
     /// The end of the captures: what waits is read or given up, and counted.

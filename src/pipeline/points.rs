@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use tickscope_model::TapId;
 
-use super::inputs::Inputs;
+use crate::capture::Merged;
 use crate::dissect::{Transport, dissect};
 use crate::flow::FlowKey;
 
@@ -20,19 +20,24 @@ pub struct TapGroup {
 }
 
 /// Looks at the beginning of fresh readers of the same captures. Returns the point of each tap, in the order of taps.
-pub fn find(mut inputs: Inputs, groups: &[TapGroup]) -> Vec<u16> {
+pub fn find(mut captures: Merged, groups: &[TapGroup]) -> Vec<u16> {
     let mut ways: HashMap<FlowKey, HashMap<TapId, [bool; 2]>> = HashMap::new();
     let mut seen = 0;
-    while seen < FRAMES && inputs.advance() {
+    while seen < FRAMES
+        && let Some(captured) = captures.next()
+    {
         seen += 1;
-        let Some((frame, _)) = inputs.frame() else { break };
-        let Ok(packet) = dissect(&frame) else { continue };
-        if matches!(packet.transport, Transport::Tcp { .. }) && ways.len() < 1 << 16 {
+        let frame = captured.frame;
+        // What cannot be read here is counted when the frames are read for good.
+        if let Ok(packet) = dissect(&frame)
+            && matches!(packet.transport, Transport::Tcp { .. })
+            && ways.len() < 1 << 16
+        {
             let (key, swapped) = FlowKey::of(0, &packet).conversation();
             ways.entry(key).or_default().entry(frame.tap).or_default()[usize::from(swapped)] = true;
         }
     }
-    let taps = inputs.taps();
+    let taps = captures.taps();
     let named = |name: &str| {
         groups.iter().find(|tap| tap.name == name || name.starts_with(&format!("{}:", tap.name))).and_then(|tap| tap.group.clone())
     };

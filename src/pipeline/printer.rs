@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use tickscope_decoders::{Described, Fresh, Protocol, Sequenced};
 use tickscope_model::{Loss, Losses, MarketEvent, OrderEvent, SymbolId, TapId, Timestamp};
 
+use crate::capture::Captured;
 use crate::flow::{Arrival, Datagram, Direction, FlowKey, Lane, Seen};
 use crate::merge::Symbols;
 
@@ -26,8 +27,9 @@ pub struct Wanted {
 pub struct Printer<W: Write> {
     out: W,
     wanted: Wanted,
-    /// The file of each tap, as it is printed.
-    pub files: Vec<String>,
+    /// The captures' names, as they are printed, and which of them each tap is in.
+    files: Vec<String>,
+    file_of: Vec<usize>,
     symbols: Symbols,
     pub losses: Losses,
     pub printed: u64,
@@ -44,11 +46,12 @@ struct Place<'a> {
 }
 
 impl<W: Write> Printer<W> {
-    pub fn new(out: W, wanted: Wanted) -> Printer<W> {
+    pub fn new(out: W, files: Vec<String>, wanted: Wanted) -> Printer<W> {
         Printer {
             out,
             wanted,
-            files: Vec::new(),
+            files,
+            file_of: Vec::new(),
             symbols: Symbols::default(),
             losses: Losses::default(),
             printed: 0,
@@ -68,7 +71,8 @@ impl<W: Write> Printer<W> {
         if self.error.is_some() || !self.is_wanted(place, message) {
             return;
         }
-        let file = self.files.get(usize::from(place.tap.0)).map_or("", String::as_str);
+        let file = self.file_of.get(usize::from(place.tap.0)).and_then(|&file| self.files.get(file));
+        let file = file.expect("a message comes after a frame of its tap");
         match write_line(&mut self.out, file, place, message) {
             Ok(()) => self.printed += 1,
             Err(error) => self.error = Some(error),
@@ -138,6 +142,13 @@ fn write_line(out: &mut impl Write, file: &str, place: &Place<'_>, message: &Des
 }
 
 impl<W: Write> Lane for Printer<W> {
+    fn frame(&mut self, captured: &Captured<'_>) {
+        let tap = usize::from(captured.frame.tap.0);
+        if self.file_of.len() <= tap {
+            self.file_of.resize(tap + 1, 0);
+        }
+        self.file_of[tap] = captured.file;
+    }
     fn wants_fields(&self) -> bool {
         true
     }
