@@ -163,13 +163,16 @@ impl Content {
     }
 }
 
+/// A message, or why it is none.
+pub(crate) type Read = Result<Content, Loss>;
+
 /// The messages of one feed that the other does not have.
 pub(crate) struct Feed {
     /// The values of the header's Message Protocol ID.
     pub(crate) protocols: &'static [u16],
     pub(crate) messages: &'static [Message],
-    /// `None`: not one of `messages`.
-    pub(crate) read: fn(u8, &[u8]) -> Option<Result<Content, Loss>>,
+    /// Reads one of `messages` by its type; `None` for other types.
+    pub(crate) read: fn(u8, &[u8]) -> Option<Read>,
 }
 
 impl Feed {
@@ -240,7 +243,7 @@ impl Iex {
     }
 
     #[inline]
-    fn read(&self, bytes: &[u8]) -> Result<Content, Loss> {
+    fn read(&self, bytes: &[u8]) -> Read {
         let Some(&code) = bytes.first() else { return Err(Loss::Malformed) };
         (self.feed.read)(code, bytes).unwrap_or_else(|| read_shared(code, bytes))
     }
@@ -282,7 +285,7 @@ impl Decoder for Iex {
 }
 
 /// Longer messages than the tables say are right: both specifications announce that messages may grow at their end.
-fn read_shared(code: u8, bytes: &[u8]) -> Result<Content, Loss> {
+fn read_shared(code: u8, bytes: &[u8]) -> Read {
     macro_rules! status {
         ($message:ty) => {{
             let message = at_least::<$message>(bytes)?;

@@ -1,11 +1,11 @@
 //! IEX DEEP 1.0 (specification 1.08): all price levels and trades of Investors Exchange, over IEX-TP 1.25. Datagrams go
 //! in, one market event a message comes out.
 
-use tickscope_model::{Loss, MarketKind, Side};
+use tickscope_model::{MarketKind, Side};
 use zerocopy::byteorder::little_endian::{I64, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-use super::iex::{Content, Feed, Iex, flags};
+use super::iex::{Content, Feed, Iex, Read, flags};
 use super::layout::{Code, Field, Fields, LongPrice, Message, Stock, at_least, layouts};
 use crate::{Carrier, ExchangeClock, Protocol, Role};
 
@@ -58,7 +58,7 @@ flags! {
 }
 
 #[inline]
-fn read(code: u8, bytes: &[u8]) -> Option<Result<Content, Loss>> {
+fn read(code: u8, bytes: &[u8]) -> Option<Read> {
     match code {
         b'8' => Some(price_level(Side::Buy, bytes)),
         b'5' => Some(price_level(Side::Sell, bytes)),
@@ -72,7 +72,7 @@ fn read(code: u8, bytes: &[u8]) -> Option<Result<Content, Loss>> {
 
 /// A size of 0 means that the level is gone.
 #[inline]
-fn price_level(side: Side, bytes: &[u8]) -> Result<Content, Loss> {
+fn price_level(side: Side, bytes: &[u8]) -> Read {
     let level = at_least::<PriceLevelUpdate>(bytes)?;
     Ok(Content {
         side: Some(side),

@@ -1,11 +1,11 @@
 //! IEX TOPS 1.6 (specification 1.66, 19 October 2021), and 1.5, whose messages are a subset with the same tables: best
 //! prices and trades of Investors Exchange, over IEX-TP 1.25. Datagrams go in, one market event a message comes out.
 
-use tickscope_model::{Loss, MarketKind};
+use tickscope_model::MarketKind;
 use zerocopy::byteorder::little_endian::{I64, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-use super::iex::{Content, Feed, Iex, flags};
+use super::iex::{Content, Feed, Iex, Read, flags};
 use super::layout::{Code, Field, Fields, LongPrice, Message, Stock, at_least, layouts};
 use crate::{Carrier, ExchangeClock, Protocol, Role};
 
@@ -51,7 +51,7 @@ flags! {
 
 /// Both sides in one message: neither is *the* price, so they are left to `decode`.
 #[inline]
-fn read(code: u8, bytes: &[u8]) -> Option<Result<Content, Loss>> {
+fn read(code: u8, bytes: &[u8]) -> Option<Read> {
     (code == b'Q').then(|| {
         let quote = at_least::<QuoteUpdate>(bytes)?;
         Ok(Content::of(MarketKind::Quote, quote.symbol, quote.timestamp))
