@@ -5,7 +5,7 @@ use tickscope_model::{MarketKind, Side};
 use zerocopy::byteorder::little_endian::{I64, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-use super::iex::{Content, Feed, Iex, Read, flags};
+use super::iex::{self, Content, Feed, Read, flags};
 use super::layout::{Code, Field, Fields, LongPrice, Message, Stock, at_least, layouts};
 use crate::{Carrier, ExchangeClock, Protocol, Role};
 
@@ -17,20 +17,34 @@ pub static PROTOCOL: Protocol = Protocol {
     carrier: Carrier::Udp,
     role: Role::MarketData,
     clock: ExchangeClock::Epoch,
-    probe: |input| FEED.probe(input),
-    open: || Iex::open(&FEED),
-    message_name: |code| FEED.message_name(code),
+    probe: iex::probe::<Deep>,
+    open: iex::open::<Deep>,
+    message_name: iex::message_name::<Deep>,
 };
 
-static FEED: Feed = Feed {
-    protocols: &[0x8004],
-    messages: &[
+struct Deep;
+
+impl Feed for Deep {
+    const PROTOCOLS: &'static [u16] = &[0x8004];
+    const MESSAGES: &'static [Message] = &[
         Message::of::<PriceLevelUpdate>(b'8', "Price Level Update Message"),
         Message::of::<PriceLevelUpdate>(b'5', "Price Level Update Message"),
         Message::of::<SecurityEvent>(b'E', "Security Event Message"),
-    ],
-    read,
-};
+    ];
+
+    #[inline]
+    fn read(code: u8, bytes: &[u8]) -> Option<Read> {
+        match code {
+            b'8' => Some(price_level(Side::Buy, bytes)),
+            b'5' => Some(price_level(Side::Sell, bytes)),
+            b'E' => Some(
+                at_least::<SecurityEvent>(bytes)
+                    .map(|event| Content::of(MarketKind::Status, event.symbol, event.timestamp)),
+            ),
+            _ => None,
+        }
+    }
+}
 
 layouts! {
     /// Type `8` is the buy side, type `5` the sell side.
@@ -54,19 +68,6 @@ layouts! {
 flags! {
     EventFlags {
         0x01 = "Event Processing Complete",
-    }
-}
-
-#[inline]
-fn read(code: u8, bytes: &[u8]) -> Option<Read> {
-    match code {
-        b'8' => Some(price_level(Side::Buy, bytes)),
-        b'5' => Some(price_level(Side::Sell, bytes)),
-        b'E' => Some(
-            at_least::<SecurityEvent>(bytes)
-                .map(|event| Content::of(MarketKind::Status, event.symbol, event.timestamp)),
-        ),
-        _ => None,
     }
 }
 
