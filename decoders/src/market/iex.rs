@@ -149,7 +149,7 @@ pub(crate) struct Content {
     pub(crate) symbol: Option<Stock>,
     pub(crate) kind: MarketKind,
     pub(crate) side: Option<Side>,
-    pub(crate) price: Option<Decimal>,
+    pub(crate) price: Option<LongPrice>,
     /// `None` where the message has no quantity, or several.
     pub(crate) quantity: Option<u32>,
     pub(crate) reference: u64,
@@ -229,7 +229,7 @@ impl<F: Feed> Iex<F> {
                 kind: content.kind,
                 code: sent.block.bytes.first().copied().unwrap_or(0),
                 side: content.side,
-                price: content.price,
+                price: content.price.map(LongPrice::get),
                 quantity: content.quantity.unwrap_or(0).into(),
                 sequence: sent.sequence,
                 reference: content.reference,
@@ -239,7 +239,7 @@ impl<F: Feed> Iex<F> {
             None => out.market_other(),
         }
         if is_described {
-            self.describe(sent, &content, out);
+            Self::describe(sent, &content, out);
         }
     }
 
@@ -250,7 +250,7 @@ impl<F: Feed> Iex<F> {
     }
 
     #[cold]
-    fn describe(&self, sent: Sent<'_>, content: &Content, out: &mut dyn Output) {
+    fn describe(sent: Sent<'_>, content: &Content, out: &mut dyn Output) {
         let bytes = sent.block.bytes;
         let Some(message) = bytes.first().and_then(|&code| find::<F>(code)) else { return };
         let mut fields = Fields::new();
@@ -261,7 +261,7 @@ impl<F: Feed> Iex<F> {
             seq: Some(sent.sequence).filter(|&sequence| sequence != 0),
             symbol: symbol.filter(|name| !name.is_empty()),
             side: content.side,
-            price: content.price.map(Decimal::trimmed),
+            price: content.price.map(|price| price.get().trimmed()),
             qty: content.quantity.map(|quantity| Decimal::new(quantity.into(), 0)),
             exch_t_ns: Some(content.timestamp_ns).filter(|&stamp| stamp != 0),
             fields,
@@ -297,7 +297,7 @@ fn read_shared(code: u8, bytes: &[u8]) -> Read {
         b'T' | b'B' => {
             let trade = at_least::<TradeReport>(bytes)?;
             Content {
-                price: Some(trade.price.get()),
+                price: Some(trade.price),
                 quantity: Some(trade.size.get()),
                 reference: u64::try_from(trade.trade_id.get()).unwrap_or(0),
                 ..Content::of(MarketKind::Trade, trade.symbol, trade.timestamp)
@@ -312,7 +312,7 @@ fn read_shared(code: u8, bytes: &[u8]) -> Read {
         b'X' => {
             let official = at_least::<OfficialPrice>(bytes)?;
             let content = Content::of(MarketKind::Status, official.symbol, official.timestamp);
-            Content { price: Some(official.official_price.get()), ..content }
+            Content { price: Some(official.official_price), ..content }
         }
         b'S' => {
             let event = at_least::<SystemEvent>(bytes)?;

@@ -77,7 +77,7 @@ fn price_level(side: Side, bytes: &[u8]) -> Read {
     let level = at_least::<PriceLevelUpdate>(bytes)?;
     Ok(Content {
         side: Some(side),
-        price: Some(level.price.get()),
+        price: Some(level.price),
         quantity: Some(level.size.get()),
         ..Content::of(MarketKind::Book, level.symbol, level.timestamp)
     })
