@@ -12,6 +12,17 @@ const HEAD_OF_2023: &[u8] = b"\0\x05\0\x02\x1f\x1a\xce\xda\xef\xe2"; // locate 5
 const STAMP: u64 = 0x1f1a_ceda_efe2;
 const NAME: &[u8; 8] = b"AAPL    ";
 
+/// Price, quantity and reference of an event.
+type Values<'a> = (Option<&'a str>, u64, u64);
+/// Message type, what follows the header, kind of the event, its values.
+type ItchRow<'a> = (u8, &'a [&'a [u8]], MarketKind, Values<'a>);
+/// Feed, message type, what follows the symbol, kind of the event, its values, name of the message.
+type IexRow<'a> = (&'a str, u8, &'a [&'a [u8]], MarketKind, Values<'a>, &'a str);
+/// Name of the first message, packet, what is announced, malformed messages, probe.
+type MoldRow = (&'static str, Vec<u8>, Option<(UnitKind, u64, u64)>, u64, Guess);
+/// What it is, packet, events, malformed messages, unknown ones, probe.
+type TransportRow = (&'static str, Vec<u8>, usize, u64, u64, Guess);
+
 fn protocol(name: &str) -> &'static Protocol {
     PROTOCOLS.iter().find(|protocol| protocol.name == name).expect("a known protocol")
 }
@@ -93,9 +104,7 @@ fn every_itch_message_has_its_kind_and_its_values() {
     let wide = 300_u64.to_be_bytes();
     let price = 1_234_500_u32.to_be_bytes(); // 123.45
     let no = (None, 0, 0);
-    // Type, body, kind, (price, quantity, reference) of the event.
-    type Row<'a> = (u8, &'a [&'a [u8]], MarketKind, (Option<&'a str>, u64, u64));
-    let rows: &[Row<'_>] = &[
+    let rows: &[ItchRow<'_>] = &[
         (b'A', &[&order, b"S", &shares, NAME, &price], Book, (Some("123.45"), 300, 77)),
         (b'F', &[&order, b"S", &shares, NAME, &price, b"NSDQ"], Book, (Some("123.45"), 300, 77)),
         (b'X', &[&order, &shares], Book, (None, 300, 77)),
@@ -204,7 +213,7 @@ fn packets_of_moldudp64_are_told_apart() {
     use UnitKind::{Data, End, Heartbeat, Request};
     let event = itch(b'D', &[&77_u64.to_be_bytes()]);
     let longer = { [&data(7, std::slice::from_ref(&event))[..], b"\0"].concat() };
-    let rows: &[(&str, Vec<u8>, Option<(UnitKind, u64, u64)>, u64, Guess)] = &[
+    let rows: &[MoldRow] = &[
         ("Heartbeat", mold(7, 0, &[]), Some((Heartbeat, 7, 0)), 0, Guess::Maybe),
         ("End of Session", mold(7, 0xFFFF, &[]), Some((End, 7, 0)), 0, Guess::Maybe),
         ("Retransmission Request", mold(7, 3, &[]), Some((Request, 7, 3)), 0, Guess::Maybe),
@@ -251,9 +260,7 @@ fn every_iex_message_has_its_kind_and_its_values() {
     let no = (None, 0, 0);
     let auction: &[&[u8]] =
         &[&size, &price, &price, &size, b"B", &one, &0x5963_CA00_u32.to_le_bytes(), &price, &price, &price, &price];
-    // Feed, type, body, kind, (price, quantity, reference), name.
-    type Row<'a> = (&'a str, u8, &'a [&'a [u8]], MarketKind, (Option<&'a str>, u64, u64), &'a str);
-    let rows: &[Row<'_>] = &[
+    let rows: &[IexRow<'_>] = &[
         ("iex_tops", b'Q', &[&size, &price, &price, &size], Quote, no, "Quote Update Message"),
         ("iex_tops", b'T', &[&size, &price, &id], Trade, (Some("148.91"), 283, 128_140), "Trade Report Message"),
         ("iex_deep", b'T', &[&size, &price, &id], Trade, (Some("148.91"), 283, 128_140), "Trade Report Message"),
@@ -310,8 +317,7 @@ fn packets_of_iextp_are_told_apart() {
         packet[at] = value;
         packet
     };
-    // What, packet, events, malformed, unknown, guess.
-    let rows: &[(&str, Vec<u8>, usize, u64, u64, Guess)] = &[
+    let rows: &[TransportRow] = &[
         ("whole", whole.clone(), 2, 0, 0, Guess::Yes),
         ("heartbeat", iex(0x8004, 1, &[]), 0, 0, 0, Guess::Yes),
         ("cut in the second message", whole[..whole.len() - 1].to_vec(), 1, 1, 0, Guess::Yes),
