@@ -9,7 +9,7 @@ use market_support::{Collector, captures, datagrams};
 use tickscope_decoders::{PROTOCOLS, Role, UnitKind};
 use tickscope_model::{Loss, Timestamp};
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
+/// `SplitMix64` (Steele, Lea, Flood 2014).
 struct Random(u64);
 
 impl Random {

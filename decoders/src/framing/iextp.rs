@@ -13,9 +13,9 @@ use crate::{Output, Sequenced, UnitKind};
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub(crate) struct Stream {
-    message_protocol_id: U16,
-    channel_id: U32,
-    session_id: U32,
+    protocol: U16,
+    channel: U32,
+    session: U32,
 }
 
 /// The header of an Outbound Segment.
@@ -48,7 +48,7 @@ impl Header {
     }
 
     pub(crate) fn protocol(&self) -> u16 {
-        self.stream.message_protocol_id.get()
+        self.stream.protocol.get()
     }
 
     pub(crate) fn count(&self) -> u16 {
@@ -69,8 +69,8 @@ impl Header {
         put("Version", self.version.into());
         put("Reserved", self.reserved.into());
         put("Message Protocol ID", self.protocol().into());
-        put("Channel ID", self.stream.channel_id.get().into());
-        put("Session ID", self.stream.session_id.get().into());
+        put("Channel ID", self.stream.channel.get().into());
+        put("Session ID", self.stream.session.get().into());
         put("Payload Length", self.payload_length.get().into());
         put("Message Count", self.message_count.get().into());
         put("Stream Offset", self.stream_offset.get().into());

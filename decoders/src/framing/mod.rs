@@ -1,5 +1,5 @@
 //! Envelopes that several protocols share. A sequenced datagram is a header and then message blocks, each a 2-byte length
-//! and that many bytes; [`walk`] goes through them once, for every such envelope, so that no message is lost uncounted.
+//! and that many bytes; `walk` goes through them once, for every such envelope, so that no message is lost uncounted.
 
 pub(crate) mod iextp;
 pub(crate) mod moldudp64;

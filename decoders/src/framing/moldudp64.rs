@@ -1,4 +1,4 @@
-//! MoldUDP64 1.00 (Nasdaq, 7 July 2009): the sequenced datagrams that carry ITCH. A datagram goes in; its messages come
+//! `MoldUDP64` 1.00 (Nasdaq, 7 July 2009): the sequenced datagrams that carry ITCH. A datagram goes in; its messages come
 //! out one by one, with heartbeats, the end of a session and requests for retransmission told apart from data.
 
 use serde_json::{Map, Value};

@@ -1,6 +1,8 @@
 //! What IEX TOPS and DEEP have in common: the administrative, trade and auction messages, the symbol table, and the way
 //! from a datagram of IEX-TP to market events. TOPS 1.66 and DEEP 1.08 specifications of Investors Exchange.
 
+use std::marker::PhantomData;
+
 use serde_json::Value;
 use tickscope_model::{Decimal, Loss, MarketEvent, MarketKind, Side, SymbolId};
 use zerocopy::byteorder::little_endian::{I64, U32};
@@ -147,7 +149,7 @@ pub(crate) struct Content {
     pub(crate) symbol: Option<Stock>,
     pub(crate) kind: MarketKind,
     pub(crate) side: Option<Side>,
-    pub(crate) price: Option<Decimal>,
+    pub(crate) price: Option<LongPrice>,
     /// `None` where the message has no quantity, or several.
     pub(crate) quantity: Option<u32>,
     pub(crate) reference: u64,
@@ -163,59 +165,61 @@ impl Content {
     }
 }
 
-/// The messages of one feed that the other does not have.
-pub(crate) struct Feed {
+/// A message, or why it is none.
+pub(crate) type Read = Result<Content, Loss>;
+
+/// One of the two feeds: what it has and the other has not. A trait, so that the compiler puts `read` into the loop.
+pub(crate) trait Feed: Send + 'static {
     /// The values of the header's Message Protocol ID.
-    pub(crate) protocols: &'static [u16],
-    pub(crate) messages: &'static [Message],
-    /// `None`: not one of `messages`.
-    pub(crate) read: fn(u8, &[u8]) -> Option<Result<Content, Loss>>,
+    const PROTOCOLS: &'static [u16];
+    const MESSAGES: &'static [Message];
+
+    /// Reads one of `MESSAGES` by its type; `None` for other types.
+    fn read(code: u8, bytes: &[u8]) -> Option<Read>;
 }
 
-impl Feed {
-    fn find(&self, code: u8) -> Option<&'static Message> {
-        Message::find(code, self.messages).or_else(|| Message::find(code, SHARED))
-    }
+fn find<F: Feed>(code: u8) -> Option<&'static Message> {
+    Message::find(code, F::MESSAGES).or_else(|| Message::find(code, SHARED))
+}
 
-    pub(crate) fn message_name(&self, code: u8) -> &'static str {
-        self.find(code).map_or("", |message| message.name)
-    }
+pub(crate) fn message_name<F: Feed>(code: u8) -> &'static str {
+    find::<F>(code).map_or("", |message| message.name)
+}
 
-    /// The header names the protocol, so even a heartbeat is certain, provided that lengths and counts agree.
-    pub(crate) fn probe(&self, input: &[u8]) -> Guess {
-        let Some((header, mut blocks, has_excess)) = iextp::Header::read(input) else { return Guess::No };
-        if !self.protocols.contains(&header.protocol()) || has_excess || header.count() > header.payload_length() / 2 {
+/// The header names the protocol, so even a heartbeat is certain, provided that lengths and counts agree.
+pub(crate) fn probe<F: Feed>(input: &[u8]) -> Guess {
+    let Some((header, mut blocks, has_excess)) = iextp::Header::read(input) else { return Guess::No };
+    if !F::PROTOCOLS.contains(&header.protocol()) || has_excess || header.count() > header.payload_length() / 2 {
+        return Guess::No;
+    }
+    for _ in 0..header.count() {
+        let Some(block) = blocks.take_block() else {
+            // Cut by the capture, or a header that contradicts itself.
+            return if header.is_cut(input) { Guess::Yes } else { Guess::No };
+        };
+        // The feed may grow new types and longer messages, but never shorter ones.
+        let Some(&code) = block.bytes.first() else { return Guess::No };
+        if find::<F>(code).is_some_and(|message| block.bytes.len() < message.size) {
             return Guess::No;
         }
-        for _ in 0..header.count() {
-            let Some(block) = blocks.take_block() else {
-                // Cut by the capture, or a header that contradicts itself.
-                return if header.is_cut(input) { Guess::Yes } else { Guess::No };
-            };
-            // The feed may grow new types and longer messages, but never shorter ones.
-            let Some(&code) = block.bytes.first() else { return Guess::No };
-            if self.find(code).is_some_and(|message| block.bytes.len() < message.size) {
-                return Guess::No;
-            }
-        }
-        if blocks.is_empty() { Guess::Yes } else { Guess::No }
     }
+    if blocks.is_empty() { Guess::Yes } else { Guess::No }
 }
 
 /// The decoder of either feed.
-pub(crate) struct Iex {
-    feed: &'static Feed,
+pub(crate) struct Iex<F> {
+    feed: PhantomData<F>,
     symbols: Symbols,
 }
 
-impl Iex {
-    pub(crate) fn open(feed: &'static Feed) -> Box<dyn Decoder> {
-        Box::new(Iex { feed, symbols: Symbols::default() })
-    }
+pub(crate) fn open<F: Feed>() -> Box<dyn Decoder> {
+    Box::new(Iex::<F> { feed: PhantomData, symbols: Symbols::default() })
+}
 
+impl<F: Feed> Iex<F> {
     #[inline]
     fn message(&mut self, sent: Sent<'_>, is_described: bool, out: &mut dyn Output) {
-        let content = match self.read(sent.block.bytes) {
+        let content = match Self::read(sent.block.bytes) {
             Ok(content) => content,
             Err(loss) => return out.loss(loss),
         };
@@ -225,7 +229,7 @@ impl Iex {
                 kind: content.kind,
                 code: sent.block.bytes.first().copied().unwrap_or(0),
                 side: content.side,
-                price: content.price,
+                price: content.price.map(LongPrice::get),
                 quantity: content.quantity.unwrap_or(0).into(),
                 sequence: sent.sequence,
                 reference: content.reference,
@@ -235,20 +239,20 @@ impl Iex {
             None => out.market_other(),
         }
         if is_described {
-            self.describe(sent, &content, out);
+            Self::describe(sent, &content, out);
         }
     }
 
     #[inline]
-    fn read(&self, bytes: &[u8]) -> Result<Content, Loss> {
+    fn read(bytes: &[u8]) -> Read {
         let Some(&code) = bytes.first() else { return Err(Loss::Malformed) };
-        (self.feed.read)(code, bytes).unwrap_or_else(|| read_shared(code, bytes))
+        F::read(code, bytes).unwrap_or_else(|| read_shared(code, bytes))
     }
 
     #[cold]
-    fn describe(&self, sent: Sent<'_>, content: &Content, out: &mut dyn Output) {
+    fn describe(sent: Sent<'_>, content: &Content, out: &mut dyn Output) {
         let bytes = sent.block.bytes;
-        let Some(message) = bytes.first().and_then(|&code| self.feed.find(code)) else { return };
+        let Some(message) = bytes.first().and_then(|&code| find::<F>(code)) else { return };
         let mut fields = Fields::new();
         (message.put_fields)(bytes, &mut fields);
         let symbol = fields.get("Symbol").and_then(Value::as_str).map(str::to_owned);
@@ -257,7 +261,7 @@ impl Iex {
             seq: Some(sent.sequence).filter(|&sequence| sequence != 0),
             symbol: symbol.filter(|name| !name.is_empty()),
             side: content.side,
-            price: content.price.map(Decimal::trimmed),
+            price: content.price.map(|price| price.get().trimmed()),
             qty: content.quantity.map(|quantity| Decimal::new(quantity.into(), 0)),
             exch_t_ns: Some(content.timestamp_ns).filter(|&stamp| stamp != 0),
             fields,
@@ -267,10 +271,10 @@ impl Iex {
     }
 }
 
-impl Decoder for Iex {
+impl<F: Feed> Decoder for Iex<F> {
     fn decode(&mut self, input: &[u8], out: &mut dyn Output) -> usize {
         let is_described = out.wants_fields();
-        iextp::decode(input, self.feed.protocols, out, |sent, out| {
+        iextp::decode(input, F::PROTOCOLS, out, |sent, out| {
             if sent.is_new {
                 self.message(sent, is_described, out);
             }
@@ -282,7 +286,7 @@ impl Decoder for Iex {
 }
 
 /// Longer messages than the tables say are right: both specifications announce that messages may grow at their end.
-fn read_shared(code: u8, bytes: &[u8]) -> Result<Content, Loss> {
+fn read_shared(code: u8, bytes: &[u8]) -> Read {
     macro_rules! status {
         ($message:ty) => {{
             let message = at_least::<$message>(bytes)?;
@@ -293,7 +297,7 @@ fn read_shared(code: u8, bytes: &[u8]) -> Result<Content, Loss> {
         b'T' | b'B' => {
             let trade = at_least::<TradeReport>(bytes)?;
             Content {
-                price: Some(trade.price.get()),
+                price: Some(trade.price),
                 quantity: Some(trade.size.get()),
                 reference: u64::try_from(trade.trade_id.get()).unwrap_or(0),
                 ..Content::of(MarketKind::Trade, trade.symbol, trade.timestamp)
@@ -308,7 +312,7 @@ fn read_shared(code: u8, bytes: &[u8]) -> Result<Content, Loss> {
         b'X' => {
             let official = at_least::<OfficialPrice>(bytes)?;
             let content = Content::of(MarketKind::Status, official.symbol, official.timestamp);
-            Content { price: Some(official.official_price.get()), ..content }
+            Content { price: Some(official.official_price), ..content }
         }
         b'S' => {
             let event = at_least::<SystemEvent>(bytes)?;
@@ -323,7 +327,7 @@ fn read_shared(code: u8, bytes: &[u8]) -> Result<Content, Loss> {
     })
 }
 
-/// Symbols to their numbers: open addressing on the eight characters as an integer, at most half full.
+/// Symbols to their numbers: open addressing on the eight characters as an integer, at most three quarters full.
 #[derive(Default)]
 struct Symbols {
     /// A power of two; key 0 is an empty place.
@@ -362,7 +366,7 @@ impl Symbols {
         if name.key() == 0 || self.used >= Symbols::LIMIT {
             return None;
         }
-        if self.used * 2 >= self.places.len() {
+        if self.used * 4 >= self.places.len() * 3 {
             self.grow();
         }
         let symbol = out.symbol(&name.0);

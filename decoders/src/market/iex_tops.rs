@@ -1,11 +1,11 @@
 //! IEX TOPS 1.6 (specification 1.66, 19 October 2021), and 1.5, whose messages are a subset with the same tables: best
 //! prices and trades of Investors Exchange, over IEX-TP 1.25. Datagrams go in, one market event a message comes out.
 
-use tickscope_model::{Loss, MarketKind};
+use tickscope_model::MarketKind;
 use zerocopy::byteorder::little_endian::{I64, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-use super::iex::{Content, Feed, Iex, flags};
+use super::iex::{self, Content, Feed, Read, flags};
 use super::layout::{Code, Field, Fields, LongPrice, Message, Stock, at_least, layouts};
 use crate::{Carrier, ExchangeClock, Protocol, Role};
 
@@ -17,16 +17,26 @@ pub static PROTOCOL: Protocol = Protocol {
     carrier: Carrier::Udp,
     role: Role::MarketData,
     clock: ExchangeClock::Epoch,
-    probe: |input| FEED.probe(input),
-    open: || Iex::open(&FEED),
-    message_name: |code| FEED.message_name(code),
+    probe: iex::probe::<Tops>,
+    open: iex::open::<Tops>,
+    message_name: iex::message_name::<Tops>,
 };
 
-static FEED: Feed = Feed {
-    protocols: &[0x8002, 0x8003], // TOPS 1.5, TOPS 1.6
-    messages: &[Message::of::<QuoteUpdate>(b'Q', "Quote Update Message")],
-    read,
-};
+struct Tops;
+
+impl Feed for Tops {
+    const PROTOCOLS: &'static [u16] = &[0x8002, 0x8003]; // TOPS 1.5, TOPS 1.6
+    const MESSAGES: &'static [Message] = &[Message::of::<QuoteUpdate>(b'Q', "Quote Update Message")];
+
+    /// Both sides are in one message: neither is *the* price, so they are left to `decode`.
+    #[inline]
+    fn read(code: u8, bytes: &[u8]) -> Option<Read> {
+        (code == b'Q').then(|| {
+            let quote = at_least::<QuoteUpdate>(bytes)?;
+            Ok(Content::of(MarketKind::Quote, quote.symbol, quote.timestamp))
+        })
+    }
+}
 
 layouts! {
     QuoteUpdate[42] {
@@ -47,13 +57,4 @@ flags! {
         0x80 = "Symbol Availability",
         0x40 = "Market Session",
     }
-}
-
-/// Both sides in one message: neither is *the* price, so they are left to `decode`.
-#[inline]
-fn read(code: u8, bytes: &[u8]) -> Option<Result<Content, Loss>> {
-    (code == b'Q').then(|| {
-        let quote = at_least::<QuoteUpdate>(bytes)?;
-        Ok(Content::of(MarketKind::Quote, quote.symbol, quote.timestamp))
-    })
 }

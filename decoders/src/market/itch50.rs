@@ -12,7 +12,7 @@ use messages::{
 use serde_json::Value;
 use tickscope_model::{Decimal, Loss, MarketEvent, MarketKind, Side, SymbolId};
 
-use super::layout::{Fields, Message, Stock, at_least, exactly, text};
+use super::layout::{Fields, Message, Price4, Stock, at_least, exactly, text};
 use super::new_york;
 use crate::framing::{Sent, moldudp64};
 use crate::{Carrier, Decoder, Described, ExchangeClock, Guess, Output, Protocol, Role, UnitKind};
@@ -97,7 +97,7 @@ struct Found {
 struct Content {
     kind: MarketKind,
     side: Option<Side>,
-    price: Option<Decimal>,
+    price: Option<Price4>,
     quantity: u64,
     reference: u64,
 }
@@ -191,7 +191,7 @@ impl Itch50 {
             kind,
             code,
             side,
-            price,
+            price: price.map(Price4::get),
             quantity,
             sequence: sent.sequence,
             reference,
@@ -276,7 +276,7 @@ fn add_order(add: &AddOrder) -> Read<'_> {
     let content = Content {
         kind: MarketKind::Book,
         side: add.side.side(),
-        price: Some(add.price.get()),
+        price: Some(add.price),
         quantity: add.shares.get().into(),
         reference: add.order_reference_number.get(),
     };
@@ -287,7 +287,7 @@ fn add_order(add: &AddOrder) -> Read<'_> {
 #[inline]
 fn replace_order(replace: &OrderReplace) -> Read<'_> {
     let content = Content {
-        price: Some(replace.price.get()),
+        price: Some(replace.price),
         quantity: replace.shares.get().into(),
         ..Content::of(MarketKind::Book, replace.new_order_reference_number.get())
     };
@@ -299,7 +299,7 @@ fn replace_order(replace: &OrderReplace) -> Read<'_> {
 fn executed_with_price(executed: &OrderExecutedWithPrice) -> Read<'_> {
     let kind = if executed.printable.0 == b'N' { MarketKind::Book } else { MarketKind::Trade };
     let content = Content {
-        price: Some(executed.execution_price.get()),
+        price: Some(executed.execution_price),
         quantity: executed.executed_shares.get().into(),
         ..Content::of(kind, executed.match_number.get())
     };
@@ -310,7 +310,7 @@ fn executed_with_price(executed: &OrderExecutedWithPrice) -> Read<'_> {
 #[inline]
 fn trade(trade: &Trade) -> Read<'_> {
     let content = Content {
-        price: Some(trade.price.get()),
+        price: Some(trade.price),
         quantity: trade.shares.get().into(),
         ..Content::of(MarketKind::Trade, trade.match_number.get())
     };
@@ -320,7 +320,7 @@ fn trade(trade: &Trade) -> Read<'_> {
 #[inline]
 fn cross_trade(cross: &CrossTrade) -> Read<'_> {
     let content = Content {
-        price: Some(cross.cross_price.get()),
+        price: Some(cross.cross_price),
         quantity: cross.shares.get(),
         ..Content::of(MarketKind::Trade, cross.match_number.get())
     };

@@ -84,6 +84,7 @@ macro_rules! layouts {
         $(#[$meta])*
         #[derive(zerocopy::FromBytes, zerocopy::KnownLayout, zerocopy::Immutable, zerocopy::Unaligned)]
         #[repr(C)]
+        #[allow(clippy::struct_field_names, reason = "the specification chose them")]
         pub(crate) struct $name { $(pub(crate) $field: $type,)* }
         const _: () = assert!(size_of::<$name>() == $size);
 
@@ -213,14 +214,13 @@ impl Field for Stock {
 
 /// Nanoseconds since midnight in 48 bits, big endian.
 #[derive(FromBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
-#[repr(transparent)]
-pub(crate) struct SinceMidnight([u8; 6]);
+#[repr(C)]
+pub(crate) struct SinceMidnight(big_endian::U16, big_endian::U32);
 
 impl SinceMidnight {
     #[inline]
     pub(crate) fn get(self) -> u64 {
-        let [a, b, c, d, e, f] = self.0;
-        u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+        u64::from(self.0.get()) << 32 | u64::from(self.1.get())
     }
 }
 

@@ -6,5 +6,4 @@ pub mod itch50;
 pub mod new_york;
 
 mod iex;
-#[macro_use]
 mod layout;
