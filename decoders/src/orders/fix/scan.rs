@@ -71,9 +71,9 @@ const SOH: u8 = 1;
 #[inline]
 fn tag(segment: &[u8]) -> Option<(u32, usize)> {
     let mut tag = 0_u32;
-    for (position, &byte) in segment.iter().enumerate().take(10) {
+    for (position, &byte) in segment.iter().enumerate() {
         let digit = byte.wrapping_sub(b'0');
-        if digit < 10 {
+        if digit < 10 && position < 9 {
             tag = tag * 10 + u32::from(digit);
         } else {
             return (byte == b'=' && tag > 0).then_some((tag, position + 1));

@@ -13,7 +13,8 @@ pub(super) fn utc_ns(text: &[u8]) -> Option<u64> {
         return None;
     }
     let seconds = u64::from(days(year, month, day)) * 86_400 + u64::from(hour * 3600 + minute * 60 + second);
-    Some(seconds * 1_000_000_000 + u64::from(nanoseconds(fraction)?))
+    // 64 bits of nanoseconds end in the year 2554.
+    seconds.checked_mul(1_000_000_000)?.checked_add(u64::from(nanoseconds(fraction)?))
 }
 
 fn two(tens: u8, ones: u8) -> Option<u32> {
@@ -64,6 +65,7 @@ mod tests {
             ("20161231-23:59:60", Some(1_483_228_800_000_000_000)),
             ("20261122-03:35:23.9139691239991", None),
             ("20261122-24:00:00", None),
+            ("99991231-23:59:59", None),
             ("20261322-00:00:00", None),
             ("2026-11-22T00:00:00", None),
             ("20261122-03:35:23Z", None),
