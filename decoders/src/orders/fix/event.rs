@@ -155,29 +155,32 @@ const ONLY_HEADER: &[&[u8]] = &[
 ];
 
 fn one<'a>(message: &'a [u8], damaged: bool, values: &Values<'a>) -> OrderEvent<'a> {
-    let kind = kind(values);
-    let header = header(kind, damaged, values);
-    match values.text::<35>() {
-        // Session messages, the most frequent of which is the heartbeat, and everything that is about several instruments.
-        b"0" | b"1" | b"2" | b"3" | b"4" | b"5" | b"A" => header,
-        other if kind == OrderKind::Other && ONLY_HEADER.contains(&other) => header,
-        b"S" | b"AI" => OrderEvent { clordid: values.text::<117>(), ..body(header, values) },
-        b"i" | b"Z" | b"b" => OrderEvent { clordid: values.text::<117>(), ..one_instrument(message, header, values) },
-        b"K" => {
-            let own = values.text::<11>();
-            OrderEvent { clordid: if own.is_empty() { values.text::<66>() } else { own }, ..body(header, values) }
+    let mut event = event(damaged, values);
+    match event.message {
+        b"S" | b"AI" => event.clordid = values.text::<117>(),
+        b"i" | b"Z" | b"b" => {
+            event.clordid = values.text::<117>();
+            if !is_one_instrument(message, values) {
+                (event.symbol, event.security_id) = (b"", b"");
+            }
         }
-        b"j" => OrderEvent { clordid: values.text::<379>(), ..body(header, values) },
+        b"K" if event.clordid.is_empty() => event.clordid = values.text::<66>(),
+        b"j" => event.clordid = values.text::<379>(),
         // The OrigClOrdIDs of these stand in groups: they are of the orders that were cancelled.
-        b"r" | b"BZ" => OrderEvent { orig_clordid: b"", ..body(header, values) },
-        _ => body(header, values),
+        b"r" | b"BZ" => event.orig_clordid = b"",
+        _ => {}
     }
+    event
 }
 
-fn header<'a>(kind: OrderKind, is_damaged: bool, values: &Values<'a>) -> OrderEvent<'a> {
-    OrderEvent {
+/// The event of fields that all belong to one order.
+#[inline]
+fn event<'a>(is_damaged: bool, values: &Values<'a>) -> OrderEvent<'a> {
+    let kind = kind(values);
+    let message = values.text::<35>();
+    let header = OrderEvent {
         kind,
-        message: values.text::<35>(),
+        message,
         sender: values.text::<49>(),
         target: values.text::<56>(),
         sequence: values.number::<34>(),
@@ -187,10 +190,13 @@ fn header<'a>(kind: OrderKind, is_damaged: bool, values: &Values<'a>) -> OrderEv
         ref_sequence: values.number::<45>(),
         sending_ns: values.sending_ns().unwrap_or(0),
         ..OrderEvent::default()
+    };
+    // Of session messages, the most frequent of which is the heartbeat, there is nothing more to tell.
+    if matches!(message, b"0" | b"1" | b"2" | b"3" | b"4" | b"5" | b"A")
+        || (kind == OrderKind::Other && ONLY_HEADER.contains(&message))
+    {
+        return header;
     }
-}
-
-fn body<'a>(header: OrderEvent<'a>, values: &Values<'a>) -> OrderEvent<'a> {
     OrderEvent {
         clordid: values.text::<11>(),
         orig_clordid: values.text::<41>(),
@@ -211,8 +217,8 @@ fn body<'a>(header: OrderEvent<'a>, values: &Values<'a>) -> OrderEvent<'a> {
     }
 }
 
-/// A message whose groups hold instruments: it has a symbol only where it is about one entry.
-fn one_instrument<'a>(message: &'a [u8], header: OrderEvent<'a>, values: &Values<'a>) -> OrderEvent<'a> {
+/// Whether a message whose groups hold instruments is about one of them at most: only then it has a symbol.
+fn is_one_instrument(message: &[u8], values: &Values<'_>) -> bool {
     let mut entries = 0;
     let mut instruments = 0;
     for field in Fields::new(message) {
@@ -222,9 +228,7 @@ fn one_instrument<'a>(message: &'a [u8], header: OrderEvent<'a>, values: &Values
             _ => {}
         }
     }
-    let is_one = entries <= 1 && instruments <= 1 && matches!(values.text::<295>(), b"" | b"1");
-    let event = body(header, values);
-    if is_one { event } else { OrderEvent { symbol: b"", security_id: b"", ..event } }
+    entries <= 1 && instruments <= 1 && matches!(values.text::<295>(), b"" | b"1")
 }
 
 /// One event for each entry of a list of orders (`count_tag` 73) or of the sides of a cross (552).
@@ -257,7 +261,7 @@ fn each_of_group(
             }
         }
         orders += 1;
-        out.order(span.clone(), &body(header(kind(&order), damaged, &order), &order));
+        out.order(span.clone(), &event(damaged, &order));
     }
     if orders == 0 {
         out.order(span.clone(), &without_entries(damaged, &outside));
@@ -269,7 +273,7 @@ fn each_of_group(
 
 /// FIX 4.0 and 4.1 send a list as one message an order. A cross whose sides carry no ClOrdID goes by its CrossID.
 fn without_entries<'a>(damaged: bool, values: &Values<'a>) -> OrderEvent<'a> {
-    let event = body(header(kind(values), damaged, values), values);
+    let event = event(damaged, values);
     if values.text::<35>() == b"E" || !event.clordid.is_empty() {
         return event;
     }

@@ -38,6 +38,7 @@ pub(super) fn next(input: &[u8]) -> Frame {
         Header::Good { body, length: Some(length) } => whole(input, body, length),
         Header::Good { body, length: None } => resync(input, body),
         Header::Short => Frame::Partial,
+        Header::Bad if input.is_empty() => Frame::Partial,
         Header::Bad => match find_start(input, 0) {
             0 => Frame::Partial,
             length => Frame::Noise { length },

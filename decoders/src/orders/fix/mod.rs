@@ -4,6 +4,7 @@
 
 mod describe;
 mod dictionary;
+mod digits;
 mod event;
 mod frame;
 mod scan;

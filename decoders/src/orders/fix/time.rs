@@ -1,24 +1,23 @@
 //! UTCTimestamp of FIX: `YYYYMMDD-HH:MM:SS` and up to twelve digits of a second, as nanoseconds since the Unix epoch.
 
+use super::digits;
+
 /// `None` for anything that is not such a stamp. Digits below a nanosecond are cut off;
 /// second 60 of a leap second is the first of the next minute.
 pub(super) fn utc_ns(text: &[u8]) -> Option<u64> {
-    let (stamp, fraction) = text.split_first_chunk::<17>()?;
-    let &[y1, y2, y3, y4, m1, m2, d1, d2, b'-', h1, h2, b':', n1, n2, b':', s1, s2] = stamp else { return None };
-    let year = two(y1, y2)? * 100 + two(y3, y4)?;
-    let (month, day) = (two(m1, m2)?, two(d1, d2)?);
-    let (hour, minute, second) = (two(h1, h2)?, two(n1, n2)?, two(s1, s2)?);
+    let (date, rest) = text.split_first_chunk::<8>()?;
+    let (&[b'-', h1, h2, b':', n1, n2, b':', s1, s2], fraction) = rest.split_first_chunk::<9>()? else { return None };
+    let date = digits::eight(*date)?;
+    let (year, month, day) = (date / 10_000, date / 100 % 100, date % 100);
+    let time = digits::eight([b'0', b'0', h1, h2, n1, n2, s1, s2])?;
+    let (hour, minute, second) = (time / 10_000, time / 100 % 100, time % 100);
     if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60
     {
         return None;
     }
     let seconds = u64::from(days(year, month, day)) * 86_400 + u64::from(hour * 3600 + minute * 60 + second);
-    Some(seconds * 1_000_000_000 + u64::from(nanoseconds(fraction)?))
-}
-
-fn two(tens: u8, ones: u8) -> Option<u32> {
-    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
-    (tens < 10 && ones < 10).then(|| u32::from(tens) * 10 + u32::from(ones))
+    // 64 bits of nanoseconds end in the year 2554.
+    seconds.checked_mul(1_000_000_000)?.checked_add(u64::from(nanoseconds(fraction)?))
 }
 
 /// Days since 1970-01-01 in the Gregorian calendar, counted in years that begin in March so that the leap day comes last.
@@ -30,21 +29,16 @@ fn days(year: u32, month: u32, day: u32) -> u32 {
 }
 
 fn nanoseconds(fraction: &[u8]) -> Option<u32> {
-    let Some((&point, digits)) = fraction.split_first() else { return Some(0) };
-    if point != b'.' || digits.len() > 12 {
+    let Some((&point, stated)) = fraction.split_first() else { return Some(0) };
+    if point != b'.' || stated.len() > 12 {
         return None;
     }
-    let mut value = 0;
-    for &digit in digits {
-        let digit = digit.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-    }
-    for position in 0..9 {
-        value = value * 10 + digits.get(position).map_or(0, |digit| u32::from(digit - b'0'));
-    }
-    Some(value)
+    let mut padded = [b'0'; 16];
+    padded.get_mut(..stated.len())?.copy_from_slice(stated);
+    let (words, _) = padded.as_chunks::<8>();
+    let &[first, second] = words else { return None };
+    digits::eight(second)?;
+    Some(digits::eight(first)? * 10 + u32::from(second.first()? - b'0'))
 }
 
 #[cfg(test)]
@@ -64,6 +58,7 @@ mod tests {
             ("20161231-23:59:60", Some(1_483_228_800_000_000_000)),
             ("20261122-03:35:23.9139691239991", None),
             ("20261122-24:00:00", None),
+            ("99991231-23:59:59", None),
             ("20261322-00:00:00", None),
             ("2026-11-22T00:00:00", None),
             ("20261122-03:35:23Z", None),
