@@ -1,11 +1,12 @@
 //! What other HdrHistogram tools read, made with the `hdrhistogram` crate: the percentile table of `.hgrm` files and
 //! the interval log V1.3 of `.hlog` files (<https://github.com/HdrHistogram/HdrHistogram>, `HistogramLogWriter`).
 
+use std::cell::RefCell;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use hdrhistogram::serialization::V2DeflateSerializer;
-use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, IntervalLogWriterError, Tag};
 
 use super::{Histogram, Quantile, Timeline};
 
@@ -82,23 +83,44 @@ pub fn write_interval_log(timeline: &Timeline, output: &mut dyn Write) -> io::Re
     let spans = timeline.spans();
     let start = spans.first().map_or(0, |span| span.from.0);
     let start_time = SystemTime::UNIX_EPOCH + Duration::from_nanos(start);
-    let mut output = output;
+    let shared = RefCell::new(output);
+    let mut part = Part(&shared);
     let mut serializer = V2DeflateSerializer::new();
+    // The crate writes neither of these two lines, and other tools look for them.
+    writeln!(Part(&shared), "#[Histogram log format version 1.3]")?;
     let mut log = IntervalLogWriterBuilder::new()
-        .add_comment("[tickscope: values in nanoseconds, tags are segments]")
+        .add_comment("[tickscope: values in nanoseconds, Interval_Max in milliseconds, tags are segments]")
         .with_start_time(start_time)
         .with_base_time(start_time)
         .with_max_value_divisor(1_000_000.0)
-        .begin_log_with(&mut output, &mut serializer)?;
+        .begin_log_with(&mut part, &mut serializer)?;
+    let legend = r#""StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram""#;
+    writeln!(Part(&shared), "{legend}")?;
     for span in &spans {
         for (kind, histogram) in span.latencies.iter() {
             let from = Duration::from_nanos(span.from.0 - start);
             let length = Duration::from_nanos(span.to.0 - span.from.0);
             log.write_histogram(&histogram.to_hdr(), from, length, Tag::new(kind.name()))
-                .map_err(|error| io::Error::other(format!("{error}")))?;
+                .map_err(|error| match error {
+                    IntervalLogWriterError::IoError(error) => error,
+                    other @ IntervalLogWriterError::SerializeError(_) => io::Error::other(other.to_string()),
+                })?;
         }
     }
     Ok(())
+}
+
+/// Lets lines of our own stand between those of the crate, which borrows its output to the end.
+struct Part<'a, 'b>(&'a RefCell<&'b mut dyn Write>);
+
+impl Write for Part<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().flush()
+    }
 }
 
 #[cfg(test)]
