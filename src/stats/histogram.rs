@@ -127,6 +127,12 @@ impl Histogram {
         u64::try_from((self.sum + n / 2) / n).unwrap_or(u64::MAX)
     }
 
+    /// The mean for formats that want a binary fraction.
+    #[allow(clippy::cast_precision_loss, reason = "that is what a binary fraction does")]
+    pub(super) fn mean_f64(&self) -> f64 {
+        if self.n == 0 { 0.0 } else { self.sum as f64 / self.n as f64 }
+    }
+
     /// The highest value that counts as equal to the sample of that rank, never outside [min, max].
     pub fn percentile(&self, quantile: Quantile) -> u64 {
         self.at_rank(quantile.rank(self.n))

@@ -1,16 +1,19 @@
 //! What other HdrHistogram tools read, made with the `hdrhistogram` crate: the percentile table of `.hgrm` files and
 //! the interval log V1.3 of `.hlog` files (<https://github.com/HdrHistogram/HdrHistogram>, `HistogramLogWriter`).
 
+use std::cell::RefCell;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use hdrhistogram::serialization::V2DeflateSerializer;
-use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, IntervalLogWriterError, Tag};
 
-use super::{Histogram, Timeline};
+use super::{Histogram, Quantile, Timeline};
 
 /// Steps between one halving of the distance to 100 % and the next, as other tools have by default.
-const TICKS_PER_HALF: u32 = 5;
+const TICKS_PER_HALF: u64 = 5;
+/// More than any number of samples needs.
+const MOST_HALVINGS: u32 = 60;
 
 /// One line of a percentile table.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,23 +42,39 @@ impl Histogram {
     }
 }
 
-/// The lines of a percentile table; values never above the maximum.
+/// The lines of a percentile table, with the steps of HdrHistogram's percentile iterator: five between one halving of
+/// the distance to 100 % and the next. Values never above the maximum. The steps are fractions of integers here: the
+/// crate adds them up in binary and is a line off where one falls on a sample (0.75 of 4).
 pub fn percentile_lines(histogram: &Histogram) -> Vec<PercentileLine> {
-    let dense = histogram.to_hdr();
+    let n = histogram.n();
     let mut lines = Vec::new();
-    let mut count = 0;
-    for step in dense.iter_quantiles(TICKS_PER_HALF) {
-        count += step.count_since_last_iteration();
-        let value = dense.highest_equivalent(step.value_iterated_to()).clamp(histogram.min(), histogram.max());
-        lines.push(PercentileLine { value, quantile: step.quantile_iterated_to(), count });
+    let mut buckets = histogram.buckets();
+    let (mut value, mut count) = (0, 0);
+    for halving in 0..MOST_HALVINGS {
+        let denominator = TICKS_PER_HALF << (halving + 1);
+        for tick in 0..TICKS_PER_HALF {
+            let numerator = denominator - 2 * TICKS_PER_HALF + tick;
+            let rank = Quantile::new("", "", numerator, denominator).rank(n);
+            while count < rank.min(n) {
+                let Some((highest, more)) = buckets.next() else { break };
+                (value, count) = (highest.clamp(histogram.min(), histogram.max()), count + more);
+            }
+            #[allow(clippy::cast_precision_loss, reason = "twelve digits are printed")]
+            let quantile = numerator as f64 / denominator as f64;
+            lines.push(PercentileLine { value, quantile, count });
+            if count >= n {
+                lines.push(PercentileLine { value, quantile: 1.0, count });
+                return lines;
+            }
+        }
     }
+    lines.push(PercentileLine { value: histogram.max(), quantile: 1.0, count: n });
     lines
 }
 
-/// Mean and standard deviation as these files carry them, from the buckets' middle values.
+/// The exact mean, and the standard deviation from the buckets' middle values, as these files carry them.
 pub fn moments(histogram: &Histogram) -> (f64, f64) {
-    let dense = histogram.to_hdr();
-    (dense.mean(), dense.stdev())
+    (histogram.mean_f64(), histogram.to_hdr().stdev())
 }
 
 /// An interval log of the time table: a line for each span and segment, tagged with the segment's name. Values are
@@ -64,23 +83,44 @@ pub fn write_interval_log(timeline: &Timeline, output: &mut dyn Write) -> io::Re
     let spans = timeline.spans();
     let start = spans.first().map_or(0, |span| span.from.0);
     let start_time = SystemTime::UNIX_EPOCH + Duration::from_nanos(start);
-    let mut output = output;
+    let shared = RefCell::new(output);
+    let mut part = Part(&shared);
     let mut serializer = V2DeflateSerializer::new();
+    // The crate writes neither of these two lines, and other tools look for them.
+    writeln!(Part(&shared), "#[Histogram log format version 1.3]")?;
     let mut log = IntervalLogWriterBuilder::new()
-        .add_comment("[tickscope: values in nanoseconds, tags are segments]")
+        .add_comment("[tickscope: values in nanoseconds, Interval_Max in milliseconds, tags are segments]")
         .with_start_time(start_time)
         .with_base_time(start_time)
         .with_max_value_divisor(1_000_000.0)
-        .begin_log_with(&mut output, &mut serializer)?;
+        .begin_log_with(&mut part, &mut serializer)?;
+    let legend = r#""StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram""#;
+    writeln!(Part(&shared), "{legend}")?;
     for span in &spans {
         for (kind, histogram) in span.latencies.iter() {
             let from = Duration::from_nanos(span.from.0 - start);
             let length = Duration::from_nanos(span.to.0 - span.from.0);
             log.write_histogram(&histogram.to_hdr(), from, length, Tag::new(kind.name()))
-                .map_err(|error| io::Error::other(format!("{error}")))?;
+                .map_err(|error| match error {
+                    IntervalLogWriterError::IoError(error) => error,
+                    other @ IntervalLogWriterError::SerializeError(_) => io::Error::other(other.to_string()),
+                })?;
         }
     }
     Ok(())
+}
+
+/// Lets lines of our own stand between those of the crate, which borrows its output to the end.
+struct Part<'a, 'b>(&'a RefCell<&'b mut dyn Write>);
+
+impl Write for Part<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.borrow_mut().flush()
+    }
 }
 
 #[cfg(test)]
@@ -114,6 +154,7 @@ mod tests {
         let last = lines.last().expect("lines");
         assert_eq!((last.value, last.count), (1_000_001, 3));
         assert!((last.quantile - 1.0).abs() < f64::EPSILON);
+        assert_eq!(percentile_lines(&Histogram::default()).len(), 2);
     }
 
     #[test]

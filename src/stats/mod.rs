@@ -19,4 +19,6 @@ pub use interop::{PercentileLine, moments, percentile_lines, write_interval_log}
 pub use shift::{Compared, Shift, SlowSide};
 pub use slowest::{Slowest, first_answer};
 pub use summary::Summary;
+#[cfg(test)]
+pub(crate) use summary::tests as summary_tests;
 pub use timeline::{Span, Timeline};

@@ -1,1 +1,48 @@
-//! x
+//! Rows and the summary to outputs, one file a format; [`FORMATS`] is the list that help and manual are made from.
+//! All writers stream, a closed pipe is success, and a write that fails names its file.
+
+mod csv;
+mod hgrm;
+mod hlog;
+//json
+mod jsonl;
+mod output;
+mod parquet;
+//q
+//s
+mod sort;
+mod spill;
+mod table;
+//t
+//r
+
+pub use hgrm::write_hgrm;
+pub use hlog::write_hlog;
+//uj
+pub use output::Output;
+//us
+pub use sort::{Sorter, Spill};
+pub use table::{Cell, Column, Kind, OrdersFile, SegmentsFile, TableFile, TableRow, TableWriter, Written};
+//ut
+
+/// An output of `analyze`, for help and manual.
+pub struct Format {
+    /// What it is called.
+    pub name: &'static str,
+    /// The option that asks for it; empty for the one that is always there.
+    pub option: &'static str,
+    /// How its files end.
+    pub extension: &'static str,
+    pub title: &'static str,
+}
+
+/// Every output.
+pub static FORMATS: &[&Format] = &[
+//ft
+//fj
+    &csv::FORMAT,
+    &jsonl::FORMAT,
+    &parquet::FORMAT,
+    &hgrm::FORMAT,
+    &hlog::FORMAT,
+];

@@ -1,0 +1,90 @@
+//! Comma-separated values as RFC 4180 describes them, with `\n` at the end of a line as Unix tools expect: a header,
+//! a line a row, quotes only where a value needs them, an empty cell for what is absent.
+
+use std::io::{self, Write};
+
+use super::table::{Cell, Column, TableWriter};
+use super::{Format, Output};
+
+pub(super) static FORMAT: Format = Format {
+    name: "csv",
+    option: "--orders, --segments",
+    extension: ".csv",
+    title: "comma-separated values (RFC 4180)",
+};
+
+pub(super) struct CsvWriter {
+    output: Output,
+}
+
+impl CsvWriter {
+    pub(super) fn new(mut output: Output, columns: &[Column]) -> io::Result<CsvWriter> {
+        let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+        writeln!(output, "{}", names.join(","))?;
+        Ok(CsvWriter { output })
+    }
+}
+
+impl TableWriter for CsvWriter {
+    fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
+        let output = &mut self.output;
+        for (index, cell) in cells.iter().enumerate() {
+            if index > 0 {
+                output.write_all(b",")?;
+            }
+            match cell {
+                Cell::Empty => {}
+                Cell::Text(text) => write_text(output, text)?,
+                Cell::Integer(value) => write!(output, "{value}")?,
+                Cell::Unsigned(value) => write!(output, "{value}")?,
+                Cell::Decimal(value) => write!(output, "{value}")?,
+                Cell::Fraction(value) => write!(output, "{value}")?,
+            }
+        }
+        output.write_all(b"\n")
+    }
+
+    fn finish(mut self: Box<Self>) -> io::Result<u64> {
+        self.output.flush()?;
+        Ok(0)
+    }
+}
+
+fn write_text(output: &mut Output, text: &str) -> io::Result<()> {
+    if !text.contains([',', '"', '\n', '\r']) {
+        return output.write_all(text.as_bytes());
+    }
+    write!(output, "\"{}\"", text.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::tests::{full_row, written};
+    use crate::stats::summary_tests::{row, segments};
+
+    #[test]
+    fn every_column_and_quotes_where_needed() {
+        let (shared, _) = written("csv", vec![full_row()]);
+        assert_eq!(
+            shared.text().lines().nth(1).unwrap(),
+            "md,TRADER->EXCH,\"A-1,\"\"x\"\"\",A-0,A-0,replace,ABC,SS,26.0500,100,1769000000000012034,\
+             1769000000000000000,233.54.12.111:26477 A,12,Trade,ABC,latest,0.9,1000,1001,1002,1003,1004,1005,1006,1007,\
+             1008,retransmitted ack_with_answer,-4,99"
+        );
+    }
+
+    #[test]
+    fn what_is_absent_is_empty() {
+        let (shared, _) = written("csv", vec![row("1", 5)]);
+        assert_eq!(shared.text().lines().nth(1).unwrap(), "md,TRADER->EXCH,1,,1,new,ABC,,,,5,,,,,,,,,,1000,,,,,,,,,");
+    }
+
+    #[test]
+    fn segments_have_their_own_columns() {
+        let (shared, _) = written("csv", segments(&row("1", 5)));
+        assert_eq!(
+            shared.text(),
+            "segment,t_ns,latency_ns,tap,session,symbol,clordid,request\nack,5,1000,md,TRADER->EXCH,ABC,1,new\n"
+        );
+    }
+}
