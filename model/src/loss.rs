@@ -66,7 +66,6 @@ losses! {
     // ── bytes of TCP streams ──
     StreamGap = Stream, "stream_gap", "bytes of a TCP stream that were never captured";
     StreamSkipped = Stream, "stream_skipped", "bytes passed over to find the next message after a hole or damage";
-    StreamEvicted = Stream, "stream_evicted", "buffered bytes given up because a hole was not filled in time";
     StreamTail = Stream, "stream_tail", "bytes of a message whose end was not captured";
     // ── messages ──
     Malformed = Message, "malformed", "message whose content contradicts its specification";

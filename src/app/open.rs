@@ -4,9 +4,9 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use tickscope_decoders::{PROTOCOLS, Protocol, Role};
+use tickscope_decoders::{PROTOCOLS, Protocol};
 use tickscope_model::{Nanos, Timestamp};
 
 use super::args::{ClockArgs, DisplayArgs, SelectionArgs};
@@ -30,6 +30,13 @@ pub struct Prepared {
     pub pipeline: Pipeline,
     /// Half-open range of `--from` and `--to`.
     pub window: (Timestamp, Timestamp),
+}
+
+impl Prepared {
+    /// The observation point of a tap by its number; a tap that appeared late is a point of its own.
+    pub fn point(&self, tap: usize) -> u16 {
+        self.points.get(tap).copied().unwrap_or(u16::try_from(tap).unwrap_or(u16::MAX))
+    }
 }
 
 pub fn prepare(
@@ -200,19 +207,6 @@ fn distance(one: Option<char>, other: Option<char>) -> u32 {
         (Some(one), Some(other)) => u32::from(one).abs_diff(u32::from(other)),
         _ => 3, // between neighbours and opposite ends
     }
-}
-
-/// Role of a protocol for people.
-pub fn role(protocol: &Protocol) -> &'static str {
-    match protocol.role {
-        Role::MarketData => "market data",
-        Role::OrderEntry => "order entry",
-    }
-}
-
-/// `--offset` for a tap that does not exist is a mistake of the user's.
-pub fn check_taps(clock: &ClockArgs, names: &[&str]) -> anyhow::Result<()> {
-    clock.check_taps(names).context("--offset")
 }
 
 /// Offsets as the report prints them.

@@ -15,7 +15,7 @@ use crate::capture::Captured;
 
 pub use key::{Endpoint, FlowKey, NamedEnd};
 pub use stream::{Arrival, History, Stream, StreamSink};
-pub use tcp::{Conversations, NamedSession, Peer};
+pub use tcp::{Conversations, NamedSession, Peer, StreamBytes};
 pub use udp::UdpFlows;
 
 /// A datagram that a decoder is reading.

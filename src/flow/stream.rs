@@ -132,6 +132,10 @@ pub struct Stream {
     /// The peer acknowledged up to here, first said at this time.
     acked_hole: Option<(u64, Timestamp)>,
     far: u8,
+    /// Bytes of segments that had no place in the stream.
+    stray: u64,
+    /// Place of the FIN, which takes a sequence number but is no byte.
+    fin: Option<u64>,
     /// Highest place that the peer has acknowledged.
     acked: u64,
 }
@@ -165,6 +169,18 @@ impl Stream {
         renewed
     }
 
+    /// A FIN behind the byte before `sequence`.
+    pub fn close(&mut self, sequence: u32) {
+        if let Some(place) = self.place(sequence).and_then(|place| u64::try_from(place).ok()) {
+            self.fin.get_or_insert(place);
+        }
+    }
+
+    /// Bytes of the stream so far: read, waiting to be read, missing and stray.
+    pub fn spanned(&self) -> u64 {
+        if self.started { self.offset - Self::BASE + self.stray } else { 0 }
+    }
+
     /// Place of a sequence number in the stream; `None` when the stream has not started.
     fn place(&self, sequence: u32) -> Option<i128> {
         // Reading the difference as signed is what makes the wrap-around at 2^32 disappear.
@@ -175,6 +191,7 @@ impl Stream {
     /// The peer acknowledges everything before `sequence`. Returns the new place if that is an advance.
     pub fn acknowledge(&mut self, sequence: u32, arrival: Arrival) -> Option<u64> {
         let place = u64::try_from(self.place(sequence)?).ok()?;
+        let place = self.fin.map_or(place, |fin| place.min(fin));
         let ahead = i128::from(place) - i128::from(self.offset);
         if place <= self.acked || ahead > i128::from(FAR_BYTES) {
             return None;
@@ -198,12 +215,11 @@ impl Stream {
         if distance.unsigned_abs() > FAR_BYTES.unsigned_abs().into() {
             self.far += 1;
             if self.far < FAR_LIMIT {
+                self.stray += payload.len() as u64;
                 sink.gap(payload.len() as u64, 0);
                 return;
             }
-            self.give_up_all(sink);
-            *self = Stream { started: true, next: sequence, offset: Self::BASE, acked: Self::BASE, ..Stream::default() };
-            return self.segment(sequence, payload, missing, arrival, sink);
+            return self.begin_anew(sequence, payload, missing, arrival, sink);
         }
         self.far = 0;
         let start = u64::try_from(start).unwrap_or(0);
@@ -213,6 +229,16 @@ impl Stream {
             self.cut_tail(start + payload.len() as u64, u64::from(missing), sink);
         }
         self.note_hole(arrival.time);
+    }
+
+    /// The numbers have jumped for good: another connection with these ports whose SYN was not captured.
+    fn begin_anew(&mut self, sequence: u32, payload: &[u8], missing: u32, arrival: Arrival, sink: &mut dyn StreamSink) {
+        self.give_up_all(sink);
+        sink.gap(0, self.unread.len() as u64);
+        let stray = self.spanned();
+        *self =
+            Stream { started: true, next: sequence, offset: Self::BASE, acked: Self::BASE, stray, ..Stream::default() };
+        self.segment(sequence, payload, missing, arrival, sink);
     }
 
     /// Gives up holes that have been acknowledged or are too old by `now`.

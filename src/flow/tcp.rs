@@ -68,6 +68,9 @@ struct Conversation {
     client: Option<usize>,
     /// Frames that wait for the decision whether the conversation is one that we read.
     frames: u64,
+    bytes: StreamBytes,
+    /// Bytes lost before it was known what they are: missing, and given up.
+    lost_early: (u64, u64),
     last: Timestamp,
     prints: VecDeque<(Timestamp, Arrival, Print)>,
 }
@@ -79,16 +82,31 @@ pub struct Conversations {
     named: Vec<NamedSession>,
     next_number: u32,
     used_frames: u64,
+    bytes: StreamBytes,
+}
+
+/// Bytes of the TCP streams that were followed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StreamBytes {
+    /// From the first captured byte to the last, holes included.
+    pub spanned: u64,
+    /// Handed to a decoder and used, bytes that the decoder passed over included.
+    pub consumed: u64,
 }
 
 impl Conversations {
     pub fn new(named: Vec<NamedSession>) -> Conversations {
-        Conversations { conversations: Vec::new(), index: HashMap::new(), named, next_number: 0, used_frames: 0 }
+        Conversations { conversations: Vec::new(), index: HashMap::new(), named, next_number: 0, used_frames: 0, bytes: StreamBytes::default() }
     }
 
     /// Frames of conversations that a decoder reads.
     pub fn used_frames(&self) -> u64 {
         self.used_frames
+    }
+
+    /// Complete once [`Conversations::finish`] was called.
+    pub fn bytes(&self) -> StreamBytes {
+        self.bytes
     }
 
     pub fn segment<L: Lane>(&mut self, key: &FlowKey, peer: &Peer<'_>, arrival: Arrival, lane: &mut L) {
@@ -108,6 +126,10 @@ impl Conversations {
         if peer.flags.syn() {
             conversation.open(way, peer, &mut self.next_number, lane);
         }
+        if peer.flags.fin() {
+            let length = u32::try_from(peer.payload.len()).unwrap_or(0) + peer.missing;
+            conversation.streams[way].close(peer.sequence.wrapping_add(length));
+        }
         if !peer.payload.is_empty() || peer.missing > 0 {
             conversation.payload(way, peer, arrival, lane);
         }
@@ -121,6 +143,7 @@ impl Conversations {
     pub fn finish<L: Lane>(&mut self, lane: &mut L) {
         for conversation in &mut self.conversations {
             self.used_frames += conversation.close(lane);
+            self.bytes.add(conversation.bytes);
         }
         self.conversations.clear();
         self.index.clear();
@@ -137,6 +160,8 @@ impl Conversations {
             state: State::Probing { segments: 0 },
             client: None,
             frames: 0,
+            bytes: StreamBytes::default(),
+            lost_early: (0, 0),
             last: Timestamp::MIN,
             prints: VecDeque::new(),
         };
@@ -160,8 +185,16 @@ impl Conversations {
         self.conversations.sort_by_key(|conversation| (conversation.is_read(), conversation.last));
         for mut conversation in self.conversations.drain(..CONVERSATION_LIMIT / 4) {
             self.used_frames += conversation.close(lane);
+            self.bytes.add(conversation.bytes);
         }
         self.index = self.conversations.iter().enumerate().map(|(at, conversation)| (conversation.key, at)).collect();
+    }
+}
+
+impl StreamBytes {
+    fn add(&mut self, other: StreamBytes) {
+        self.spanned += other.spanned;
+        self.consumed += other.consumed;
     }
 }
 
@@ -253,6 +286,8 @@ impl Conversation {
         let reader = StreamReader {
             lane,
             state: &mut self.state,
+            consumed: &mut self.bytes.consumed,
+            lost_early: &mut self.lost_early,
             key,
             way,
             conversation: self.number,
@@ -271,6 +306,9 @@ impl Conversation {
         }
         match self.state {
             State::Known { .. } if was_probing => {
+                let (missing, discarded) = std::mem::take(&mut self.lost_early);
+                lane.loss(Loss::StreamGap, missing);
+                lane.loss(Loss::StreamSkipped, discarded);
                 let (stream, mut reader) = self.reader(1 - way, lane);
                 stream.reread(&mut reader);
             }
@@ -306,8 +344,9 @@ impl Conversation {
         for way in 0..2 {
             let (stream, mut reader) = self.reader(way, lane);
             stream.finish(&mut reader);
-            let tail = stream.unread() as u64;
-            if tail > 0 && self.is_read() {
+            let (tail, spanned) = (stream.unread() as u64, stream.spanned());
+            if self.is_read() {
+                self.bytes.spanned += spanned;
                 lane.loss(Loss::StreamTail, tail);
             }
         }
@@ -341,6 +380,8 @@ fn is_encrypted(bytes: &[u8]) -> bool {
 struct StreamReader<'a, L: Lane> {
     lane: &'a mut L,
     state: &'a mut State,
+    consumed: &'a mut u64,
+    lost_early: &'a mut (u64, u64),
     key: FlowKey,
     way: usize,
     conversation: u32,
@@ -384,11 +425,17 @@ impl<L: Lane> StreamSink for StreamReader<'_, L> {
             Direction { protocol, key: &self.key, conversation: self.conversation, from_client: self.from_client };
         let Some(decoder) = decoders.get_mut(self.way) else { return 0 };
         let mut output = StreamOutput { lane: self.lane, direction, base, history };
-        decoder.decode(bytes, &mut output)
+        let used = decoder.decode(bytes, &mut output);
+        *self.consumed += used as u64;
+        used
     }
 
     fn gap(&mut self, missing: u64, discarded: u64) {
-        let State::Known { protocol, decoders } = self.state else { return };
+        let State::Known { protocol, decoders } = self.state else {
+            self.lost_early.0 += missing;
+            self.lost_early.1 += discarded;
+            return;
+        };
         self.lane.loss(Loss::StreamGap, missing);
         self.lane.loss(Loss::StreamSkipped, discarded);
         if let Some(decoder) = decoders.get_mut(self.way) {

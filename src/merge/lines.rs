@@ -67,7 +67,8 @@ pub struct Feed {
     start: Option<u64>,
     next: Option<u64>,
     has_multicast: bool,
-    missing: Vec<Range<u64>>,
+    /// Open gaps and when they were noticed.
+    missing: Vec<(Range<u64>, Timestamp)>,
     arrivals: Vec<Arrived>,
     newest: usize,
 }
@@ -84,13 +85,14 @@ struct Arrived {
 impl Feed {
     /// Messages that came on no line.
     pub fn lost(&self) -> u64 {
-        self.missing.iter().map(|range| range.end - range.start).sum::<u64>() + self.forgotten
+        self.missing.iter().map(|(range, _)| range.end - range.start).sum::<u64>() + self.forgotten
     }
 
-    /// The largest gaps that are still open: first number and size.
-    pub fn open_gaps(&self) -> Vec<(u64, u64)> {
-        let mut gaps: Vec<_> = self.missing.iter().map(|range| (range.start, range.end - range.start)).collect();
-        gaps.sort_by_key(|&(first, size)| (std::cmp::Reverse(size), first));
+    /// The gaps that are still open, largest first: when noticed, first number and size.
+    pub fn open_gaps(&self) -> Vec<(Timestamp, u64, u64)> {
+        let gap = |(range, time): &(Range<u64>, Timestamp)| (*time, range.start, range.end - range.start);
+        let mut gaps: Vec<_> = self.missing.iter().map(gap).collect();
+        gaps.sort_by_key(|&(_, first, size)| (std::cmp::Reverse(size), first));
         gaps
     }
 }
@@ -360,7 +362,7 @@ impl Feed {
         self.gaps += 1;
         self.last_gap = Some(time);
         if self.missing.len() < GAPS {
-            self.missing.push(expected..first);
+            self.missing.push((expected..first, time));
         } else {
             self.forgotten += first - expected;
         }
@@ -374,15 +376,16 @@ impl Feed {
         }
         let mut ranges: Vec<Range<u64>> = Vec::new();
         let mut recovered = 0;
-        let mut rest: Vec<Range<u64>> = Vec::with_capacity(self.missing.len());
-        for gap in self.missing.drain(..) {
+        let mut rest = Vec::with_capacity(self.missing.len());
+        for (gap, time) in self.missing.drain(..) {
             let overlap = gap.start.max(unit.first)..gap.end.min(end);
             if overlap.start < overlap.end {
                 recovered += overlap.end - overlap.start;
                 ranges.push(overlap.start - unit.first..overlap.end - unit.first);
-                rest.extend([gap.start..overlap.start, overlap.end..gap.end].into_iter().filter(|part| !part.is_empty()));
+                let parts = [gap.start..overlap.start, overlap.end..gap.end];
+                rest.extend(parts.into_iter().filter(|part| !part.is_empty()).map(|part| (part, time)));
             } else {
-                rest.push(gap);
+                rest.push((gap, time));
             }
         }
         self.missing = rest;

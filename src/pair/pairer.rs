@@ -30,8 +30,8 @@ pub struct Rules {
     /// Only these symbols and sessions, where any are named.
     pub symbols: Vec<String>,
     pub sessions: Vec<String>,
-    /// Whether two points' clocks are known to agree.
-    pub one_clock: bool,
+    /// The clock of each point by name; points whose names are equal agree.
+    pub clocks: Vec<String>,
 }
 
 /// What pairing looks things up in.
@@ -70,6 +70,8 @@ pub struct Pairer {
     pub answers_matched: u64,
     pub answers: u64,
     pub requests_seen: u64,
+    /// Second sightings of requests, which give a hop and no row.
+    pub hops: u64,
     scratch: Vec<u8>,
     out: Vec<Paired>,
 }
@@ -89,6 +91,7 @@ impl Pairer {
             answers_matched: 0,
             answers: 0,
             requests_seen: 0,
+            hops: 0,
             scratch: Vec::new(),
             out: Vec::new(),
         }
@@ -437,7 +440,8 @@ impl Pairer {
                 open.row.flags.set(Flag::MdGap);
             }
             if let Some(found) = lookup.found {
-                if point != open.point && !self.rules.one_clock {
+                let clock = |point: u16| self.rules.clocks.get(usize::from(point));
+                if clock(point) != clock(open.point) {
                     open.row.flags.set(Flag::CrossClock);
                 }
                 let Some(line) = view.feeds.lines.get(usize::from(found.tick.line())) else { continue };
@@ -498,6 +502,7 @@ impl Pairer {
         }
         row.timeline.sort_by_key(|moment| moment.time);
         if open.echo {
+            self.hops += 1;
             row.latency.iter_mut().enumerate().for_each(|(at, latency)| {
                 if at != SegmentKind::Hop.index() {
                     *latency = None;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use tickscope_decoders::{Described, Fresh, Sequenced};
+use tickscope_decoders::{Described, Fresh, Sequenced, UnitKind};
 use tickscope_model::{Loss, Losses, MarketEvent, Nanos, OrderEvent, SegmentKind, SymbolId, Timestamp};
 
 use crate::capture::Captured;
@@ -45,9 +45,14 @@ pub struct Correlator {
     stale: bool,
     /// The last order-entry message: a list gives several orders in one message, which counts once.
     last_message: HashMap<(u32, bool), u64>,
-    /// Market messages in each second of the capture would be too many; the report's buckets ask for these.
-    pub market_at: Option<(Timestamp, u64)>,
+    /// Market-data messages by tenth of a second, for the report's course over time: the current one …
+    slot: (u64, u64),
+    /// … and those that are complete.
+    pub market_counts: Vec<(Timestamp, u64)>,
 }
+
+/// Width of a slot of `market_counts`.
+const SLOT_NS: u64 = 100_000_000;
 
 impl Correlator {
     pub fn new(symbols: Symbols, feeds: Feeds, pairer: Pairer, points: Vec<Vec<u16>>) -> Correlator {
@@ -65,7 +70,8 @@ impl Correlator {
             line: 0,
             stale: false,
             last_message: HashMap::new(),
-            market_at: None,
+            slot: (0, 0),
+            market_counts: Vec::new(),
         }
     }
 
@@ -79,7 +85,26 @@ impl Correlator {
 
     /// The end: everything that is open is closed.
     pub fn finish(&mut self) {
+        self.close_slot();
         self.with_view(Pairer::finish);
+    }
+
+    #[inline]
+    fn count(&mut self, time: Timestamp, count: u64) {
+        self.messages.market += count;
+        let slot = time.0 / SLOT_NS;
+        if slot != self.slot.0 {
+            self.close_slot();
+            self.slot.0 = slot;
+        }
+        self.slot.1 += count;
+    }
+
+    fn close_slot(&mut self) {
+        if self.slot.1 > 0 {
+            self.market_counts.push((Timestamp(self.slot.0 * SLOT_NS), self.slot.1));
+            self.slot.1 = 0;
+        }
     }
 
     fn with_view(&mut self, work: impl FnOnce(&mut Pairer, &View<'_>)) {
@@ -141,10 +166,12 @@ impl Lane for Correlator {
             return None;
         }
         (self.line, self.stale) = (verdict.line, verdict.stale);
-        self.messages.market += unit.count * u64::from(unit.kind == tickscope_decoders::UnitKind::Data);
+        if unit.kind == UnitKind::Data {
+            self.count(at.time, unit.count);
+        }
         match &verdict.fresh {
             Fresh::All => {}
-            Fresh::None if unit.kind == tickscope_decoders::UnitKind::Data => {
+            Fresh::None if unit.kind == UnitKind::Data => {
                 self.losses.add_many(Loss::FeedDuplicate, unit.count);
             }
             Fresh::None => {}

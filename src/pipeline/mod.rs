@@ -10,7 +10,7 @@ use tickscope_model::{Loss, Timestamp};
 
 use crate::capture::Captured;
 use crate::dissect::{Dissector, Filter, Transport};
-use crate::flow::{Arrival, Conversations, Endpoint, FlowKey, Lane, NamedSession, Peer, UdpFlows};
+use crate::flow::{Arrival, Conversations, Endpoint, FlowKey, Lane, NamedSession, Peer, StreamBytes, UdpFlows};
 
 /// What the user has said about flows.
 #[derive(Default)]
@@ -56,6 +56,11 @@ impl Pipeline {
     /// Frames that became part of a decoded flow.
     pub fn frames_used(&self) -> u64 {
         self.udp.used_frames() + self.tcp.used_frames()
+    }
+
+    /// Bytes of the TCP streams that were followed; complete after [`Pipeline::finish`].
+    pub fn stream_bytes(&self) -> StreamBytes {
+        self.tcp.bytes()
     }
 
     /// One frame, through all stages.
