@@ -100,7 +100,7 @@ pub struct Totals {
     /// Messages on the wire and messages known to be missing.
     pub messages: u64,
     pub messages_used: u64,
-    /// Requests in the captures, those that the user's selection leaves out included.
+    /// Requests in the captures, those that the user's selection leaves out included; one that two taps saw is one.
     pub requests: u64,
     /// Answers in the captures.
     pub answers: u64,

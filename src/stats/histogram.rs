@@ -40,8 +40,7 @@ impl Quantile {
 }
 
 /// Those that every report shows, in the order of its columns.
-pub const QUANTILES: [Quantile; 5] =
-    [Quantile::P50, Quantile::P90, Quantile::P99, Quantile::P99_9, Quantile::P99_99];
+pub const QUANTILES: [Quantile; 5] = [Quantile::P50, Quantile::P90, Quantile::P99, Quantile::P99_9, Quantile::P99_99];
 
 /// See the head of this file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

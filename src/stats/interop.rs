@@ -100,11 +100,12 @@ pub fn write_interval_log(timeline: &Timeline, output: &mut dyn Write) -> io::Re
         for (kind, histogram) in span.latencies.iter() {
             let from = Duration::from_nanos(span.from.0 - start);
             let length = Duration::from_nanos(span.to.0 - span.from.0);
-            log.write_histogram(&histogram.to_hdr(), from, length, Tag::new(kind.name()))
-                .map_err(|error| match error {
+            log.write_histogram(&histogram.to_hdr(), from, length, Tag::new(kind.name())).map_err(
+                |error| match error {
                     IntervalLogWriterError::IoError(error) => error,
                     other @ IntervalLogWriterError::SerializeError(_) => io::Error::other(other.to_string()),
-                })?;
+                },
+            )?;
         }
     }
     Ok(())

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use tickscope_model::{SegmentKind, Timestamp};
 
-use super::{Histogram, Quantile, Span, Timeline};
+use super::{Histogram, Latencies, Quantile, Span, Timeline};
 
 /// Which side of the capture point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,8 @@ impl Shift {
     /// The clearest slow interval of a run, if there is one.
     pub fn find(timeline: &Timeline) -> Option<Shift> {
         let spans = timeline.spans();
-        let mut found: Vec<Interval> = TESTED.iter().flat_map(|&(side, kind)| slow_intervals(&spans, side, kind)).collect();
+        let mut found: Vec<Interval> =
+            TESTED.iter().flat_map(|&(side, kind)| slow_intervals(&spans, side, kind)).collect();
         found.sort_by(|a, b| b.weight.total_cmp(&a.weight));
         let first = found.first()?;
         let other = TESTED
@@ -81,6 +82,11 @@ impl Shift {
             other,
             more: join(found.iter().filter(apart).copied().collect()).len(),
         })
+    }
+
+    /// Whether there are enough samples to see a change at all.
+    pub fn is_testable(overall: &Latencies) -> bool {
+        TESTED.iter().any(|(_, kind)| overall.of(*kind).is_some_and(|histogram| histogram.n() >= 4 * ENOUGH))
     }
 
     /// How many times slower, in hundredths; `None` where the usual median is 0.
@@ -325,7 +331,12 @@ mod tests {
             z ^ (z >> 31)
         }
 
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "noise")]
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "noise"
+        )]
         fn lognormal(&mut self, median_ns: f64, sigma: f64) -> u64 {
             let uniform = |bits: u64| ((bits >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
             let (u, v) = (uniform(self.next()), uniform(self.next()));
@@ -345,7 +356,9 @@ mod tests {
             let time = Timestamp(START + order * 600 * SECOND / orders + random.next() % SECOND);
             for (kind, median) in [(SegmentKind::TickToTrade, 12_000.0), (SegmentKind::Ack, 61_000.0)] {
                 let factor = match slow {
-                    Some((slow, factor, from, to)) if slow == kind && (from..to).contains(&(order * 10 / orders)) => factor,
+                    Some((slow, factor, from, to)) if slow == kind && (from..to).contains(&(order * 10 / orders)) => {
+                        factor
+                    }
                     _ => 1.0,
                 };
                 timeline.record(time, kind, random.lognormal(median * factor, 0.5));
@@ -366,7 +379,8 @@ mod tests {
     #[test]
     fn four_times_slower_over_a_tenth_is_found() {
         for seed in 0..100 {
-            for (kind, side) in [(SegmentKind::Ack, SlowSide::External), (SegmentKind::TickToTrade, SlowSide::Internal)] {
+            for (kind, side) in [(SegmentKind::Ack, SlowSide::External), (SegmentKind::TickToTrade, SlowSide::Internal)]
+            {
                 let shift = Shift::find(&run(seed, 1000, Some((kind, 4.0, 3, 4)))).expect("found");
                 assert_eq!((shift.side, shift.slow.kind), (side, kind), "seed {seed}");
                 let off = |time: Timestamp, second: u64| time.0.abs_diff(START + second * SECOND) / SECOND;

@@ -3,14 +3,15 @@
 //!
 //! What is expected of `pair`: each request comes once through `order` and each latency of it once through `segment`,
 //! except a `tcp_ack` that rode on the answer (`ack_with_answer`), which stays out of the network figures: it has no
-//! segment. A request closed early counts as `Unanswered` when nothing had answered it by then.
+//! segment. A request without an answer carries `Flag::Unanswered` and is counted as `Loss::Unanswered`, also when it was
+//! closed early. A second sighting at another tap is no row; its `hop` comes through `segment` alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tickscope_model::{Losses, SegmentKind, Timestamp};
 
-use super::{Feed, Groups, Histogram, Latencies, Session, Slowest, Tap, Timeline, TriggerRule, Totals, first_answer};
+use super::{Feed, Groups, Histogram, Latencies, Session, Slowest, Tap, Timeline, Totals, TriggerRule, first_answer};
 use crate::pair::{Flag, OrderRow, SegmentRow};
 
 /// How many of the slowest orders are kept.
@@ -19,6 +20,7 @@ const SLOWEST: usize = 10;
 /// See the head of this file.
 #[derive(Clone, Debug)]
 pub struct Summary {
+    /// By [`tickscope_model::TapId`].
     pub taps: Vec<Tap>,
     pub feeds: Vec<Feed>,
     pub sessions: Vec<Session>,
@@ -83,7 +85,7 @@ impl Summary {
     pub fn order(&mut self, row: &OrderRow) {
         let rows = &mut self.rows;
         rows.requests += 1;
-        rows.unanswered += u64::from(row.outcome == "unanswered");
+        rows.unanswered += u64::from(row.flags.has(Flag::Unanswered));
         rows.ack_with_answer += u64::from(row.flags.has(Flag::AckWithAnswer));
         *rows.requests_by_kind.entry(row.request.request_name()).or_default() += 1;
         if let Some(trigger) = &row.trigger {
@@ -243,8 +245,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn segments(row: &OrderRow) -> Vec<SegmentRow> {
-        let is_measured =
-            |kind: &SegmentKind| *kind != SegmentKind::TcpAck || !row.flags.has(Flag::AckWithAnswer);
+        let is_measured = |kind: &SegmentKind| *kind != SegmentKind::TcpAck || !row.flags.has(Flag::AckWithAnswer);
         SegmentKind::ALL
             .into_iter()
             .filter(is_measured)

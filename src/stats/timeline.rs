@@ -115,12 +115,13 @@ impl Timeline {
         self.spans_of(self.width_ns)
     }
 
-    /// Wider spans: at most `most` of them.
+    /// Wider spans: at most `most` of them, silent times between two of them counted as one.
     pub fn at_most(&self, most: usize) -> Vec<Span> {
         let mut width_ns = self.width_ns;
         loop {
             let spans = self.spans_of(width_ns);
-            if spans.len() <= most.max(1) {
+            let silent = spans.windows(2).filter(|pair| pair[0].to < pair[1].from).count();
+            if spans.len() + silent <= most.max(1) {
                 return spans;
             }
             width_ns = next_width(width_ns);
@@ -173,6 +174,16 @@ mod tests {
         assert!(spans.len() <= MOST_BUCKETS + 1, "{}", spans.len());
         assert_eq!(spans.iter().map(|span| span.market).sum::<u64>(), 5000);
         assert!(timeline.at_most(24).len() <= 24);
+    }
+
+    #[test]
+    fn sparse_times_make_wide_spans_and_an_outlier_does_not() {
+        let mut timeline = Timeline::default();
+        (0..20).for_each(|second| timeline.record(Timestamp((100 + second) * SECOND), SegmentKind::Ack, 1));
+        assert_eq!((timeline.spans().len(), timeline.at_most(24)[0].to.0), (20, 101 * SECOND));
+        timeline.record(Timestamp(1_769_000_000 * SECOND), SegmentKind::Ack, 1);
+        let spans = timeline.at_most(24);
+        assert_eq!((spans.len(), spans[1].from.0), (21, 101 * SECOND));
     }
 
     #[test]

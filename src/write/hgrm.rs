@@ -20,7 +20,8 @@ const SUB_BUCKETS: u64 = 2048;
 
 /// Makes the folder where it is missing, and writes one file a segment that has samples.
 pub fn write_hgrm(summary: &Summary, folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())))?;
+    fs::create_dir_all(folder)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())))?;
     for (kind, histogram) in summary.overall.iter() {
         let mut output = Output::create(&folder.join(format!("{}.hgrm", kind.name())))?;
         write_one(histogram, &mut output)?;

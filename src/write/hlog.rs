@@ -34,8 +34,13 @@ mod tests {
         let text = shared.text();
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines.contains(&"#[Histogram log format version 1.3]"), "{text}");
-        assert!(text.contains("#[StartTime: 1769000000.200 ") && text.contains("#[BaseTime: 1769000000.200 "), "{text}");
-        assert!(text.contains("\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\""));
+        assert!(
+            text.contains("#[StartTime: 1769000000.200 ") && text.contains("#[BaseTime: 1769000000.200 "),
+            "{text}"
+        );
+        assert!(
+            text.contains("\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"")
+        );
         assert!(lines.last().unwrap().starts_with("Tag=ack,0.000,0.100,0.061,HISTFA"), "{text}");
     }
 }

@@ -30,19 +30,7 @@ impl JsonLinesWriter {
 
 impl TableWriter for JsonLinesWriter {
     fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
-        let mut object = Map::new();
-        for (column, cell) in self.columns.iter().zip(cells) {
-            object.insert(column.name.to_owned(), value(cell));
-            if column.kind == Kind::Time {
-                let name = column.name.strip_suffix("_ns").unwrap_or(column.name);
-                let text = match cell {
-                    Cell::Unsigned(time) => Value::String(Timestamp(*time).to_string()),
-                    _ => Value::Null,
-                };
-                object.insert(name.to_owned(), text);
-            }
-        }
-        serde_json::to_writer(&mut self.output, &object).map_err(io::Error::from)?;
+        serde_json::to_writer(&mut self.output, &object(self.columns, cells)).map_err(io::Error::from)?;
         self.output.write_all(b"\n")
     }
 
@@ -50,6 +38,23 @@ impl TableWriter for JsonLinesWriter {
         self.output.flush()?;
         Ok(0)
     }
+}
+
+/// A row as an object.
+pub(super) fn object(columns: &[Column], cells: &[Cell<'_>]) -> Map<String, Value> {
+    let mut object = Map::new();
+    for (column, cell) in columns.iter().zip(cells) {
+        object.insert(column.name.to_owned(), value(cell));
+        if column.kind == Kind::Time {
+            let name = column.name.strip_suffix("_ns").unwrap_or(column.name);
+            let text = match cell {
+                Cell::Unsigned(time) => Value::String(Timestamp(*time).to_string()),
+                _ => Value::Null,
+            };
+            object.insert(name.to_owned(), text);
+        }
+    }
+    object
 }
 
 fn value(cell: &Cell<'_>) -> Value {
@@ -64,7 +69,7 @@ fn value(cell: &Cell<'_>) -> Value {
 }
 
 /// 0.9, not 0.8999999761581421: the shortest text that means this number.
-pub(super) fn fraction(value: f32) -> Value {
+fn fraction(value: f32) -> Value {
     value.to_string().parse::<f64>().map_or(Value::Null, Value::from)
 }
 
@@ -96,6 +101,9 @@ mod tests {
     fn what_is_absent_is_null() {
         let (shared, _) = written("jsonl", vec![row("1", 5)]);
         let text = shared.text();
-        assert!(text.contains(r#""trigger_t_ns":null,"trigger_t":null,"#) && text.contains(r#""price":null"#), "{text}");
+        assert!(
+            text.contains(r#""trigger_t_ns":null,"trigger_t":null,"#) && text.contains(r#""price":null"#),
+            "{text}"
+        );
     }
 }

@@ -2,28 +2,30 @@
 //! All writers stream, a closed pipe is success, and a write that fails names its file.
 
 mod csv;
+#[cfg(test)]
+mod golden;
 mod hgrm;
 mod hlog;
-//json
+mod json;
 mod jsonl;
 mod output;
 mod parquet;
-//q
-//s
+mod quality;
+mod screen;
 mod sort;
 mod spill;
 mod table;
-//t
-//r
+mod text;
+mod trail;
 
 pub use hgrm::write_hgrm;
 pub use hlog::write_hlog;
-//uj
+pub use json::write_json;
 pub use output::Output;
-//us
+pub use screen::Style;
 pub use sort::{Sorter, Spill};
 pub use table::{Cell, Column, Kind, OrdersFile, SegmentsFile, TableFile, TableRow, TableWriter, Written};
-//ut
+pub use text::write_text;
 
 /// An output of `analyze`, for help and manual.
 pub struct Format {
@@ -37,12 +39,5 @@ pub struct Format {
 }
 
 /// Every output.
-pub static FORMATS: &[&Format] = &[
-//ft
-//fj
-    &csv::FORMAT,
-    &jsonl::FORMAT,
-    &parquet::FORMAT,
-    &hgrm::FORMAT,
-    &hlog::FORMAT,
-];
+pub static FORMATS: &[&Format] =
+    &[&text::FORMAT, &json::FORMAT, &csv::FORMAT, &jsonl::FORMAT, &parquet::FORMAT, &hgrm::FORMAT, &hlog::FORMAT];

@@ -229,7 +229,8 @@ mod tests {
         let rows = read(shared.bytes());
         let names: Vec<&str> = OrderRow::columns().iter().map(|column| column.name).collect();
         assert_eq!(rows[0].iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), names);
-        let field = |row: usize, name: &str| rows[row][names.iter().position(|known| *known == name).unwrap()].1.clone();
+        let field =
+            |row: usize, name: &str| rows[row][names.iter().position(|known| *known == name).unwrap()].1.clone();
         assert_eq!(field(0, "clordid"), Field::Str("A-1,\"x\"".into()));
         assert_eq!(field(0, "t_out_ns"), Field::Long(1_769_000_000_000_012_034));
         assert_eq!(field(0, "t2t_min_ns"), Field::Long(-4));

@@ -251,7 +251,8 @@ impl<R: TableRow> TableFile<R> {
 pub(crate) const EXTENSIONS: [&str; 3] = ["csv", "jsonl", "parquet"];
 
 fn wrong_extension(name: &str) -> io::Error {
-    let text = format!("{name}: expected a name that ends in .csv, .jsonl or .parquet, or - for CSV on standard output");
+    let text =
+        format!("{name}: expected a name that ends in .csv, .jsonl or .parquet, or - for CSV on standard output");
     io::Error::new(io::ErrorKind::InvalidInput, text)
 }
 
@@ -311,10 +312,7 @@ pub(super) mod tests {
              tcp_ack_ns, ack_ns, reject_ns, first_fill_ns, full_fill_ns, cancel_ack_ns, replace_ack_ns, w2w_ns, flags, \
              t2t_min_ns, t2t_max_ns"
         );
-        assert_eq!(
-            names(SegmentRow::columns()),
-            "segment, t_ns, latency_ns, tap, session, symbol, clordid, request"
-        );
+        assert_eq!(names(SegmentRow::columns()), "segment, t_ns, latency_ns, tap, session, symbol, clordid, request");
         assert_eq!(full_row().cells(&["md".into()]).len(), OrderRow::columns().len());
     }
 

@@ -1,0 +1,351 @@
+//! `--json`: the whole report as one document, `"schema": 1`. Keys only ever get more. All times and latencies are
+//! integer nanoseconds; a time `t_ns` has its text `t` (`seconds.nanoseconds`) beside it, since many readers cut
+//! integers at 53 bits. What is absent is `null`, never 0 or -1.
+
+use std::io::{self, Write};
+
+use serde_json::{Map, Value, json};
+use tickscope_model::{Level, Nanos, SegmentKind, Timestamp};
+
+use super::jsonl;
+use super::table::TableRow;
+use super::text::sentence;
+use super::{Format, Output, Style};
+use crate::pair::OrderRow;
+use crate::stats::{Compared, Feed, Group, Histogram, Latencies, QUANTILES, Shift, SlowSide, Slowest, Summary, Tap};
+
+pub(super) static FORMAT: Format =
+    Format { name: "json", option: "--json", extension: ".json", title: "the whole report as one JSON document" };
+
+/// The whole report.
+pub fn write_json(summary: &Summary, mut output: Output) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut output, &document(summary)).map_err(io::Error::from)?;
+    output.write_all(b"\n")?;
+    output.flush()
+}
+
+fn document(summary: &Summary) -> Value {
+    let names: Vec<String> = summary.taps.iter().map(|tap| tap.name.clone()).collect();
+    let (first, last) = summary.span().unzip();
+    json!({
+        "schema": 1,
+        "tool": "tickscope",
+        "version": env!("CARGO_PKG_VERSION"),
+        "first": time(first),
+        "last": time(last),
+        "requests": summary.requests(),
+        "requests_by_kind": counts(summary.requests_by_kind()),
+        "triggered": summary.triggered(),
+        "segments": segments(summary),
+        "attribution": attribution(summary),
+        "slowed": slowed(summary),
+        "sessions": groups(&summary.by_session.by_requests()),
+        "outcomes": groups(&summary.by_outcome.by_requests()),
+        "symbols": groups(&summary.by_symbol.by_requests()),
+        "over_time": over_time(summary),
+        "slowest": {
+            "t2t": slowest(&summary.slowest_internal, &names),
+            "answer": slowest(&summary.slowest_external, &names),
+        },
+        "taps": summary.taps.iter().map(tap).collect::<Vec<Value>>(),
+        "feeds": summary.feeds.iter().map(feed).collect::<Vec<Value>>(),
+        "order_sessions": order_sessions(summary),
+        "quality": quality(summary),
+        "notes": summary.notes,
+    })
+}
+
+fn time(time: Option<Timestamp>) -> Value {
+    time.map_or(Value::Null, |time| json!({ "t_ns": time.0, "t": time.to_string() }))
+}
+
+fn counts<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> Value {
+    counts.map(|(name, count)| (name.to_owned(), Value::from(count))).collect::<Map<String, Value>>().into()
+}
+
+fn segments(summary: &Summary) -> Value {
+    let mut object = Map::new();
+    for kind in SegmentKind::ALL {
+        let negative = summary.negatives(kind);
+        let Some(histogram) = summary.overall.of(kind) else {
+            if negative > 0 {
+                object.insert(kind.name().into(), json!({ "n": 0, "negative": negative }));
+            }
+            continue;
+        };
+        let mut values = distribution(histogram);
+        values.insert("letters".into(), summary.letters(kind).into());
+        values.insert("negative".into(), negative.into());
+        object.insert(kind.name().into(), values.into());
+    }
+    object.into()
+}
+
+/// n, min, percentiles, max, mean: the same keys wherever a segment is described.
+fn distribution(histogram: &Histogram) -> Map<String, Value> {
+    let mut values = Map::new();
+    values.insert("n".into(), histogram.n().into());
+    values.insert("min_ns".into(), histogram.min().into());
+    for quantile in QUANTILES {
+        values.insert(format!("{}_ns", quantile.key), histogram.percentile(quantile).into());
+    }
+    values.insert("max_ns".into(), histogram.max().into());
+    values.insert("mean_ns".into(), histogram.mean().into());
+    values.insert("p99_over_p50".into(), histogram.spread().map_or(Value::Null, hundredths));
+    let few: Vec<&str> = QUANTILES.iter().filter(|q| histogram.is_few(**q)).map(|q| q.key).collect();
+    values.insert("few".into(), few.into());
+    values
+}
+
+/// 471 is 4.71.
+#[allow(clippy::cast_precision_loss, reason = "a ratio of two digits behind the point")]
+fn hundredths(value: u64) -> Value {
+    Value::from(value as f64 / 100.0)
+}
+
+fn latencies(latencies: &Latencies) -> Value {
+    latencies
+        .iter()
+        .map(|(kind, histogram)| (kind.name().to_owned(), distribution(histogram).into()))
+        .collect::<Map<String, Value>>()
+        .into()
+}
+
+fn groups(groups: &[&Group]) -> Value {
+    groups
+        .iter()
+        .map(|group| json!({ "name": &*group.name, "requests": group.requests, "segments": latencies(&group.latencies) }))
+        .collect()
+}
+
+/// On what the tick-to-trade pairs rest.
+fn attribution(summary: &Summary) -> Value {
+    let far = summary.far_tail().map(|(far, _)| far);
+    json!({
+        "rule": summary.trigger.text,
+        "window_ns": summary.trigger.window_ns,
+        "min_ns": summary.trigger.min_ns,
+        "messages": summary.trigger.messages,
+        "methods": counts(summary.methods()),
+        "t2t_above_ten_times_p50": far,
+    })
+}
+
+fn slowed(summary: &Summary) -> Value {
+    let Some(shift) = Shift::find(&summary.timeline) else { return Value::Null };
+    let compared = |it: &Compared| {
+        json!({
+            "segment": it.kind.name(),
+            "usual_p50_ns": it.usual_p50_ns,
+            "during_p50_ns": it.during_p50_ns,
+            "n": it.n,
+        })
+    };
+    json!({
+        "side": match shift.side { SlowSide::Internal => "internal", SlowSide::External => "external" },
+        "from": time(Some(shift.from)),
+        "to": time(Some(shift.to)),
+        "slow": compared(&shift.slow),
+        "factor": shift.factor_hundredths().map_or(Value::Null, hundredths),
+        "other": shift.other.as_ref().map(compared),
+        "other_verdict": shift.other.as_ref().map(Compared::verdict),
+        "more_intervals": shift.more,
+        "sentence": sentence(&shift, &Style::default()),
+    })
+}
+
+fn over_time(summary: &Summary) -> Value {
+    let spans = summary.timeline.spans();
+    let buckets: Vec<Value> = spans
+        .iter()
+        .map(|span| {
+            let segments: Map<String, Value> =
+                span.latencies.iter().map(|(kind, it)| (kind.name().to_owned(), distribution(it).into())).collect();
+            json!({
+                "t_ns": span.from.0,
+                "t": span.from.to_string(),
+                "market_messages": span.market,
+                "segments": segments,
+            })
+        })
+        .collect();
+    json!({ "width_ns": summary.timeline.width_ns(), "buckets": buckets })
+}
+
+fn slowest(slowest: &Slowest, taps: &[String]) -> Value {
+    slowest.rows().map(|(value, row)| slow_order(value, row, taps)).collect()
+}
+
+/// The keys of an `--orders` line, and the timeline.
+fn slow_order(value: Nanos, row: &OrderRow, taps: &[String]) -> Value {
+    let mut object = jsonl::object(OrderRow::columns(), &row.cells(taps));
+    object.insert("value_ns".into(), value.0.into());
+    object.insert("outcome".into(), row.outcome.into());
+    object.insert("frame".into(), row.frame.into());
+    let trigger_frame = row.trigger.as_ref().map(|trigger| trigger.frame);
+    object.insert("trigger_frame".into(), trigger_frame.into());
+    let trigger_tap = row.trigger.as_ref().and_then(|trigger| taps.get(usize::from(trigger.tap.0)));
+    object.insert("trigger_tap".into(), trigger_tap.cloned().into());
+    let moments: Vec<Value> = row
+        .timeline
+        .iter()
+        .map(|moment| {
+            json!({
+                "t_ns": moment.time.0,
+                "t": moment.time.to_string(),
+                "what": moment.what,
+                "tap": taps.get(usize::from(moment.tap.0)),
+                "frame": moment.frame,
+                "detail": &*moment.detail,
+            })
+        })
+        .collect();
+    object.insert("timeline".into(), moments.into());
+    object.into()
+}
+
+fn tap(tap: &Tap) -> Value {
+    json!({
+        "name": tap.name,
+        "file": tap.file,
+        "frames": tap.frames,
+        "bytes": tap.bytes,
+        "first": time(tap.first),
+        "last": time(tap.last),
+        "point": tap.point.map(String::from),
+        "has_market_data": tap.has_market,
+        "has_orders": tap.has_orders,
+        "resolution_ns": (tap.resolution_ns > 0).then_some(tap.resolution_ns),
+        "clock": tap.clock,
+        "cut": tap.cut,
+    })
+}
+
+fn feed(feed: &Feed) -> Value {
+    let line = |line: &crate::stats::Line| json!({ "line": line.letter, "address": line.address, "messages": line.messages, "first": line.first });
+    let gap = |gap: &crate::stats::Gap| {
+        json!({
+            "t_ns": gap.time.0,
+            "t": gap.time.to_string(),
+            "seq": gap.sequence,
+            "missing": gap.missing,
+            "recovered": gap.recovered,
+        })
+    };
+    let delay = (!feed.line_delay.is_empty()).then(|| Value::from(distribution(&feed.line_delay)));
+    json!({
+        "feed": feed.label,
+        "protocol": feed.protocol,
+        "title": feed.title,
+        "messages": feed.messages,
+        "duplicates": feed.duplicates,
+        "lines": feed.lines.iter().map(line).collect::<Vec<Value>>(),
+        "line_delay": delay,
+        "gaps": {
+            "count": feed.gap_count,
+            "missing": feed.missing,
+            "recovered": feed.recovered,
+            "first": feed.gaps.iter().map(gap).collect::<Vec<Value>>(),
+        },
+    })
+}
+
+fn order_sessions(summary: &Summary) -> Value {
+    summary
+        .sessions
+        .iter()
+        .map(|session| {
+            json!({
+                "session": session.name,
+                "protocol": session.title,
+                "client": session.client,
+                "server": session.server,
+                "requests": session.requests,
+                "answers": session.answers,
+                "state": session.state,
+            })
+        })
+        .collect()
+}
+
+fn quality(summary: &Summary) -> Value {
+    let (totals, losses) = (&summary.totals, &summary.losses);
+    let discrepancies: Vec<Value> = summary
+        .accounting()
+        .into_iter()
+        .map(|found| json!({ "what": found.what, "left": found.left, "right": found.right }))
+        .collect();
+    let reasons: Vec<Value> = losses
+        .nonzero()
+        .map(|(loss, count)| {
+            json!({ "reason": loss.name(), "level": loss.level().name(), "count": count, "text": loss.text() })
+        })
+        .collect();
+    json!({
+        "frames": { "in": totals.frames_read, "used": totals.frames_used, "lost": losses.total(Level::Frame) },
+        "stream_bytes": {
+            "in": totals.stream_bytes,
+            "used": totals.stream_bytes_used,
+            "lost": losses.total(Level::Stream),
+        },
+        "messages": { "in": totals.messages, "used": totals.messages_used, "lost": losses.total(Level::Message) },
+        "requests": { "in": totals.requests, "reported": summary.requests(), "unanswered": summary.unanswered() },
+        "answers": { "in": totals.answers, "matched": totals.answers_matched },
+        "tcp_ack_with_answer": summary.ack_with_answer(),
+        "losses": reasons,
+        "adds_up": discrepancies.is_empty(),
+        "discrepancies": discrepancies,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::golden::{check, sample};
+    use super::super::output::tests::Shared;
+    use super::*;
+
+    fn written(summary: &Summary) -> String {
+        let shared = Shared::default();
+        write_json(summary, shared.output()).unwrap();
+        shared.text()
+    }
+
+    #[test]
+    fn the_document_of_a_session_without_market_data() {
+        check("orders_only.json", &written(&sample::orders_only()));
+    }
+
+    #[test]
+    fn the_document_of_nothing() {
+        check("empty.json", &written(&Summary::default()));
+    }
+
+    #[test]
+    fn every_time_has_its_text_beside_it() {
+        fn walk(value: &Value, times: &mut usize) {
+            if let Value::Object(object) = value {
+                for name in ["t", "t_out", "trigger_t"] {
+                    if let Some(time) = object.get(&format!("{name}_ns")) {
+                        let expected = time.as_u64().map(|time| Value::from(Timestamp(time).to_string()));
+                        assert_eq!(object.get(name), Some(&expected.unwrap_or(Value::Null)));
+                        *times += 1;
+                    }
+                }
+            }
+            match value {
+                Value::Object(object) => object.values().for_each(|value| walk(value, times)),
+                Value::Array(array) => array.iter().for_each(|value| walk(value, times)),
+                _ => {}
+            }
+        }
+        let mut times = 0;
+        walk(&serde_json::from_str(&written(&sample::full())).unwrap(), &mut times);
+        assert!(times > 100, "{times}");
+    }
+
+    #[test]
+    fn a_ratio_has_two_digits() {
+        assert_eq!(hundredths(471).to_string(), "4.71");
+        assert_eq!(hundredths(100).to_string(), "1.0");
+    }
+}

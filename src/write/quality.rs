@@ -1,0 +1,179 @@
+//! The last block of the report: what the numbers rest on. Captures, feeds with their gaps, sessions, and for each level
+//! the sum *in = used + lost* with the reason of every loss.
+
+use tickscope_model::{Level, Loss};
+
+use super::screen::{Columns, Style, duration, grouped, latency, plural, printable, share, shortened};
+use crate::stats::{Feed, Quantile, Summary, Tap};
+
+/// Sessions listed; `--json` has all.
+const SESSIONS: usize = 10;
+/// Gaps listed of a feed.
+const GAPS: usize = 3;
+
+pub(super) fn quality(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
+    if !summary.taps.is_empty() {
+        lines.push(String::new());
+        lines.push(style.heading("WHAT THIS RESTS ON"));
+    }
+    captures(summary, style, lines);
+    feeds(summary, style, lines);
+    sessions(summary, lines);
+    rule(summary, lines);
+    lines.push(String::new());
+    lines.push(style.heading("ACCOUNT OF EVERYTHING THAT WENT IN"));
+    account(summary, lines);
+    for found in summary.accounting() {
+        let text = format!(
+            "! accounting does not add up: {}: {} against {}. This is a mistake in tickscope; please report it.",
+            found.what,
+            grouped(found.left),
+            grouped(found.right)
+        );
+        lines.push(style.warning(&text));
+    }
+}
+
+fn captures(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
+    let mut columns = Columns::new(&[0, 1, 4]);
+    for tap in &summary.taps {
+        let frames = plural(tap.frames, "frame", "frames");
+        let bytes = plural(tap.bytes, "byte", "bytes");
+        let time = match (tap.first, tap.last) {
+            (Some(first), Some(last)) => format!("{} long", duration(last.0.saturating_sub(first.0))),
+            _ => "no times".into(),
+        };
+        columns.push(vec![format!("capture {}", tap.name), shortened(&tap.file, 44), frames, bytes, time]);
+    }
+    for (tap, line) in summary.taps.iter().zip(columns.lines()) {
+        lines.push(line);
+        lines.extend(about_tap(tap));
+    }
+    for note in &summary.notes {
+        lines.push(format!("  note: {}", printable(note)));
+    }
+    for tap in summary.taps.iter().filter(|tap| tap.resolution_ns > 1) {
+        let text =
+            format!("  ! {} stamps in steps of {}: no latency is known better", tap.name, latency(tap.resolution_ns));
+        lines.push(style.warning(&text));
+    }
+}
+
+fn about_tap(tap: &Tap) -> Option<String> {
+    let point = tap.point.map(|letter| format!("point {letter}"));
+    let clock = (!tap.clock.is_empty()).then(|| printable(&tap.clock));
+    let words: Vec<String> = point.into_iter().chain(clock).collect();
+    (!words.is_empty()).then(|| format!("    {}", words.join(", ")))
+}
+
+fn feeds(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
+    for feed in &summary.feeds {
+        let messages = plural(feed.messages, "message", "messages");
+        let copies = match feed.duplicates {
+            0 => String::new(),
+            copies => format!(", {} left out", plural(copies, "copy", "copies")),
+        };
+        lines.push(format!("  feed {}  {}: {messages}{copies}", feed.label, feed.title));
+        lines.extend(lines_of(feed));
+        if feed.gap_count > 0 {
+            let missing = plural(feed.missing, "message is missing", "messages are missing");
+            let gaps = plural(feed.gap_count, "gap", "gaps");
+            let recovered = grouped(feed.recovered);
+            let text = format!("    ! {gaps}: {missing} on every line, {recovered} came late");
+            lines.push(style.warning(&text));
+            for gap in feed.gaps.iter().take(GAPS) {
+                let at = style.clock(gap.time);
+                let count = plural(gap.missing, "message", "messages");
+                lines.push(format!("      at {at}: {count} from seq {}, {} came late", gap.sequence, gap.recovered));
+            }
+        }
+    }
+}
+
+/// Who of A and B was first, and by how much.
+fn lines_of(feed: &Feed) -> Vec<String> {
+    if feed.lines.len() < 2 {
+        return Vec::new();
+    }
+    let compared: u64 = feed.line_delay.n();
+    let mut texts: Vec<String> = feed
+        .lines
+        .iter()
+        .map(|line| {
+            let first = share(line.first, feed.messages, "messages");
+            format!(
+                "    line {} ({}): {}, first in {first}",
+                line.letter,
+                line.address,
+                plural(line.messages, "message", "messages")
+            )
+        })
+        .collect();
+    if compared > 0 {
+        let delay = &feed.line_delay;
+        let (p50, p99) = (latency(delay.median()), latency(delay.percentile(Quantile::P99)));
+        let max = latency(delay.max());
+        texts
+            .push(format!("    the later line is behind by p50 {p50}, p99 {p99}, max {max} (n {})", grouped(compared)));
+    }
+    texts
+}
+
+fn sessions(summary: &Summary, lines: &mut Vec<String>) {
+    let mut columns = Columns::new(&[0, 1, 2, 5]);
+    for session in summary.sessions.iter().take(SESSIONS) {
+        columns.push(vec![
+            format!("session {}", shortened(&printable(&session.name), 32)),
+            session.title.clone(),
+            format!("{} → {}", session.client, session.server),
+            plural(session.requests, "request", "requests"),
+            plural(session.answers, "answer", "answers"),
+            printable(&session.state),
+        ]);
+    }
+    lines.extend(columns.lines());
+    let hidden = summary.sessions.len().saturating_sub(SESSIONS);
+    if hidden > 0 {
+        lines.push(format!("  … and {hidden} more, see --json"));
+    }
+}
+
+fn rule(summary: &Summary, lines: &mut Vec<String>) {
+    let trigger = &summary.trigger;
+    if trigger.text.is_empty() {
+        return;
+    }
+    let kinds =
+        if trigger.messages.is_empty() { String::new() } else { format!(" of {}", trigger.messages.join(", ")) };
+    let min = if trigger.min_ns > 0 { format!(", at least {}", latency(trigger.min_ns)) } else { String::new() };
+    let found = share(summary.triggered(), summary.requests(), "requests");
+    let window = latency(trigger.window_ns);
+    lines.push(format!("  trigger: {}{kinds}, at most {window}{min} old; found for {found}", trigger.text));
+}
+
+fn account(summary: &Summary, lines: &mut Vec<String>) {
+    let totals = &summary.totals;
+    let sum = |used: u64, of: Level| format!("= {} used + {} not", grouped(used), grouped(summary.losses.total(of)));
+    let orphans = summary.losses.count(Loss::Orphan);
+    let outside = match summary.losses.count(Loss::OutsideWindow) {
+        0 => String::new(),
+        outside => format!(" + {} outside the selection", grouped(outside)),
+    };
+    let (answered, unanswered) = (summary.requests() - summary.unanswered(), summary.unanswered());
+    let at = |level: Level| move |loss: Loss| loss.level() == level;
+    let mut columns = Columns::new(&[0, 2]);
+    let mut level = |name: &str, count: u64, text: String, of: &dyn Fn(Loss) -> bool| {
+        columns.push(vec![name.into(), grouped(count), text]);
+        for (loss, count) in summary.losses.nonzero().filter(|(loss, _)| of(*loss)) {
+            columns.push(vec![format!("  {}", loss.name()), grouped(count), loss.text().into()]);
+        }
+    };
+    level("frames", totals.frames_read, sum(totals.frames_used, Level::Frame), &at(Level::Frame));
+    level("TCP bytes", totals.stream_bytes, sum(totals.stream_bytes_used, Level::Stream), &at(Level::Stream));
+    level("messages", totals.messages, sum(totals.messages_used, Level::Message), &at(Level::Message));
+    let text = format!("= {} matched + {} orphans", grouped(totals.answers_matched), grouped(orphans));
+    level("answers", totals.answers, text, &|loss| loss == Loss::Orphan);
+    let text = format!("= {} answered + {} unanswered{outside}", grouped(answered), grouped(unanswered));
+    level("requests", totals.requests, text, &|loss| loss.level() == Level::Order && loss != Loss::Orphan);
+    lines.extend(columns.lines());
+}

@@ -1,0 +1,379 @@
+//! The report for people: first the answer, then by session, outcome and symbol, over time, the slowest orders, and
+//! last what the numbers rest on. At most some 120 characters wide; the same numbers as `--json`, in units that can be
+//! read (see `screen` for the rounding).
+
+use std::io::{self, Write};
+
+use tickscope_model::SegmentKind;
+
+use super::screen::{
+    Columns, Style, Unit, bar, duration, factor, grouped, latency, plural, printable, share, shortened, wrapped,
+};
+use super::{Format, Output, quality, trail};
+use crate::stats::{Compared, Group, Histogram, Latencies, QUANTILES, Quantile, Shift, SlowSide, Span, Summary};
+
+pub(super) static FORMAT: Format =
+    Format { name: "text", option: "", extension: "", title: "the report for people, on standard output" };
+
+/// Lines of a table by session, outcome or symbol.
+const TOP: usize = 10;
+/// Lines of the table over time.
+const TIMES: usize = 24;
+/// Segments in the tables by session, outcome and symbol.
+const BESIDE: usize = 3;
+const NAME_WIDTH: usize = 24;
+/// Sentences are wrapped at this many characters.
+const WIDTH: usize = 112;
+
+/// The whole report.
+pub fn write_text(summary: &Summary, style: &Style, mut output: Output) -> io::Result<()> {
+    let mut lines = Vec::new();
+    head(summary, style, &mut lines);
+    answer(summary, style, &mut lines);
+    groups(summary, style, &mut lines);
+    over_time(summary, style, &mut lines);
+    trail::slowest(summary, style, &mut lines);
+    quality::quality(summary, style, &mut lines);
+    for line in lines {
+        writeln!(output, "{line}")?;
+    }
+    output.flush()
+}
+
+fn head(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
+    let captures = plural(summary.taps.len() as u64, "capture", "captures");
+    let requests = plural(summary.requests(), "request", "requests");
+    let name = style.heading(concat!("tickscope ", env!("CARGO_PKG_VERSION")));
+    lines.push(format!("{name}  {captures}, {requests}"));
+    if let Some((first, last)) = summary.span() {
+        let end = if style.is_same_day(first, last) { style.clock(last) } else { style.full_time(last) };
+        let long = duration(last.0 - first.0);
+        lines.push(format!("{} to {end} {} ({long})", style.full_time(first), style.zone_name(first)));
+    }
+    for tap in summary.taps.iter() {
+        if let Some(cut) = &tap.cut {
+            let text = format!("! {} is cut: {}. The report covers what could be read.", tap.file, printable(cut));
+            lines.push(style.warning(&text));
+        }
+    }
+}
+
+/// The two questions: how long did we take, how long did the exchange take, and did one of them slow down.
+fn answer(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
+    lines.push(String::new());
+    if summary.overall.is_empty() {
+        lines.push(style.heading("LATENCY"));
+        lines.push("  none: no request was seen together with its cause or its answer".into());
+    } else {
+        latencies(summary, style, lines);
+        lines.push(String::new());
+        lines.extend(side_that_slowed(summary, style));
+    }
+    for text in reservations(summary) {
+        lines.extend(wrapped(&text, WIDTH, 2));
+    }
+}
+
+fn latencies(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
+    let mut columns = Columns::new(&[0]);
+    let mut titles = vec!["LATENCY".to_owned(), "n".into(), "unit".into(), "min ".into()];
+    titles.extend(QUANTILES.iter().map(|quantile| format!("{} ", quantile.label)));
+    titles.extend(["max ".into(), "mean ".into(), "p99/p50".into()]);
+    columns.push(titles);
+    for (kind, histogram) in summary.overall.iter() {
+        columns.push(distribution(kind, histogram));
+    }
+    let mut table = columns.titled(&[0]).into_iter();
+    lines.push(style.heading(&table.next().unwrap_or_default()));
+    for ((kind, _), line) in summary.overall.iter().zip(table) {
+        lines.push(if is_internal(kind) { style.internal(&line) } else { style.external(&line) });
+    }
+    lines.push(String::new());
+    lines.extend(legend(summary).iter().map(|line| style.faint(line)));
+}
+
+fn distribution(kind: SegmentKind, histogram: &Histogram) -> Vec<String> {
+    let unit = Unit::of(histogram.median());
+    let mut cells = vec![kind.name().to_owned(), grouped(histogram.n()), unit.name().into()];
+    cells.push(format!("{} ", unit.digits(histogram.min())));
+    for quantile in QUANTILES {
+        let mark = if histogram.is_few(quantile) { '*' } else { ' ' };
+        cells.push(format!("{}{mark}", unit.digits(histogram.percentile(quantile))));
+    }
+    cells.push(format!("{} ", unit.digits(histogram.max())));
+    cells.push(format!("{} ", unit.digits(histogram.mean())));
+    cells.push(histogram.spread().map_or("–".into(), factor));
+    cells
+}
+
+fn is_internal(kind: SegmentKind) -> bool {
+    matches!(kind, SegmentKind::TickToTrade | SegmentKind::WallToWall)
+}
+
+/// What the names mean, and the mark.
+fn legend(summary: &Summary) -> Vec<String> {
+    let mut lines = Vec::new();
+    let letters = |kind| summary.letters(kind);
+    let has = |kind| summary.overall.of(kind).is_some();
+    if has(SegmentKind::TickToTrade) {
+        let text = "from the market-data message that made us act to the request";
+        lines.push(format!("  t2t      internal, {}: {text}", letters(SegmentKind::TickToTrade)));
+    }
+    if has(SegmentKind::WallToWall) {
+        let text = "from the request in one session to the same request in the next";
+        lines.push(format!("  w2w      internal, {}: {text}", letters(SegmentKind::WallToWall)));
+    }
+    if summary.overall.iter().any(|(kind, _)| !is_internal(kind) && kind != SegmentKind::Hop) {
+        let text = "from the request to the exchange's answer";
+        lines.push(format!("  others   external, {}: {text}", letters(SegmentKind::Ack)));
+    }
+    if has(SegmentKind::Hop) {
+        lines.push("  hop      from one tap to the next: the same request at both".into());
+    }
+    let is_few = |histogram: &Histogram| QUANTILES.iter().any(|quantile| histogram.is_few(*quantile));
+    if summary.overall.iter().any(|(_, histogram)| is_few(histogram)) {
+        lines.push("  *        fewer than 10 samples lie above this percentile: luck has a large part in it".into());
+    }
+    lines
+}
+
+fn side_that_slowed(summary: &Summary, style: &Style) -> Vec<String> {
+    match Shift::find(&summary.timeline) {
+        Some(shift) => {
+            let text = format!("! {}", sentence(&shift, style));
+            wrapped(&text, WIDTH, 2).iter().map(|line| style.warning(line)).collect()
+        }
+        None if Shift::is_testable(&summary.overall) => {
+            vec!["No side slowed: no span of time stands out from the rest of the run.".into()]
+        }
+        None => vec!["Too few samples to say whether one side slowed.".into()],
+    }
+}
+
+/// `From 10:31:02 to 10:34:10 the exchange was slower: ack p50 61.000 µs → 290.000 µs (×4.75); …`
+pub(super) fn sentence(shift: &Shift, style: &Style) -> String {
+    let width_ns = if (shift.from.0 % 1_000_000_000, shift.to.0 % 1_000_000_000) == (0, 0) { 1_000_000_000 } else { 1 };
+    let with_date = !style.is_same_day(shift.from, shift.to);
+    let from = style.bucket_time(shift.from, width_ns, with_date);
+    let to = style.bucket_time(shift.to, width_ns, with_date);
+    let who = match shift.side {
+        SlowSide::Internal => "the trading system",
+        SlowSide::External => "the exchange",
+    };
+    let times = shift.factor_hundredths().map_or(String::new(), |hundredths| format!(" ({})", factor(hundredths)));
+    let change = |it: &Compared| format!("{} → {}", latency(it.usual_p50_ns), latency(it.during_p50_ns));
+    let name = |kind: SegmentKind| if kind == SegmentKind::TickToTrade { "tick-to-trade" } else { kind.name() };
+    let other = match &shift.other {
+        Some(other) => format!("{} was {} ({})", name(other.kind), other.verdict(), change(other)),
+        None => "too few samples of the other side to compare".into(),
+    };
+    let more = match shift.more {
+        0 => String::new(),
+        1 => " One more such time: see OVER TIME.".into(),
+        more => format!(" {more} more such times: see OVER TIME."),
+    };
+    let slow = &shift.slow;
+    format!("From {from} to {to} {who} was slower: {} p50 {}{times}; {other}.{more}", name(slow.kind), change(slow))
+}
+
+/// What the reader has to know before believing the table.
+fn reservations(summary: &Summary) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some((far, n)) = summary.far_tail() {
+        let latest = summary.methods().find(|(name, _)| *name == "latest").map_or(0, |(_, count)| count);
+        let rests = match latest {
+            0 => "no pair rests on \"the newest message on the symbol\"".into(),
+            _ => {
+                let pairs = share(latest, summary.triggered(), "pairs");
+                format!("its tail rests on \"the newest message on the symbol\", by which {pairs} were found")
+            }
+        };
+        lines.push(format!("t2t: {rests}; {} lie above ten times the median.", share(far, n, "values")));
+    }
+    let riding = summary.ack_with_answer();
+    if riding > 0 {
+        let in_all = summary.overall.of(SegmentKind::TcpAck).is_none();
+        let what = if in_all { "not observable by itself" } else { "partly not observable by itself" };
+        let requests = summary.requests();
+        let share =
+            format!("in {} of {} the ACK rode on the answer", grouped(riding), plural(requests, "request", "requests"));
+        lines.push(format!("tcp_ack: {what}: {share}."));
+    }
+    for kind in SegmentKind::ALL {
+        let negative = summary.negatives(kind);
+        if negative > 0 {
+            let values = plural(negative, "value lies", "values lie");
+            lines.push(format!("{}: {values} below zero, kept out of the table.", kind.name()));
+        }
+    }
+    lines
+}
+
+/// External segments by how often they occur; fills only where nothing else answers.
+fn externals(overall: &Latencies) -> Vec<SegmentKind> {
+    let is_fill = |kind| matches!(kind, SegmentKind::FirstFill | SegmentKind::FullFill);
+    let mut kinds: Vec<(SegmentKind, u64)> = overall
+        .iter()
+        .filter(|(kind, _)| !is_internal(*kind) && *kind != SegmentKind::Hop)
+        .map(|(kind, histogram)| (kind, histogram.n()))
+        .collect();
+    kinds.sort_by_key(|(kind, n)| (is_fill(*kind), std::cmp::Reverse(*n), *kind));
+    kinds.into_iter().map(|(kind, _)| kind).collect()
+}
+
+fn groups(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
+    let mut kinds = vec![SegmentKind::TickToTrade];
+    kinds.retain(|kind| summary.overall.of(*kind).is_some());
+    kinds.extend(externals(&summary.overall));
+    kinds.truncate(BESIDE);
+    let tables = [
+        ("BY SESSION", summary.by_session.by_requests()),
+        ("BY OUTCOME", summary.by_outcome.by_requests()),
+        ("BY SYMBOL", summary.by_symbol.by_requests()),
+    ];
+    let mut columns = Columns::new(&[0]);
+    let (mut sections, mut at, mut title_lines) = (Vec::new(), 0, Vec::new());
+    for (title, groups) in &tables {
+        if groups.is_empty() {
+            continue;
+        }
+        let mut titles = vec![(*title).to_owned(), "requests".into()];
+        for kind in &kinds {
+            titles.extend([format!("{} p50", kind.name()), "p99 ".into()]);
+        }
+        columns.push(titles);
+        let shown = &groups[..groups.len().min(TOP)];
+        shown.iter().for_each(|group| columns.push(group_line(group, &kinds)));
+        sections.push((shown.len(), groups.len() - shown.len()));
+        title_lines.push(at);
+        at += 1 + shown.len();
+    }
+    let mut table = columns.titled(&title_lines).into_iter();
+    for (shown, hidden) in sections {
+        lines.push(String::new());
+        lines.push(style.heading(&table.next().unwrap_or_default()));
+        lines.extend(table.by_ref().take(shown));
+        if hidden > 0 {
+            lines.push(style.faint(&format!("  … and {} more, see --json", grouped(hidden as u64))));
+        }
+    }
+}
+
+fn group_line(group: &Group, kinds: &[SegmentKind]) -> Vec<String> {
+    let name = if group.name.is_empty() { "(none)".into() } else { shortened(&printable(&group.name), NAME_WIDTH) };
+    let mut cells = vec![name, grouped(group.requests)];
+    for kind in kinds {
+        match group.latencies.of(*kind) {
+            None => cells.extend(["–".into(), "– ".into()]),
+            Some(histogram) => {
+                let mark = if histogram.is_few(Quantile::P99) { '*' } else { ' ' };
+                cells.push(latency(histogram.median()));
+                cells.push(format!("{}{mark}", latency(histogram.percentile(Quantile::P99))));
+            }
+        }
+    }
+    cells
+}
+
+/// Internal beside external, span by span.
+fn over_time(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
+    let spans = summary.timeline.at_most(TIMES);
+    let internal = summary.overall.of(SegmentKind::TickToTrade).map(|_| SegmentKind::TickToTrade);
+    let external = externals(&summary.overall).first().copied();
+    if spans.len() < 2 || (internal.is_none() && external.is_none()) {
+        return;
+    }
+    let kinds: Vec<SegmentKind> = internal.into_iter().chain(external).collect();
+    let (first, last) = (&spans[0], &spans[spans.len() - 1]);
+    let width_ns = first.to.0 - first.from.0;
+    let with_date = !style.is_same_day(first.from, last.from);
+    let mut columns = Columns::new(&[0, 4, 7]);
+    let mut titles = vec![format!("OVER TIME ({})", style.zone_name(first.from)), "market".into()];
+    for kind in &kinds {
+        titles.extend([format!("{} n", kind.name()), "p50".into(), String::new()]);
+    }
+    columns.push(titles);
+    for span in &spans {
+        let mut cells = vec![style.bucket_time(span.from, width_ns, with_date), grouped(span.market)];
+        kinds.iter().for_each(|kind| cells.extend(time_cells(span, *kind, &spans)));
+        columns.push(cells);
+    }
+    let table = columns.titled(&[0]);
+    lines.push(String::new());
+    lines.push(style.heading(&table[0]));
+    for (index, line) in table.into_iter().skip(1).enumerate() {
+        if let Some(before) = index.checked_sub(1).and_then(|before| spans.get(before))
+            && before.to < spans[index].from
+        {
+            let quiet = duration(spans[index].from.0 - before.to.0);
+            lines.push(style.faint(&format!("  ⋮ nothing for {quiet}")));
+        }
+        lines.push(line);
+    }
+    let note =
+        format!("  each line is {} wide; bars show p50, each column on its own scale from 0", duration(width_ns));
+    lines.push(style.faint(&note));
+}
+
+fn time_cells(span: &Span, kind: SegmentKind, spans: &[Span]) -> [String; 3] {
+    let median = |span: &Span| span.latencies.of(kind).map(Histogram::median);
+    let most = spans.iter().filter_map(median).max().unwrap_or(0);
+    match span.latencies.of(kind) {
+        None => ["–".into(), "–".into(), String::new()],
+        Some(histogram) => {
+            let p50 = histogram.median();
+            [grouped(histogram.n()), latency(p50), bar(p50, most, 18)]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::golden::{check, sample};
+    use super::super::output::tests::Shared;
+    use super::*;
+
+    fn written(summary: &Summary, style: &Style) -> String {
+        let shared = Shared::default();
+        write_text(summary, style, shared.output()).unwrap();
+        shared.text()
+    }
+
+    #[test]
+    fn the_report_of_a_full_run() {
+        check("full.txt", &written(&sample::full(), &Style::default()));
+    }
+
+    #[test]
+    fn the_report_of_a_session_without_market_data() {
+        check("orders_only.txt", &written(&sample::orders_only(), &Style::default()));
+    }
+
+    #[test]
+    fn the_report_of_nothing() {
+        check("empty.txt", &written(&Summary::default(), &Style::default()));
+    }
+
+    #[test]
+    fn colour_changes_no_character() {
+        let color = Style { color: true, ..Style::default() };
+        let summary = sample::full();
+        let colored = written(&summary, &color);
+        assert!(colored.contains("\x1b["));
+        let mut plain = String::new();
+        let mut rest = colored.as_str();
+        while let Some(start) = rest.find('\x1b') {
+            plain.push_str(&rest[..start]);
+            rest = rest[start..].split_once('m').unwrap().1;
+        }
+        plain.push_str(rest);
+        assert_eq!(plain, written(&summary, &Style::default()));
+    }
+
+    #[test]
+    fn no_line_is_too_wide() {
+        for line in written(&sample::full(), &Style::default()).lines() {
+            assert!(line.chars().count() <= 126, "{} characters: {line}", line.chars().count());
+        }
+    }
+}
