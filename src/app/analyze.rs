@@ -194,7 +194,7 @@ fn taps(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correla
             point: setting.and_then(|tap| tap.point),
             has_market: correlator.feeds.lines.iter().any(|line| line.tap == id && line.messages > 0),
             has_orders: correlator.pairer.sessions().any(|session| session.point == prepared.point(at) && session.requests > 0),
-            resolution: tap.resolution.clone(),
+            resolution_ns: tap.tick_ns,
             clock: open::offset_text(tap.offset),
             cut: file.and_then(|file| file.cut()).map(ToString::to_string),
         });

@@ -42,6 +42,15 @@ impl Clock {
         Clock { unit, offset }
     }
 
+    /// The length of a tick in nanoseconds, rounded up: no latency is known better.
+    pub(super) fn tick_ns(&self) -> u64 {
+        match self.unit {
+            Unit::Nanoseconds(factor) => factor,
+            Unit::Binary(shift @ 0..30) => 1_000_000_000_u64.div_ceil(1 << shift),
+            Unit::PerNanosecond(_) | Unit::Binary(_) | Unit::Vanishing => 1,
+        }
+    }
+
     /// The time of a tick; stops at the ends of the range.
     #[inline]
     pub(super) fn time(&self, ticks: u64) -> Timestamp {

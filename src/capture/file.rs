@@ -19,6 +19,8 @@ pub struct Interface {
     pub link: LinkType,
     /// How long a tick of its clock is, for people: `1 ns`, `2^-32 s`.
     pub resolution: String,
+    /// The same in nanoseconds, rounded up.
+    pub tick_ns: u64,
     /// Length of the check sequence at the end of each frame, where the capture says so.
     pub fcs_bytes: Option<u8>,
     /// Frames that the interface and the system dropped, where the capture says so.
@@ -368,6 +370,7 @@ impl CaptureFile {
             name,
             link,
             resolution,
+            tick_ns: clock.tick_ns(),
             fcs_bytes,
             dropped: None,
             section,
@@ -445,6 +448,7 @@ impl Interface {
             name: None,
             link: header.link,
             resolution: clock.to_string(),
+            tick_ns: clock.tick_ns(),
             fcs_bytes: header.fcs_bytes,
             dropped: None,
             section: 0,

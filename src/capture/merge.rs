@@ -47,6 +47,8 @@ pub struct Tap {
     pub link: LinkType,
     /// How long a tick of its clock is, for people.
     pub resolution: String,
+    /// The same in nanoseconds, rounded up.
+    pub tick_ns: u64,
     /// Frames dropped by interface and system, where the capture says so.
     pub dropped: Option<u64>,
     /// Added to each of its times.
@@ -218,6 +220,7 @@ impl Merged {
                     interface: label(interface),
                     link: interface.link,
                     resolution: interface.resolution.clone(),
+                    tick_ns: interface.tick_ns,
                     dropped: interface.dropped,
                     offset: Nanos(0),
                 });

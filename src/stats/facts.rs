@@ -21,8 +21,8 @@ pub struct Tap {
     pub has_market: bool,
     /// Requests were seen here.
     pub has_orders: bool,
-    /// How long a tick of the capture's clock is, for people: `1 ns`.
-    pub resolution: String,
+    /// The unit of the capture's stamps in nanoseconds; 0 where it is not known.
+    pub resolution_ns: u64,
     /// About its clock, for people: `shares a clock with the others`, `-37 µs added`.
     pub clock: String,
     /// Where and how the file ends early: `inside frame 812, at byte 91 204`.
