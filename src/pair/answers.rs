@@ -94,6 +94,9 @@ impl Pairer {
         if open.row.timeline.len() < 64 {
             open.row.timeline.push(moment);
         }
+        if event.is_copy {
+            open.row.flags.set(Flag::Resent);
+        }
         if event.is_damaged {
             open.row.flags.set(Flag::BadChecksum);
         }

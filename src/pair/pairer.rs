@@ -128,13 +128,22 @@ impl Pairer {
         let quote = matches!(event.kind, OrderKind::Quote | OrderKind::MassQuote);
         let is_request = event.kind.is_request() && (from_client || !quote);
         let session = self.session(direction, seen, event, is_request);
+        let numbers = &mut self.sessions[session].numbers;
         if event.is_copy {
+            // An answer whose first sending never reached the wire is answered by its copy; a request is never new.
+            let counts = !is_request && numbers.is_first_sighting(event.sequence);
             self.sessions[session].copies += 1;
+            if counts {
+                self.answer(session, seen, event);
+            }
             return;
         }
         if is_request {
             self.request(session, direction, seen, event, symbols, ticks);
         } else {
+            if direction.from_client != Some(true) {
+                self.sessions[session].numbers.note(event.sequence);
+            }
             self.answer(session, seen, event);
         }
     }

@@ -1,6 +1,7 @@
 //! The requests that are still open: found by ClOrdID, by OrderID or by the number of their message.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 use tickscope_model::{SymbolId, TapId, Timestamp};
@@ -49,6 +50,8 @@ pub(super) struct Session {
     pub by_clordid: HashMap<Box<[u8]>, RequestId>,
     pub by_order_id: HashMap<Box<[u8]>, RequestId>,
     recent: VecDeque<(u64, RequestId)>,
+    /// Which numbers of the exchange's messages have been seen.
+    pub numbers: Numbers,
     pub requests: u64,
     pub answers: u64,
     pub logons: u64,
@@ -69,6 +72,7 @@ impl Session {
             by_clordid: HashMap::new(),
             by_order_id: HashMap::new(),
             recent: VecDeque::new(),
+            numbers: Numbers::default(),
             requests: 0,
             answers: 0,
             logons: 0,
@@ -97,6 +101,37 @@ impl Session {
     /// After a logon that resets the numbers, old numbers mean nothing.
     pub(super) fn reset_sequences(&mut self) {
         self.recent.clear();
+        self.numbers = Numbers::default();
+    }
+}
+
+/// The message numbers of one direction of a session that have been seen, to tell the copy of a message from a
+/// message whose first sending never reached the wire.
+#[derive(Default)]
+pub(super) struct Numbers {
+    next: Option<u64>,
+    missing: Vec<Range<u64>>,
+}
+
+/// Holes in the numbers that are remembered.
+const HOLES: usize = 256;
+
+impl Numbers {
+    /// A message that is sent for the first time.
+    pub(super) fn note(&mut self, number: u64) {
+        let next = *self.next.get_or_insert(number);
+        if next < number && self.missing.len() < HOLES {
+            self.missing.push(next..number);
+        }
+        self.next = Some(next.max(number + 1));
+    }
+
+    /// A message that says it may be a copy: was its number never seen?
+    pub(super) fn is_first_sighting(&mut self, number: u64) -> bool {
+        let Some(at) = self.missing.iter().position(|hole| hole.contains(&number)) else { return false };
+        let hole = self.missing.swap_remove(at);
+        self.missing.extend([hole.start..number, number + 1..hole.end].into_iter().filter(|part| !part.is_empty()));
+        true
     }
 }
 

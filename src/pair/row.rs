@@ -137,6 +137,7 @@ macro_rules! flags {
 
 flags! {
     Retransmitted = "retransmitted", "the request, or an answer to it, was sent again by TCP; the first copy counts";
+    Resent = "resent", "an answer was first seen as a PossDup copy, sent after a reconnect";
     Gap = "gap", "bytes of this conversation are missing close to the request or its answers";
     MdGap = "md_gap", "market data of the trigger's feed is missing in the trigger window";
     Truncated = "truncated", "a frame of the request was cut by the capture";
