@@ -1,4 +1,5 @@
 //! How long one message takes; run by hand: `cargo test --release -p tickscope-decoders --test fix_speed -- --ignored --nocapture`.
+#![allow(clippy::print_stderr, clippy::naive_bytecount, reason = "it measures and prints")]
 
 mod fix_support;
 

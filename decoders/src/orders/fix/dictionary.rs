@@ -1,5 +1,5 @@
 //! Names of fields and messages and the members of repeating groups, for FIX 4.0 to 5.0 SP2 and FIXT 1.1.
-//! They come from the public FIX data dictionaries as the QuickFIX engine ships them; `data/fix/make_dictionary.py`
+//! They come from the public FIX data dictionaries as the `QuickFIX` engine ships them; `data/fix/make_dictionary.py`
 //! made the text file that is read here, once, when something first needs it.
 
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ impl Version {
     pub(super) const NEWEST: Version = Version(7);
     const TRANSPORT: Version = Version(8);
 
-    /// By BeginString (8); `None` for FIXT, whose messages say by other fields what they are.
+    /// By `BeginString` (8); `None` for FIXT, whose messages say by other fields what they are.
     pub(super) fn of_begin(begin: &[u8]) -> Option<Version> {
         Some(Version(match begin {
             b"FIX.4.0" => 0,
@@ -33,7 +33,7 @@ impl Version {
         }))
     }
 
-    /// By ApplVerID (1128) or DefaultApplVerID (1137).
+    /// By `ApplVerID` (1128) or `DefaultApplVerID` (1137).
     pub(super) fn of_application(id: &[u8]) -> Option<Version> {
         Some(Version(match id {
             b"2" => 0,
@@ -52,7 +52,7 @@ impl Version {
 /// A repeating group.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// The tag of its NoXxx field.
+    /// The tag of its `NoXxx` field.
     pub(super) count_tag: u32,
     /// Its tags as sorted ranges, both ends included.
     members: Vec<(u32, u32)>,
@@ -80,7 +80,7 @@ pub(super) struct Dictionary {
     /// Names of a tag with a bit for each version; 0: all versions.
     fields: HashMap<u32, Vec<(&'static str, u16)>>,
     groups: Vec<Group>,
-    /// By version and MsgType.
+    /// By version and `MsgType`.
     messages: [HashMap<&'static [u8], Message>; 9],
 }
 
@@ -199,7 +199,7 @@ fn numbers(words: &str) -> Option<Vec<u16>> {
 pub(super) enum Item<'a> {
     Field(Field<'a>),
     Group {
-        /// The NoXxx field with the count as it was sent.
+        /// The `NoXxx` field with the count as it was sent.
         count: Field<'a>,
         entries: Vec<Vec<Item<'a>>>,
     },

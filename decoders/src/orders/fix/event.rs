@@ -1,5 +1,5 @@
 //! From the fields of a FIX message to an `OrderEvent`: one pass over the tags, then what the message type makes of them.
-//! The meaning of MsgType, ExecType, OrdStatus and the others is that of the FIX application layer, 4.0 to 5.0 SP2.
+//! The meaning of `MsgType`, `ExecType`, `OrdStatus` and the others is that of the FIX application layer, 4.0 to 5.0 SP2.
 
 use std::ops::Range;
 
@@ -20,7 +20,11 @@ const TAGS: [u16; 37] = [
 const TAG_LIMIT: usize = 2048;
 
 /// Where the value of a tag is kept; 0 for the tags that are not looked at.
-static PLACES: [u8; TAG_LIMIT] = {
+static PLACES: [u8; TAG_LIMIT] = places();
+
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler, on the list above")]
+#[expect(clippy::cast_possible_truncation, reason = "there are far fewer than 256 places")]
+const fn places() -> [u8; TAG_LIMIT] {
     let mut places = [0; TAG_LIMIT];
     let mut at = 0;
     while at < TAGS.len() {
@@ -28,8 +32,9 @@ static PLACES: [u8; TAG_LIMIT] = {
         at += 1;
     }
     places
-};
+}
 
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler; a tag that is not in the list does not compile")]
 const fn place(tag: u16) -> usize {
     let mut at = 0;
     while TAGS[at] != tag {
@@ -108,12 +113,12 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// TransactTime (60).
+    /// `TransactTime` (60).
     pub(super) fn transact_ns(&self) -> Option<u64> {
         utc_ns(self.text::<60>())
     }
 
-    /// SendingTime (52).
+    /// `SendingTime` (52).
     pub(super) fn sending_ns(&self) -> Option<u64> {
         utc_ns(self.text::<52>())
     }
@@ -271,7 +276,7 @@ fn each_of_group(
     }
 }
 
-/// FIX 4.0 and 4.1 send a list as one message an order. A cross whose sides carry no ClOrdID goes by its CrossID.
+/// FIX 4.0 and 4.1 send a list as one message an order. A cross whose sides carry no `ClOrdID` goes by its `CrossID`.
 fn without_entries<'a>(damaged: bool, values: &Values<'a>) -> OrderEvent<'a> {
     let event = event(damaged, values);
     if values.text::<35>() == b"E" || !event.clordid.is_empty() {
@@ -304,7 +309,7 @@ fn kind(values: &Values<'_>) -> OrderKind {
     }
 }
 
-/// QuoteStatus (297).
+/// `QuoteStatus` (297).
 fn quote_answer(status: &[u8]) -> OrderKind {
     match status {
         b"0" => OrderKind::Ack,
@@ -315,15 +320,15 @@ fn quote_answer(status: &[u8]) -> OrderKind {
     }
 }
 
-/// ExecutionReport. Up to FIX 4.2 ExecTransType (20) says whether it is news at all: 1 takes a trade back, 2 corrects one,
-/// 3 answers a status request. FIX 4.0 has no ExecType (150): there OrdStatus (39) tells what happened.
+/// `ExecutionReport`. Up to FIX 4.2 `ExecTransType` (20) says whether it is news at all: 1 takes a trade back, 2 corrects one,
+/// 3 answers a status request. FIX 4.0 has no `ExecType` (150): there `OrdStatus` (39) tells what happened.
 fn execution(values: &Values<'_>) -> OrderKind {
     if !matches!(values.text::<20>(), b"" | b"0") {
         return OrderKind::Other;
     }
     match values.text::<150>() {
         b"" => match values.text::<39>() {
-            b"1" | b"2" if !values.decimal::<32>().is_some_and(|last| last.mantissa > 0) => OrderKind::Other,
+            b"1" | b"2" if values.decimal::<32>().is_none_or(|last| last.mantissa <= 0) => OrderKind::Other,
             status => outcome(status),
         },
         b"F" => OrderKind::Fill,
@@ -331,8 +336,8 @@ fn execution(values: &Values<'_>) -> OrderKind {
     }
 }
 
-/// The values that ExecType and OrdStatus share. Done for the day, stopped, suspended, calculated and restated are no answers
-/// to a request, nor are the ExecTypes that only one of them has: G and H (trade corrected, taken back), I (status), J to L.
+/// The values that `ExecType` and `OrdStatus` share. Done for the day, stopped, suspended, calculated and restated are no answers
+/// to a request, nor are the `ExecTypes` that only one of them has: G and H (trade corrected, taken back), I (status), J to L.
 fn outcome(code: &[u8]) -> OrderKind {
     match code {
         b"0" => OrderKind::Ack,

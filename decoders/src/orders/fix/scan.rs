@@ -163,28 +163,36 @@ pub(super) fn data_tag(tag: u32) -> Option<u32> {
 const TEXT: &[u8] = include_bytes!("../../../data/fix/data_fields.txt");
 
 /// Pairs of length field and data field.
-pub(super) const DATA_FIELDS: [(u32, u32); pairs(&mut [(0, 0); 256])] = {
+pub(super) static DATA_FIELDS: [(u32, u32); COUNT] = data_fields();
+
+const COUNT: usize = pairs(&mut [(0, 0); 256]);
+
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler, on a checked-in file")]
+const fn data_fields() -> [(u32, u32); COUNT] {
     let mut all = [(0, 0); 256];
-    let count = pairs(&mut all);
-    let mut exact = [(0, 0); pairs(&mut [(0, 0); 256])];
-    let mut at = 0;
-    while at < count {
+    let mut exact = [(0, 0); COUNT];
+    let mut at = pairs(&mut all);
+    while at > 0 {
+        at -= 1;
         exact[at] = all[at];
-        at += 1;
     }
     exact
-};
+}
 
 /// A bit for each tag below 65 536: set for length fields.
-static IS_LENGTH: [u64; 1024] = {
+static IS_LENGTH: [u64; 1024] = length_bits();
+
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler, on a checked-in file")]
+const fn length_bits() -> [u64; 1024] {
+    let pairs = data_fields();
     let mut bits = [0; 1024];
     let mut at = 0;
-    while at < DATA_FIELDS.len() {
-        bits[(DATA_FIELDS[at].0 / 64) as usize] |= 1 << (DATA_FIELDS[at].0 % 64);
+    while at < COUNT {
+        bits[(pairs[at].0 / 64) as usize] |= 1 << (pairs[at].0 % 64);
         at += 1;
     }
     bits
-};
+}
 
 /// Reads the lines `length data` of the dictionary's list while compiling; lines with `#` are comments.
 #[expect(clippy::indexing_slicing, reason = "runs in the compiler, on a checked-in file")]
@@ -213,6 +221,7 @@ const fn pairs(into: &mut [(u32, u32); 256]) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a test may panic")]
 mod tests {
     use super::*;
 

@@ -1,4 +1,4 @@
-//! UTCTimestamp of FIX: `YYYYMMDD-HH:MM:SS` and up to twelve digits of a second, as nanoseconds since the Unix epoch.
+//! `UTCTimestamp` of FIX: `YYYYMMDD-HH:MM:SS` and up to twelve digits of a second, as nanoseconds since the Unix epoch.
 
 use super::digits;
 
