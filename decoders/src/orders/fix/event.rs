@@ -183,16 +183,18 @@ fn one<'a>(message: &'a [u8], damaged: bool, values: &Values<'a>) -> OrderEvent<
 fn event<'a>(is_damaged: bool, values: &Values<'a>) -> OrderEvent<'a> {
     let kind = kind(values);
     let message = values.text::<35>();
-    let mut event = OrderEvent::default();
-    event.kind = kind;
-    event.message = message;
-    event.sender = values.text::<49>();
-    event.target = values.text::<56>();
-    event.sequence = values.number::<34>();
-    event.is_copy = values.is_yes::<43>() || values.is_yes::<97>();
-    event.is_damaged = is_damaged;
-    event.reset = kind == OrderKind::Logon && values.is_yes::<141>();
-    event.ref_sequence = values.number::<45>();
+    let mut event = OrderEvent {
+        kind,
+        message,
+        sender: values.text::<49>(),
+        target: values.text::<56>(),
+        sequence: values.number::<34>(),
+        is_copy: values.is_yes::<43>() || values.is_yes::<97>(),
+        is_damaged,
+        reset: kind == OrderKind::Logon && values.is_yes::<141>(),
+        ref_sequence: values.number::<45>(),
+        ..OrderEvent::default()
+    };
     // Of session messages, the most frequent of which is the heartbeat, there is nothing more to tell.
     if matches!(message, b"0" | b"1" | b"2" | b"3" | b"4" | b"5" | b"A")
         || (kind == OrderKind::Other && ONLY_HEADER.contains(&message))
