@@ -1,6 +1,7 @@
 //! Real FIX sessions against what an independent reader says is in them (`captures/expected/fix/*.msgs.tsv`):
 //! every message, its place in the stream and its fields. The captures are not part of the repository.
 //! The pcap and TCP reader here is for these files only: Ethernet, IPv4, bytes put in place by their sequence number.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic, and says aloud what it skips")]
 
 mod fix_support;
 
@@ -20,7 +21,8 @@ fn captures() -> Option<PathBuf> {
     }
     assert!(
         std::env::var_os("TICKSCOPE_REQUIRE_CAPTURES").is_none_or(|value| value != "1"),
-        "no captures in {folder:?}"
+        "no captures in {}",
+        folder.display()
     );
     eprintln!("SKIPPED: no captures in {}", folder.display());
     None

@@ -1,4 +1,5 @@
 //! How long one message takes; run by hand: `cargo test --release -p tickscope-decoders --test fix_speed -- --ignored --nocapture`.
+#![allow(clippy::print_stderr, clippy::naive_bytecount, reason = "it measures and prints")]
 
 mod fix_support;
 
@@ -43,6 +44,7 @@ impl Output for Nothing {
 #[ignore = "measures; run it in release and by itself"]
 #[allow(clippy::disallowed_methods, reason = "it measures time")]
 fn speed() {
+    let rounds = std::env::var("SPEED_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3_000);
     let header = "49=CLIENT01|56=EXCHANGE|34=123456|52=20261122-03:35:23.913969123|";
     let rows = [
         (
@@ -59,12 +61,13 @@ fn speed() {
         ),
         ("Heartbeat", format!("35=0|{header}")),
     ];
-    for (name, body) in rows {
+    let only = std::env::var("SPEED_ONLY").unwrap_or_default();
+    for (name, body) in rows.into_iter().filter(|row| row.0.starts_with(&only)) {
         let one = message("FIX.4.4", &body);
         let (many, fields) = (one.repeat(6), one.iter().filter(|&&byte| byte == 1).count());
         let mut decoder = (orders::fix::PROTOCOL.open)();
         let mut best = f64::MAX;
-        for _ in 0..3_000 {
+        for _ in 0..rounds {
             let mut out = Nothing(0);
             let start = std::time::Instant::now();
             for _ in 0..100 {
@@ -75,7 +78,7 @@ fn speed() {
             best = best.min(each);
         }
         let mut yardstick = f64::MAX;
-        for _ in 0..3_000 {
+        for _ in 0..if rounds > 20 { rounds } else { 0 } {
             let start = std::time::Instant::now();
             for _ in 0..600 {
                 black_box(memchr::memchr_iter(1, black_box(&one)).map(|at| at as u64).sum::<u64>());

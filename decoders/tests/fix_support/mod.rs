@@ -1,5 +1,6 @@
 //! For the tests of the FIX decoder: an `Output` that remembers, and messages with right lengths and checksums.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::ops::Range;
 
@@ -110,7 +111,7 @@ pub(crate) fn read(stream: &[u8]) -> Memory {
     memory
 }
 
-/// A message with BodyLength and CheckSum; `|` stands for SOH.
+/// A message with `BodyLength` and `CheckSum`; `|` stands for SOH.
 pub(crate) fn message(begin: &str, body: &str) -> Vec<u8> {
     message_of(begin, body.replace('|', "\x01").as_bytes())
 }

@@ -1,5 +1,5 @@
 //! A whole FIX message for `decode`: every field under the dictionary's name, values as they stand on the wire.
-//! Repeating groups are arrays of objects under the name of their NoXxx field; a tag that no dictionary has stands under its
+//! Repeating groups are arrays of objects under the name of their `NoXxx` field; a tag that no dictionary has stands under its
 //! number; a tag that comes twice outside a group is an array. Bytes that are no UTF-8 are written in hexadecimal where the
 //! field is a data field, else with U+FFFD for what cannot be shown. Bytes that are no `tag=value` stand under `?`.
 

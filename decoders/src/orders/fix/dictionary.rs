@@ -1,5 +1,5 @@
 //! Names of fields and messages and the members of repeating groups, for FIX 4.0 to 5.0 SP2 and FIXT 1.1.
-//! They come from the public FIX data dictionaries as the QuickFIX engine ships them; `data/fix/make_dictionary.py`
+//! They come from the public FIX data dictionaries as the `QuickFIX` engine ships them; `data/fix/make_dictionary.py`
 //! made the text file that is read here, once, when something first needs it.
 
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ impl Version {
     pub(super) const NEWEST: Version = Version(7);
     const TRANSPORT: Version = Version(8);
 
-    /// By BeginString (8); `None` for FIXT, whose messages say by other fields what they are.
+    /// By `BeginString` (8); `None` for FIXT, whose messages say by other fields what they are.
     pub(super) fn of_begin(begin: &[u8]) -> Option<Version> {
         Some(Version(match begin {
             b"FIX.4.0" => 0,
@@ -33,7 +33,7 @@ impl Version {
         }))
     }
 
-    /// By ApplVerID (1128) or DefaultApplVerID (1137).
+    /// By `ApplVerID` (1128) or `DefaultApplVerID` (1137).
     pub(super) fn of_application(id: &[u8]) -> Option<Version> {
         Some(Version(match id {
             b"2" => 0,
@@ -52,7 +52,7 @@ impl Version {
 /// A repeating group.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// The tag of its NoXxx field.
+    /// The tag of its `NoXxx` field.
     pub(super) count_tag: u32,
     /// Its tags as sorted ranges, both ends included.
     members: Vec<(u32, u32)>,
@@ -80,7 +80,7 @@ pub(super) struct Dictionary {
     /// Names of a tag with a bit for each version; 0: all versions.
     fields: HashMap<u32, Vec<(&'static str, u16)>>,
     groups: Vec<Group>,
-    /// By version and MsgType.
+    /// By version and `MsgType`.
     messages: [HashMap<&'static [u8], Message>; 9],
 }
 
@@ -128,6 +128,20 @@ impl Dictionary {
             .iter()
             .filter_map(|&number| self.groups.get(usize::from(number)))
             .find(|group| group.count_tag == count_tag)
+    }
+
+    /// The message types that, in some version, have one of these tags in a group.
+    #[cfg(test)]
+    pub(super) fn types_with_groups_of(&self, tags: &[u32]) -> Vec<String> {
+        fn has(dictionary: &Dictionary, numbers: &[u16], tags: &[u32]) -> bool {
+            numbers
+                .iter()
+                .filter_map(|&number| dictionary.groups.get(usize::from(number)))
+                .any(|group| tags.iter().any(|&tag| group.has(tag)) || has(dictionary, &group.inner, tags))
+        }
+        let types = self.messages.iter().flatten();
+        let found = types.filter(|(_, message)| has(self, &message.groups, tags));
+        found.map(|(kind, _)| String::from_utf8_lossy(kind).into_owned()).collect()
     }
 
     fn line(&mut self, line: &'static str) -> Option<()> {
@@ -185,7 +199,7 @@ fn numbers(words: &str) -> Option<Vec<u16>> {
 pub(super) enum Item<'a> {
     Field(Field<'a>),
     Group {
-        /// The NoXxx field with the count as it was sent.
+        /// The `NoXxx` field with the count as it was sent.
         count: Field<'a>,
         entries: Vec<Vec<Item<'a>>>,
     },
@@ -210,12 +224,14 @@ fn item<'a>(field: Field<'a>, group: Option<&Group>, rest: &mut &[Field<'a>]) ->
     let Some(delimiter) = rest.first().map(|first| first.tag).filter(|&tag| group.has(tag)) else {
         return Item::Field(field);
     };
+    let stated = std::str::from_utf8(field.value).ok().and_then(|count| count.parse().ok()).unwrap_or(0);
     let mut entries = Vec::new();
     while rest.first().is_some_and(|first| first.tag == delimiter) {
+        let goes_on = entries.len() + 1 < stated;
         let mut entry = Vec::new();
         while let Some((&member, behind)) = rest.split_first() {
-            let ends = member.tag == delimiter && !entry.is_empty();
-            if ends || !(group.has(member.tag) || is_private_member(group, rest)) {
+            let begins_next = member.tag == delimiter && !entry.is_empty();
+            if begins_next || !(group.has(member.tag) || is_foreign_member(group, goes_on.then_some(delimiter), rest)) {
                 break;
             }
             *rest = behind;
@@ -226,13 +242,16 @@ fn item<'a>(field: Field<'a>, group: Option<&Group>, rest: &mut &[Field<'a>]) ->
     Item::Group { count: field, entries }
 }
 
-/// Venues put fields of their own into groups. One that no dictionary knows belongs to the entry
-/// if the next known field does.
-fn is_private_member(group: &Group, rest: &[Field<'_>]) -> bool {
-    /// How many private fields in a row are looked over; it bounds the work that a hostile message can ask for.
-    const IN_A_ROW: usize = 32;
-    let is_private = |field: &Field<'_>| !dictionary().fields.contains_key(&field.tag);
-    let next_known = rest.iter().take(IN_A_ROW).position(|field| !is_private(field));
+/// Venues put more fields into groups than the specification has. A field that no dictionary knows belongs to the entry if the
+/// next known one does; any other if more entries are stated and the next of them (`delimiter`) follows.
+fn is_foreign_member(group: &Group, delimiter: Option<u32>, rest: &[Field<'_>]) -> bool {
+    /// How many fields are looked over; it bounds the work that a hostile message can ask for.
+    const AHEAD: usize = 32;
+    let ahead = rest.get(..AHEAD).unwrap_or(rest);
+    if delimiter.is_some_and(|delimiter| ahead.iter().any(|field| field.tag == delimiter)) {
+        return true;
+    }
+    let next_known = ahead.iter().position(|field| dictionary().fields.contains_key(&field.tag));
     next_known.is_some_and(|at| at > 0 && rest.get(at).is_some_and(|field| group.has(field.tag)))
 }
 

@@ -1,5 +1,5 @@
 //! From the fields of a FIX message to an `OrderEvent`: one pass over the tags, then what the message type makes of them.
-//! The meaning of MsgType, ExecType, OrdStatus and the others is that of the FIX application layer, 4.0 to 5.0 SP2.
+//! The meaning of `MsgType`, `ExecType`, `OrdStatus` and the others is that of the FIX application layer, 4.0 to 5.0 SP2.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use tickscope_model::{Decimal, Loss, OrderEvent, OrderKind, Side};
 
 use super::dictionary::{Item, Version, items};
 use super::scan::{Field, Fields};
-use super::time::utc_ns;
+use super::time::{two_utc_ns, utc_ns};
 use crate::Output;
 
 /// The tags that are looked at.
@@ -20,7 +20,11 @@ const TAGS: [u16; 37] = [
 const TAG_LIMIT: usize = 2048;
 
 /// Where the value of a tag is kept; 0 for the tags that are not looked at.
-static PLACES: [u8; TAG_LIMIT] = {
+static PLACES: [u8; TAG_LIMIT] = places();
+
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler, on the list above")]
+#[expect(clippy::cast_possible_truncation, reason = "there are far fewer than 256 places")]
+const fn places() -> [u8; TAG_LIMIT] {
     let mut places = [0; TAG_LIMIT];
     let mut at = 0;
     while at < TAGS.len() {
@@ -28,8 +32,9 @@ static PLACES: [u8; TAG_LIMIT] = {
         at += 1;
     }
     places
-};
+}
 
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler; a tag that is not in the list does not compile")]
 const fn place(tag: u16) -> usize {
     let mut at = 0;
     while TAGS[at] != tag {
@@ -108,12 +113,12 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// TransactTime (60).
+    /// `TransactTime` (60).
     pub(super) fn transact_ns(&self) -> Option<u64> {
         utc_ns(self.text::<60>())
     }
 
-    /// SendingTime (52).
+    /// `SendingTime` (52).
     pub(super) fn sending_ns(&self) -> Option<u64> {
         utc_ns(self.text::<52>())
     }
@@ -178,7 +183,7 @@ fn one<'a>(message: &'a [u8], damaged: bool, values: &Values<'a>) -> OrderEvent<
 fn event<'a>(is_damaged: bool, values: &Values<'a>) -> OrderEvent<'a> {
     let kind = kind(values);
     let message = values.text::<35>();
-    let header = OrderEvent {
+    let mut event = OrderEvent {
         kind,
         message,
         sender: values.text::<49>(),
@@ -188,33 +193,33 @@ fn event<'a>(is_damaged: bool, values: &Values<'a>) -> OrderEvent<'a> {
         is_damaged,
         reset: kind == OrderKind::Logon && values.is_yes::<141>(),
         ref_sequence: values.number::<45>(),
-        sending_ns: values.sending_ns().unwrap_or(0),
         ..OrderEvent::default()
     };
     // Of session messages, the most frequent of which is the heartbeat, there is nothing more to tell.
     if matches!(message, b"0" | b"1" | b"2" | b"3" | b"4" | b"5" | b"A")
         || (kind == OrderKind::Other && ONLY_HEADER.contains(&message))
     {
-        return header;
+        event.sending_ns = values.sending_ns().unwrap_or(0);
+        return event;
     }
-    OrderEvent {
-        clordid: values.text::<11>(),
-        orig_clordid: values.text::<41>(),
-        order_id: values.text::<37>(),
-        exec_id: values.text::<17>(),
-        symbol: values.text::<55>(),
-        security_id: values.text::<48>(),
-        side: values.side(),
-        price: values.decimal::<44>(),
-        quantity: values.decimal::<38>(),
-        last_price: values.decimal::<31>(),
-        last_quantity: values.decimal::<32>(),
-        leaves: values.decimal::<151>(),
-        order_status: values.byte::<39>(),
-        exec_type: values.byte::<150>(),
-        transact_ns: values.transact_ns().unwrap_or(0),
-        ..header
-    }
+    let (sending, transact) = two_utc_ns(values.text::<52>(), values.text::<60>());
+    event.sending_ns = sending.unwrap_or(0);
+    event.transact_ns = transact.unwrap_or(0);
+    event.clordid = values.text::<11>();
+    event.orig_clordid = values.text::<41>();
+    event.order_id = values.text::<37>();
+    event.exec_id = values.text::<17>();
+    event.symbol = values.text::<55>();
+    event.security_id = values.text::<48>();
+    event.side = values.side();
+    event.price = values.decimal::<44>();
+    event.quantity = values.decimal::<38>();
+    event.last_price = values.decimal::<31>();
+    event.last_quantity = values.decimal::<32>();
+    event.leaves = values.decimal::<151>();
+    event.order_status = values.byte::<39>();
+    event.exec_type = values.byte::<150>();
+    event
 }
 
 /// Whether a message whose groups hold instruments is about one of them at most: only then it has a symbol.
@@ -271,7 +276,7 @@ fn each_of_group(
     }
 }
 
-/// FIX 4.0 and 4.1 send a list as one message an order. A cross whose sides carry no ClOrdID goes by its CrossID.
+/// FIX 4.0 and 4.1 send a list as one message an order. A cross whose sides carry no `ClOrdID` goes by its `CrossID`.
 fn without_entries<'a>(damaged: bool, values: &Values<'a>) -> OrderEvent<'a> {
     let event = event(damaged, values);
     if values.text::<35>() == b"E" || !event.clordid.is_empty() {
@@ -304,7 +309,7 @@ fn kind(values: &Values<'_>) -> OrderKind {
     }
 }
 
-/// QuoteStatus (297).
+/// `QuoteStatus` (297).
 fn quote_answer(status: &[u8]) -> OrderKind {
     match status {
         b"0" => OrderKind::Ack,
@@ -315,15 +320,15 @@ fn quote_answer(status: &[u8]) -> OrderKind {
     }
 }
 
-/// ExecutionReport. Up to FIX 4.2 ExecTransType (20) says whether it is news at all: 1 takes a trade back, 2 corrects one,
-/// 3 answers a status request. FIX 4.0 has no ExecType (150): there OrdStatus (39) tells what happened.
+/// `ExecutionReport`. Up to FIX 4.2 `ExecTransType` (20) says whether it is news at all: 1 takes a trade back, 2 corrects one,
+/// 3 answers a status request. FIX 4.0 has no `ExecType` (150): there `OrdStatus` (39) tells what happened.
 fn execution(values: &Values<'_>) -> OrderKind {
     if !matches!(values.text::<20>(), b"" | b"0") {
         return OrderKind::Other;
     }
     match values.text::<150>() {
         b"" => match values.text::<39>() {
-            b"1" | b"2" if !values.decimal::<32>().is_some_and(|last| last.mantissa > 0) => OrderKind::Other,
+            b"1" | b"2" if values.decimal::<32>().is_none_or(|last| last.mantissa <= 0) => OrderKind::Other,
             status => outcome(status),
         },
         b"F" => OrderKind::Fill,
@@ -331,8 +336,8 @@ fn execution(values: &Values<'_>) -> OrderKind {
     }
 }
 
-/// The values that ExecType and OrdStatus share. Done for the day, stopped, suspended, calculated and restated are no answers
-/// to a request, nor are the ExecTypes that only one of them has: G and H (trade corrected, taken back), I (status), J to L.
+/// The values that `ExecType` and `OrdStatus` share. Done for the day, stopped, suspended, calculated and restated are no answers
+/// to a request, nor are the `ExecTypes` that only one of them has: G and H (trade corrected, taken back), I (status), J to L.
 fn outcome(code: &[u8]) -> OrderKind {
     match code {
         b"0" => OrderKind::Ack,
@@ -342,5 +347,122 @@ fn outcome(code: &[u8]) -> OrderKind {
         b"8" => OrderKind::Reject,
         b"6" | b"A" | b"E" => OrderKind::Pending,
         _ => OrderKind::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::orders::fix::dictionary::dictionary;
+
+    /// What `event` reads, other than from the header.
+    const OF_ORDERS: [u32; 17] = [11, 17, 31, 32, 37, 38, 39, 41, 44, 48, 54, 55, 60, 66, 117, 150, 151];
+
+    fn kind_of(message: &str) -> OrderKind {
+        let text = message.replace('|', "\x01");
+        kind(&Values::of(text.as_bytes()))
+    }
+
+    /// One pass over the tags is right only where no repeating group has the tags of an order.
+    #[test]
+    fn messages_with_orders_in_groups_are_known() {
+        let grouped: BTreeSet<_> = dictionary().types_with_groups_of(&OF_ORDERS).into_iter().collect();
+        let header: BTreeSet<_> = ONLY_HEADER.iter().map(|kind| String::from_utf8_lossy(kind).into_owned()).collect();
+        assert_eq!(header.len(), ONLY_HEADER.len());
+        let treated: BTreeSet<_> = ["E", "s", "t", "u", "i", "b", "Z", "r", "BZ"].map(str::to_owned).into();
+        assert_eq!(grouped, &header | &treated);
+    }
+
+    #[test]
+    fn execution_reports_of_all_styles() {
+        let rows = [
+            // FIX 4.0: OrdStatus and ExecTransType.
+            ("20=0|39=0|", OrderKind::Ack),
+            ("20=0|39=1|32=100|", OrderKind::Fill),
+            ("20=0|39=2|32=100|", OrderKind::Fill),
+            ("20=0|39=2|32=0|", OrderKind::Other),
+            ("20=0|39=1|", OrderKind::Other),
+            ("20=0|39=3|", OrderKind::Other),
+            ("20=0|39=4|", OrderKind::Canceled),
+            ("20=0|39=5|", OrderKind::Replaced),
+            ("20=0|39=6|", OrderKind::Pending),
+            ("20=0|39=8|", OrderKind::Reject),
+            ("20=3|39=0|", OrderKind::Other),
+            ("20=1|39=2|32=100|", OrderKind::Other),
+            // FIX 4.1 and 4.2.
+            ("20=0|150=0|39=0|", OrderKind::Ack),
+            ("20=0|150=1|39=1|32=5|", OrderKind::Fill),
+            ("20=0|150=2|39=2|32=5|", OrderKind::Fill),
+            ("20=0|150=4|39=4|", OrderKind::Canceled),
+            ("20=0|150=5|39=0|", OrderKind::Replaced),
+            ("20=0|150=6|39=6|", OrderKind::Pending),
+            ("20=0|150=8|39=8|", OrderKind::Reject),
+            ("20=1|150=2|39=1|32=5|", OrderKind::Other),
+            ("20=2|150=2|39=2|32=5|", OrderKind::Other),
+            ("20=3|150=0|39=0|", OrderKind::Other),
+            // FIX 4.3 and later.
+            ("150=F|39=1|32=5|", OrderKind::Fill),
+            ("150=A|39=A|", OrderKind::Pending),
+            ("150=E|39=E|", OrderKind::Pending),
+            ("150=C|39=C|", OrderKind::Canceled),
+            ("150=3|39=3|", OrderKind::Other),
+            ("150=7|39=7|", OrderKind::Other),
+            ("150=9|39=9|", OrderKind::Other),
+            ("150=B|39=B|", OrderKind::Other),
+            ("150=D|39=0|", OrderKind::Other),
+            ("150=G|39=1|32=5|", OrderKind::Other),
+            ("150=H|39=1|32=5|", OrderKind::Other),
+            ("150=I|39=0|", OrderKind::Other),
+            ("39=F|", OrderKind::Other),
+        ];
+        for (fields, expected) in rows {
+            assert_eq!(kind_of(&format!("35=8|{fields}")), expected, "{fields}");
+        }
+    }
+
+    #[test]
+    fn other_types() {
+        let rows = [
+            ("35=D|", OrderKind::New),
+            ("35=AB|", OrderKind::New),
+            ("35=G|", OrderKind::Replace),
+            ("35=AC|", OrderKind::Replace),
+            ("35=F|", OrderKind::Cancel),
+            ("35=Z|", OrderKind::Cancel),
+            ("35=q|", OrderKind::MassCancel),
+            ("35=S|", OrderKind::Quote),
+            ("35=i|", OrderKind::MassQuote),
+            ("35=9|", OrderKind::Reject),
+            ("35=j|", OrderKind::Reject),
+            ("35=3|", OrderKind::SessionReject),
+            ("35=b|297=0|", OrderKind::Ack),
+            ("35=b|297=5|", OrderKind::Reject),
+            ("35=AI|297=4|", OrderKind::Canceled),
+            ("35=AI|297=10|", OrderKind::Pending),
+            ("35=AI|297=16|", OrderKind::Other),
+            ("35=r|531=0|", OrderKind::Reject),
+            ("35=r|531=7|", OrderKind::Canceled),
+            ("35=A|", OrderKind::Logon),
+            ("35=5|", OrderKind::Logout),
+            ("35=0|", OrderKind::Other),
+            ("35=2|", OrderKind::Other),
+            ("35=H|", OrderKind::Other),
+            ("35=R|", OrderKind::Other),
+            ("35=U1|", OrderKind::Other),
+        ];
+        for (message, expected) in rows {
+            assert_eq!(kind_of(message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn sequence_numbers() {
+        let rows: [(&[u8], u64); 5] =
+            [(b"", 0), (b"17", 17), (b"18446744073709551615", u64::MAX), (b"18446744073709551616", 0), (b"1x", 0)];
+        for (text, expected) in rows {
+            assert_eq!(number(text), expected);
+        }
     }
 }

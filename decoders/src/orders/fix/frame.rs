@@ -1,13 +1,13 @@
-//! Where one FIX message ends and the next begins in a TCP stream: BeginString (8), BodyLength (9) and CheckSum (10),
+//! Where one FIX message ends and the next begins in a TCP stream: `BeginString` (8), `BodyLength` (9) and `CheckSum` (10),
 //! as in "FIX Session Layer", section "Message format" (<https://www.fixtrading.org/standards/tagvalue-online/>).
 //! Every decision rests only on bytes in front of where it is made, so cutting the stream elsewhere changes nothing.
 
 use memchr::memmem;
 
-/// A message that claims a longer body than this has a wrong BodyLength, and is looked at as damaged at once.
+/// A message that claims a longer body than this has a wrong `BodyLength`, and is looked at as damaged at once.
 pub(super) const BODY_LIMIT: usize = 1 << 20;
 
-/// How far from its start the end of a message with a wrong BodyLength is searched.
+/// How far from its start the end of a message with a wrong `BodyLength` is searched.
 pub(super) const RESYNC_LIMIT: usize = 64 * 1024;
 
 const START: &[u8] = b"8=FIX";
@@ -22,7 +22,7 @@ const SOH: u8 = 1;
 /// What stands at the front of the bytes at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Frame {
-    /// A message of `length` bytes. Damaged: BodyLength or CheckSum did not hold.
+    /// A message of `length` bytes. Damaged: `BodyLength` or `CheckSum` did not hold.
     Message { length: usize, damaged: bool },
     /// The beginning of a message without an end: it was cut, or its end cannot be found.
     Broken { length: usize },
@@ -77,7 +77,7 @@ fn stated_checksum(trailer: &[u8]) -> Option<u32> {
     Some(digit(a)? * 100 + digit(b)? * 10 + digit(c)?)
 }
 
-/// BodyLength cannot be used: the message ends with the first thing that looks like a trailer,
+/// `BodyLength` cannot be used: the message ends with the first thing that looks like a trailer,
 /// or is lost where the next message begins before that.
 fn resync(input: &[u8], body: usize) -> Frame {
     let window = input.get(..RESYNC_LIMIT).unwrap_or(input);
@@ -167,6 +167,7 @@ fn length_field(input: &[u8], at: usize) -> Header {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a test may panic")]
 mod tests {
     use super::*;
 

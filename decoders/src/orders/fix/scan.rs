@@ -2,8 +2,6 @@
 //! Data fields, which may hold SOH, are read by the length field in front of them;
 //! which fields those are comes from the public data dictionaries (`data/fix/data_fields.txt`).
 
-use super::digits;
-
 /// One field. Bytes that are no `tag=value` come as tag 0 with all of them as the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Field<'a> {
@@ -11,25 +9,36 @@ pub(super) struct Field<'a> {
     pub(super) value: &'a [u8],
 }
 
-/// Reads the fields of a message from its first byte to its last.
+/// Reads the fields of a message from its first byte to its last. SOH is looked for in 64 bytes at a time, and what was found
+/// waits as bits: so the search for one field's end does not have to wait for the reading of the field before.
 pub(super) struct Fields<'a> {
     bytes: &'a [u8],
+    /// Where the next field begins.
     at: usize,
-    ends: Ends<'a>,
-    /// Tag and length of the data field that has to follow.
-    data: Option<(u32, usize)>,
+    /// Where the 64 bytes begin that `found` is about.
+    base: usize,
+    /// A bit for each SOH that is still ahead.
+    found: u64,
 }
 
 impl<'a> Fields<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Fields<'a> {
-        Fields { bytes, at: 0, ends: Ends::new(bytes), data: None }
+        Fields { bytes, at: 0, base: 0, found: block(bytes, 0) }
     }
 
-    /// The end of the field at hand, if it is the announced data field and lies within the message.
-    fn end_of_data(&self, tag: u32, value_at: usize) -> Option<usize> {
-        let (data_tag, length) = self.data?;
-        let end = value_at.checked_add(length)?;
-        (data_tag == tag && self.bytes.get(end) == Some(&SOH)).then_some(end)
+    /// The position of the next SOH; the length of the message where none is left.
+    #[inline]
+    fn end(&mut self) -> usize {
+        while self.found == 0 {
+            self.base += 64;
+            if self.base >= self.bytes.len() {
+                return self.bytes.len();
+            }
+            self.found = block(self.bytes, self.base);
+        }
+        let end = self.base + self.found.trailing_zeros() as usize;
+        self.found &= self.found - 1;
+        end
     }
 }
 
@@ -40,61 +49,100 @@ impl<'a> Iterator for Fields<'a> {
     #[expect(clippy::inline_always, reason = "a third faster: the state of the scan stays in registers")]
     fn next(&mut self) -> Option<Field<'a>> {
         let at = self.at;
-        let mut end = match self.ends.next() {
-            Some(end) => end,
-            // A message ends with SOH; of one that does not, the rest is a field too.
-            None if at < self.bytes.len() => self.bytes.len(),
-            None => return None,
-        };
-        let rest = self.bytes.get(at..).unwrap_or_default();
-        let Some((tag, value_at)) = tag(rest, end - at) else {
-            self.at = end + 1;
-            self.data = None;
-            return Some(Field { tag: 0, value: rest.get(..end - at).unwrap_or_default() });
-        };
-        if self.data.is_some() {
-            if let Some(data_end) = self.end_of_data(tag, at + value_at) {
-                end = data_end;
-                self.ends.seek(end + 1);
-            }
-            self.data = None;
-        }
-        let value = rest.get(value_at..end - at).unwrap_or_default();
-        if is_length(tag) {
-            self.data = data_tag(tag).zip(length(value));
-        }
+        let end = self.end();
+        // A message ends with SOH; of one that does not, the rest is a field too.
+        let segment = self.bytes.get(at..end).filter(|_| at < self.bytes.len())?;
         self.at = end + 1;
+        let (tag, value) = tag(segment);
+        if is_length(tag)
+            && let Some(data_tag) = data_tag(tag)
+            && let Some(end) = end_of_data(self.bytes, self.at, data_tag, value)
+        {
+            self.base = end & !63;
+            self.found = block(self.bytes, self.base) & (u64::MAX << (end % 64));
+        }
         Some(Field { tag, value })
     }
 }
 
 const SOH: u8 = 1;
 
-/// The tag of the `tag=value` that ends at `end`, at most nine digits, and where its value begins.
-#[inline]
-fn tag(rest: &[u8], end: usize) -> Option<(u32, usize)> {
-    if let Some(&word) = rest.first_chunk::<8>() {
-        // Eight bytes at once: the position of '=' gives the number of digits.
-        let equals = zero_bytes(u64::from_le_bytes(word) ^ 0x3d3d_3d3d_3d3d_3d3d);
-        let digits = (equals.trailing_zeros() / 8) as usize;
-        if 0 < digits && digits < end.min(8) {
-            let tag = digits::short(word, digits)?;
-            return (tag > 0).then_some((tag, digits + 1));
-        }
-    }
-    slow_tag(rest.get(..end)?)
-}
-
-/// Near the end of a message, and for tags of eight and nine digits.
+/// Where the data field that a length field announced ends: it has to come next, and to end with SOH.
+/// (Everything by value: with a reference to it the state of the scan would live in memory.)
 #[cold]
-fn slow_tag(segment: &[u8]) -> Option<(u32, usize)> {
-    let digits = segment.iter().take(10).position(|&byte| byte == b'=')?;
-    let number = |tag: u32, byte: &u8| byte.is_ascii_digit().then(|| tag * 10 + u32::from(byte - b'0'));
-    let tag = segment.get(..digits)?.iter().try_fold(0, number)?;
-    (tag > 0).then_some((tag, digits + 1))
+fn end_of_data(bytes: &[u8], at: usize, data_tag: u32, length: &[u8]) -> Option<usize> {
+    let rest = bytes.get(at..)?;
+    let head = rest.get(..rest.len().min(10))?;
+    let (_, value) = long_tag(head).filter(|found| found.0 == data_tag)?;
+    let end = (at + head.len() - value.len()).checked_add(number(length)?)?;
+    (bytes.get(end) == Some(&SOH)).then_some(end)
 }
 
-fn length(value: &[u8]) -> Option<usize> {
+/// A bit for each of the 64 bytes at `base` that is SOH.
+#[inline]
+fn block(bytes: &[u8], base: usize) -> u64 {
+    match bytes.get(base..).and_then(<[u8]>::first_chunk) {
+        Some(chunk) => matches(chunk),
+        None => last_block(bytes, base),
+    }
+}
+
+/// The same where fewer are left.
+#[inline(never)]
+fn last_block(bytes: &[u8], base: usize) -> u64 {
+    let rest = bytes.get(base..).unwrap_or_default();
+    if let Some(chunk) = bytes.last_chunk() {
+        // The last 64 bytes of the message hold the rest of it and some that were looked at before.
+        return matches(chunk).unbounded_shr(64 - u32::try_from(rest.len()).unwrap_or(0));
+    }
+    let mut short = [0; 64];
+    for (to, from) in short.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    matches(&short)
+}
+
+#[inline]
+fn matches(chunk: &[u8; 64]) -> u64 {
+    // The compiler makes vector operations of this loop.
+    let mut is_soh = [0_u8; 64];
+    for (to, from) in is_soh.iter_mut().zip(chunk) {
+        *to = u8::from(*from == SOH);
+    }
+    let (words, _) = is_soh.as_chunks::<8>();
+    let mut bits = 0;
+    for (position, word) in words.iter().enumerate() {
+        // The eight low bits, gathered into one byte.
+        bits |= (u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (position * 8);
+    }
+    bits
+}
+
+/// Tag and value of a field; tag 0 and everything where it is none.
+#[inline]
+fn tag(segment: &[u8]) -> (u32, &[u8]) {
+    let digit = |byte: u8| u32::from(byte.wrapping_sub(b'0'));
+    let (tag, highest, value) = match *segment {
+        [a, b, b'=', ref value @ ..] => (digit(a) * 10 + digit(b), digit(a).max(digit(b)), value),
+        [a, b, c, b'=', ref value @ ..] => {
+            (digit(a) * 100 + digit(b) * 10 + digit(c), digit(a).max(digit(b)).max(digit(c)), value)
+        }
+        [a, b'=', ref value @ ..] => (digit(a), digit(a), value),
+        _ => return long_tag(segment).unwrap_or((0, segment)),
+    };
+    if highest < 10 && tag > 0 { (tag, value) } else { (0, segment) }
+}
+
+/// Any tag of up to nine digits.
+#[cold]
+fn long_tag(segment: &[u8]) -> Option<(u32, &[u8])> {
+    let digits = segment.iter().take(10).position(|&byte| byte == b'=')?;
+    let add = |tag: u32, byte: &u8| byte.is_ascii_digit().then(|| tag * 10 + u32::from(byte - b'0'));
+    let tag = segment.get(..digits)?.iter().try_fold(0, add)?;
+    (tag > 0).then(|| (tag, segment.get(digits + 1..).unwrap_or_default()))
+}
+
+fn number(value: &[u8]) -> Option<usize> {
     if value.is_empty() || value.len() > 7 {
         return None;
     }
@@ -115,28 +163,36 @@ pub(super) fn data_tag(tag: u32) -> Option<u32> {
 const TEXT: &[u8] = include_bytes!("../../../data/fix/data_fields.txt");
 
 /// Pairs of length field and data field.
-pub(super) const DATA_FIELDS: [(u32, u32); pairs(&mut [(0, 0); 256])] = {
+pub(super) static DATA_FIELDS: [(u32, u32); COUNT] = data_fields();
+
+const COUNT: usize = pairs(&mut [(0, 0); 256]);
+
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler, on a checked-in file")]
+const fn data_fields() -> [(u32, u32); COUNT] {
     let mut all = [(0, 0); 256];
-    let count = pairs(&mut all);
-    let mut exact = [(0, 0); pairs(&mut [(0, 0); 256])];
-    let mut at = 0;
-    while at < count {
+    let mut exact = [(0, 0); COUNT];
+    let mut at = pairs(&mut all);
+    while at > 0 {
+        at -= 1;
         exact[at] = all[at];
-        at += 1;
     }
     exact
-};
+}
 
 /// A bit for each tag below 65 536: set for length fields.
-static IS_LENGTH: [u64; 1024] = {
+static IS_LENGTH: [u64; 1024] = length_bits();
+
+#[expect(clippy::indexing_slicing, reason = "runs in the compiler, on a checked-in file")]
+const fn length_bits() -> [u64; 1024] {
+    let pairs = data_fields();
     let mut bits = [0; 1024];
     let mut at = 0;
-    while at < DATA_FIELDS.len() {
-        bits[(DATA_FIELDS[at].0 / 64) as usize] |= 1 << (DATA_FIELDS[at].0 % 64);
+    while at < COUNT {
+        bits[(pairs[at].0 / 64) as usize] |= 1 << (pairs[at].0 % 64);
         at += 1;
     }
     bits
-};
+}
 
 /// Reads the lines `length data` of the dictionary's list while compiling; lines with `#` are comments.
 #[expect(clippy::indexing_slicing, reason = "runs in the compiler, on a checked-in file")]
@@ -164,74 +220,8 @@ const fn pairs(into: &mut [(u32, u32); 256]) -> usize {
     count
 }
 
-/// The positions of SOH, in order: 64 bytes are compared at a time, and what was found waits as bits.
-struct Ends<'a> {
-    bytes: &'a [u8],
-    base: usize,
-    found: u64,
-}
-
-impl<'a> Ends<'a> {
-    fn new(bytes: &'a [u8]) -> Ends<'a> {
-        Ends { bytes, base: 0, found: block(bytes, 0) }
-    }
-
-    #[inline]
-    fn next(&mut self) -> Option<usize> {
-        while self.found == 0 {
-            self.base += 64;
-            if self.base >= self.bytes.len() {
-                return None;
-            }
-            self.found = block(self.bytes, self.base);
-        }
-        let position = self.base + self.found.trailing_zeros() as usize;
-        self.found &= self.found - 1;
-        Some(position)
-    }
-
-    /// Leaves out what lies in front of `position`.
-    fn seek(&mut self, position: usize) {
-        self.base = position & !63;
-        self.found = block(self.bytes, self.base) & (u64::MAX << (position % 64));
-    }
-}
-
-/// A bit for each of the 64 bytes at `base` that is SOH.
-#[inline]
-fn block(bytes: &[u8], base: usize) -> u64 {
-    let rest = bytes.get(base..).unwrap_or_default();
-    if let Some(chunk) = rest.first_chunk::<64>() {
-        return matches(chunk);
-    }
-    let mut last = [0; 64];
-    for (to, from) in last.iter_mut().zip(rest) {
-        *to = *from;
-    }
-    matches(&last)
-}
-
-#[inline]
-fn matches(chunk: &[u8; 64]) -> u64 {
-    // The compiler makes vector operations of this line.
-    let is_soh = chunk.map(|byte| u8::from(byte == SOH));
-    let (words, _) = is_soh.as_chunks::<8>();
-    let mut bits = 0;
-    for (position, word) in words.iter().enumerate() {
-        // The eight low bits, gathered into one byte.
-        bits |= (u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (position * 8);
-    }
-    bits
-}
-
-/// The top bit of every byte that is zero: where neither the byte nor its low seven bits plus 127 have that bit.
-#[inline]
-fn zero_bytes(word: u64) -> u64 {
-    let low = 0x7f7f_7f7f_7f7f_7f7f;
-    !(((word & low) + low) | word | low)
-}
-
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a test may panic")]
 mod tests {
     use super::*;
 
@@ -290,8 +280,8 @@ mod tests {
                 if at + 1 < length {
                     bytes[at + 1] = 0;
                 }
-                let mut ends = Ends::new(&bytes);
-                assert_eq!((ends.next(), ends.next()), (Some(at), None));
+                let mut fields = Fields::new(&bytes);
+                assert_eq!((fields.end(), fields.end()), (at, length));
             }
         }
     }
