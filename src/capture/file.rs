@@ -112,14 +112,15 @@ impl CaptureFile {
             // The first section's header is walked over like any later one.
             Format::PcapNg(Section { order, index: u32::MAX, first_interface: 0 })
         };
+        // A classic capture has one interface for all frames, so link and kind of time are set here, once.
         let nothing = Current {
             start: 0,
             length: 0,
             wire_len: 0,
             interface: 0,
-            link: LinkType::Ethernet,
+            link: interfaces.first().map_or(LinkType::Ethernet, |first: &Interface| first.link),
             time: Timestamp::MIN,
-            timed: false,
+            timed: is_pcap,
         };
         let path = path.to_owned();
         Ok(CaptureFile { path, bytes, size, format, interfaces, current: nothing, count: 0, done: false, cut: None })

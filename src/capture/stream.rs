@@ -127,14 +127,14 @@ fn produce(source: Source, block_bytes: usize, full: &SyncSender<Handover>, empt
     // A pipe is handed on as it comes, so that a slow writer is followed; a decompressor fills the block.
     let least = if input.is_plain() { 1 } else { block_bytes };
     loop {
-        let mut room = match empties.try_recv() {
+        let mut block = match empties.try_recv() {
             Ok(used) if used.len() == HEADROOM + block_bytes => used,
             Ok(_) | Err(TryRecvError::Empty | TryRecvError::Disconnected) => vec![0; HEADROOM + block_bytes],
         };
         let mut end = HEADROOM;
         let mut last = End::NotYet;
         while end < HEADROOM + least {
-            let Some(behind) = room.get_mut(end..) else { break };
+            let Some(behind) = block.get_mut(end..) else { break };
             match input.read(behind) {
                 Ok(0) => {
                     last = End::Whole;
@@ -148,9 +148,9 @@ fn produce(source: Source, block_bytes: usize, full: &SyncSender<Handover>, empt
                 }
             }
         }
-        let block = Block { buffer: room, start: HEADROOM, end, consumed: input.consumed() };
+        let handover = Block { buffer: block, start: HEADROOM, end, consumed: input.consumed() };
         // A closed channel: the reader has gone away, nobody waits for the rest.
-        if end > HEADROOM && full.send(Handover::Block(block)).is_err() {
+        if end > HEADROOM && full.send(Handover::Block(handover)).is_err() {
             return;
         }
         if !matches!(last, End::NotYet) {
