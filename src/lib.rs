@@ -1,7 +1,12 @@
 //! tickscope: tick-to-trade and exchange latency from captures.
 //! The modules are the stages of the pipeline, in the order of the data flow.
 
+pub mod app;
+pub mod capture;
 pub mod dissect;
+pub mod flow;
+pub mod merge;
 pub mod pair;
+pub mod pipeline;
 pub mod stats;
 pub mod write;

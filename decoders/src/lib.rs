@@ -75,7 +75,12 @@ pub enum Guess {
 }
 
 /// Every protocol that tickscope reads.
-pub static PROTOCOLS: &[&Protocol] = &[];
+pub static PROTOCOLS: &[&Protocol] = &[
+    &market::itch50::PROTOCOL,
+    &market::iex_tops::PROTOCOL,
+    &market::iex_deep::PROTOCOL,
+    &orders::fix::PROTOCOL,
+];
 
 /// Decodes one UDP flow, or one direction of a TCP conversation. Never fails: trouble is counted through `out`.
 pub trait Decoder: Send {

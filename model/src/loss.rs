@@ -59,7 +59,6 @@ losses! {
     FragmentLost = Frame, "fragment_lost", "piece of a fragmented datagram that was never completed";
     CaptureDuplicate = Frame, "capture_duplicate", "the mirror port delivered this frame twice";
     Filtered = Frame, "filtered", "left out by --filter";
-    OutsideWindow = Frame, "outside_window", "after --to";
     UnknownUdp = Frame, "unknown_udp", "UDP of a protocol that tickscope does not know";
     UnknownTcp = Frame, "unknown_tcp", "TCP of a protocol that tickscope does not know";
     Encrypted = Frame, "encrypted", "TCP that is encrypted (TLS or SSH)";
@@ -67,7 +66,6 @@ losses! {
     // ── bytes of TCP streams ──
     StreamGap = Stream, "stream_gap", "bytes of a TCP stream that were never captured";
     StreamSkipped = Stream, "stream_skipped", "bytes passed over to find the next message after a hole or damage";
-    StreamEvicted = Stream, "stream_evicted", "buffered bytes given up because a hole was not filled in time";
     StreamTail = Stream, "stream_tail", "bytes of a message whose end was not captured";
     // ── messages ──
     Malformed = Message, "malformed", "message whose content contradicts its specification";
@@ -78,6 +76,7 @@ losses! {
     NoSymbol = Message, "no_symbol", "market-data message about an instrument whose symbol is not known yet";
     PossDup = Message, "poss_dup", "resent order-flow message (PossDup or PossResend): neither request nor answer";
     // ── requests and answers ──
+    OutsideWindow = Order, "outside_window", "request outside --from/--to, --symbol or --session";
     Orphan = Order, "orphan", "answer whose request was not captured";
     Unanswered = Order, "unanswered", "request without any answer in the capture";
     Untriggered = Order, "untriggered", "request without a market-data message in the trigger window";

@@ -1,5 +1,12 @@
 //! Cause to effect: requests with their triggers and answers become rows and segments.
 
+mod answers;
+mod pairer;
+mod requests;
 mod row;
+mod trigger;
+mod walls;
 
+pub use pairer::{Pairer, Paired, Rules, View};
 pub use row::{Flag, Flags, Method, Moment, OrderRow, SegmentRow, Trigger};
+pub use trigger::TriggerRule;

@@ -128,9 +128,9 @@ impl Summary {
         self.timeline.record(segment.time, kind, value);
     }
 
-    /// One market-data message, for the time table.
-    pub fn market(&mut self, time: Timestamp) {
-        self.timeline.market(time);
+    /// Market-data messages, for the time table.
+    pub fn market(&mut self, time: Timestamp, count: u64) {
+        self.timeline.market(time, count);
     }
 
     /// Requests that were reported.

@@ -64,15 +64,15 @@ impl Default for Timeline {
 }
 
 impl Timeline {
-    /// Counts a market-data message.
-    pub fn market(&mut self, time: Timestamp) {
+    /// Counts market-data messages.
+    pub fn market(&mut self, time: Timestamp, count: u64) {
         if !(self.pending_from <= time.0 && time.0 < self.pending_to) {
             self.flush();
             let key = time.0 / self.width_ns;
             self.pending_from = key * self.width_ns;
             self.pending_to = self.pending_from.saturating_add(self.width_ns);
         }
-        self.pending += 1;
+        self.pending += count;
     }
 
     /// Records a latency under the time of its request.
@@ -167,7 +167,7 @@ mod tests {
     fn times_from_the_epoch_to_the_far_future_stay_bounded() {
         let mut timeline = Timeline::default();
         for step in 0..5000_u64 {
-            timeline.market(Timestamp(step * (u64::MAX / 5000)));
+            timeline.market(Timestamp(step * (u64::MAX / 5000)), 1);
             timeline.record(Timestamp(u64::MAX - step * (u64::MAX / 5000)), SegmentKind::Ack, step);
         }
         let spans = timeline.spans();
@@ -201,7 +201,7 @@ mod tests {
             let mut timeline = Timeline::default();
             let mut whole = Latencies::default();
             for (&time, value) in times.iter().zip(0..) {
-                timeline.market(Timestamp(time));
+                timeline.market(Timestamp(time), 1);
                 timeline.record(Timestamp(time), SegmentKind::Ack, value);
                 whole.record(SegmentKind::Ack, value);
             }

@@ -1,1 +1,3 @@
-//! orders
+//! Protocols of order entry.
+
+pub mod fix;

@@ -1,0 +1,346 @@
+//! From the fields of a FIX message to an `OrderEvent`: one pass over the tags, then what the message type makes of them.
+//! The meaning of MsgType, ExecType, OrdStatus and the others is that of the FIX application layer, 4.0 to 5.0 SP2.
+
+use std::ops::Range;
+
+use tickscope_model::{Decimal, Loss, OrderEvent, OrderKind, Side};
+
+use super::dictionary::{Item, Version, items};
+use super::scan::{Field, Fields};
+use super::time::utc_ns;
+use crate::Output;
+
+/// The tags that are looked at.
+const TAGS: [u16; 37] = [
+    8, 11, 17, 20, 31, 32, 34, 35, 37, 38, 39, 41, 43, 44, 45, 48, 49, 52, 54, 55, 56, 60, 66, 97, 117, 141, 150, 151,
+    295, 296, 297, 379, 531, 548, 551, 1128, 1137,
+];
+
+/// No tag that is looked at is as large as this.
+const TAG_LIMIT: usize = 2048;
+
+/// Where the value of a tag is kept; 0 for the tags that are not looked at.
+static PLACES: [u8; TAG_LIMIT] = {
+    let mut places = [0; TAG_LIMIT];
+    let mut at = 0;
+    while at < TAGS.len() {
+        places[TAGS[at] as usize] = place(TAGS[at]) as u8;
+        at += 1;
+    }
+    places
+};
+
+const fn place(tag: u16) -> usize {
+    let mut at = 0;
+    while TAGS[at] != tag {
+        at += 1;
+    }
+    at + 1
+}
+
+/// The first value of each tag that is looked at; empty where there is none.
+#[derive(Clone, Copy)]
+pub(super) struct Values<'a>([&'a [u8]; TAGS.len() + 1]);
+
+impl<'a> Values<'a> {
+    /// One pass over a message.
+    #[inline]
+    pub(super) fn of(message: &'a [u8]) -> Values<'a> {
+        let mut values = Values([&[]; TAGS.len() + 1]);
+        for field in Fields::new(message) {
+            values.put(field);
+        }
+        values
+    }
+
+    /// Of a message that was taken apart, what stands outside its groups.
+    pub(super) fn outside_groups(items: &[Item<'a>]) -> Values<'a> {
+        let mut values = Values([&[]; TAGS.len() + 1]);
+        for item in items {
+            if let Item::Field(field) = item {
+                values.put(*field);
+            }
+        }
+        values
+    }
+
+    #[inline]
+    fn put(&mut self, field: Field<'a>) {
+        let place = usize::try_from(field.tag).ok().and_then(|tag| PLACES.get(tag)).copied().unwrap_or(0);
+        if let Some(value) = self.0.get_mut(usize::from(place)) {
+            // Outside groups a tag stands once; of two the first counts.
+            if value.is_empty() {
+                *value = field.value;
+            }
+        }
+    }
+
+    /// The value of a tag of `TAGS`.
+    #[inline]
+    pub(super) fn text<const TAG: u16>(&self) -> &'a [u8] {
+        self.0[const { place(TAG) }]
+    }
+
+    pub(super) fn number<const TAG: u16>(&self) -> u64 {
+        number(self.text::<TAG>())
+    }
+
+    pub(super) fn decimal<const TAG: u16>(&self) -> Option<Decimal> {
+        Decimal::parse(self.text::<TAG>())
+    }
+
+    fn is_yes<const TAG: u16>(&self) -> bool {
+        self.text::<TAG>() == b"Y"
+    }
+
+    fn byte<const TAG: u16>(&self) -> u8 {
+        self.text::<TAG>().first().copied().unwrap_or(0)
+    }
+
+    /// Side (54). Only the four that `--orders` knows; crosses, subscriptions, loans and the like have none.
+    pub(super) fn side(&self) -> Option<Side> {
+        match self.text::<54>() {
+            b"1" => Some(Side::Buy),
+            b"2" => Some(Side::Sell),
+            b"5" => Some(Side::SellShort),
+            b"6" => Some(Side::SellShortExempt),
+            _ => None,
+        }
+    }
+
+    /// TransactTime (60).
+    pub(super) fn transact_ns(&self) -> Option<u64> {
+        utc_ns(self.text::<60>())
+    }
+
+    /// SendingTime (52).
+    pub(super) fn sending_ns(&self) -> Option<u64> {
+        utc_ns(self.text::<52>())
+    }
+}
+
+/// A sequence number; 0 for what is none.
+fn number(text: &[u8]) -> u64 {
+    let mut number = 0_u64;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return 0;
+        }
+        match number.checked_mul(10).and_then(|tens| tens.checked_add(u64::from(digit))) {
+            Some(more) => number = more,
+            None => return 0,
+        }
+    }
+    number
+}
+
+/// Says what a message is through `out`: one event, or one for each order of a list or side of a cross.
+pub(super) fn order(message: &[u8], span: Range<usize>, damaged: bool, values: &Values<'_>, out: &mut dyn Output) {
+    match values.text::<35>() {
+        b"" => out.loss(Loss::Malformed),
+        b"E" => each_of_group(message, 73, &span, damaged, values, out),
+        b"s" | b"t" | b"u" => each_of_group(message, 552, &span, damaged, values, out),
+        _ => out.order(span, &one(message, damaged, values)),
+    }
+}
+
+/// Message types that are no request and no answer, and whose groups carry tags of orders:
+/// of them only the header is told. A test holds this list against the dictionaries.
+#[rustfmt::skip]
+const ONLY_HEADER: &[&[u8]] = &[
+    b"AA", b"AD", b"AE", b"AG", b"AH", b"AK", b"AR", b"AS", b"AX", b"AY", b"AZ", b"B", b"BA", b"BB", b"BG", b"BH", b"BJ",
+    b"BK", b"BL", b"BM", b"BQ", b"BR", b"BS", b"C", b"CC", b"CD", b"CO", b"DC", b"DJ", b"DK", b"DO", b"DP", b"DW", b"J",
+    b"N", b"R", b"T", b"V", b"W", b"X", b"c", b"d", b"k", b"l", b"m", b"w", b"y",
+];
+
+fn one<'a>(message: &'a [u8], damaged: bool, values: &Values<'a>) -> OrderEvent<'a> {
+    let mut event = event(damaged, values);
+    match event.message {
+        b"S" | b"AI" => event.clordid = values.text::<117>(),
+        b"i" | b"Z" | b"b" => {
+            event.clordid = values.text::<117>();
+            if !is_one_instrument(message, values) {
+                (event.symbol, event.security_id) = (b"", b"");
+            }
+        }
+        b"K" if event.clordid.is_empty() => event.clordid = values.text::<66>(),
+        b"j" => event.clordid = values.text::<379>(),
+        // The OrigClOrdIDs of these stand in groups: they are of the orders that were cancelled.
+        b"r" | b"BZ" => event.orig_clordid = b"",
+        _ => {}
+    }
+    event
+}
+
+/// The event of fields that all belong to one order.
+#[inline]
+fn event<'a>(is_damaged: bool, values: &Values<'a>) -> OrderEvent<'a> {
+    let kind = kind(values);
+    let message = values.text::<35>();
+    let header = OrderEvent {
+        kind,
+        message,
+        sender: values.text::<49>(),
+        target: values.text::<56>(),
+        sequence: values.number::<34>(),
+        is_copy: values.is_yes::<43>() || values.is_yes::<97>(),
+        is_damaged,
+        reset: kind == OrderKind::Logon && values.is_yes::<141>(),
+        ref_sequence: values.number::<45>(),
+        sending_ns: values.sending_ns().unwrap_or(0),
+        ..OrderEvent::default()
+    };
+    // Of session messages, the most frequent of which is the heartbeat, there is nothing more to tell.
+    if matches!(message, b"0" | b"1" | b"2" | b"3" | b"4" | b"5" | b"A")
+        || (kind == OrderKind::Other && ONLY_HEADER.contains(&message))
+    {
+        return header;
+    }
+    OrderEvent {
+        clordid: values.text::<11>(),
+        orig_clordid: values.text::<41>(),
+        order_id: values.text::<37>(),
+        exec_id: values.text::<17>(),
+        symbol: values.text::<55>(),
+        security_id: values.text::<48>(),
+        side: values.side(),
+        price: values.decimal::<44>(),
+        quantity: values.decimal::<38>(),
+        last_price: values.decimal::<31>(),
+        last_quantity: values.decimal::<32>(),
+        leaves: values.decimal::<151>(),
+        order_status: values.byte::<39>(),
+        exec_type: values.byte::<150>(),
+        transact_ns: values.transact_ns().unwrap_or(0),
+        ..header
+    }
+}
+
+/// Whether a message whose groups hold instruments is about one of them at most: only then it has a symbol.
+fn is_one_instrument(message: &[u8], values: &Values<'_>) -> bool {
+    let mut entries = 0;
+    let mut instruments = 0;
+    for field in Fields::new(message) {
+        match field.tag {
+            295 => entries += 1,
+            55 => instruments += 1,
+            _ => {}
+        }
+    }
+    entries <= 1 && instruments <= 1 && matches!(values.text::<295>(), b"" | b"1")
+}
+
+/// One event for each entry of a list of orders (`count_tag` 73) or of the sides of a cross (552).
+fn each_of_group(
+    message: &[u8],
+    count_tag: u32,
+    span: &Range<usize>,
+    damaged: bool,
+    values: &Values<'_>,
+    out: &mut dyn Output,
+) {
+    let version = Version::of_begin(values.text::<8>()).unwrap_or(Version::NEWEST);
+    let all = items(version, values.text::<35>(), Fields::new(message));
+    let outside = Values::outside_groups(&all);
+    let mut orders = 0;
+    let groups = all.iter().filter_map(|item| match item {
+        Item::Group { count, entries } if count.tag == count_tag => Some((number(count.value), entries)),
+        _ => None,
+    });
+    let (stated, entries) = groups.unzip::<_, _, Vec<_>, Vec<_>>();
+    for entry in entries.into_iter().flatten() {
+        let mut order = Values::outside_groups(entry);
+        if order.text::<11>().is_empty() {
+            continue;
+        }
+        // What the entry does not say itself holds for all: the instrument and the price of a cross.
+        for (own, common) in order.0.iter_mut().zip(outside.0) {
+            if own.is_empty() {
+                *own = common;
+            }
+        }
+        orders += 1;
+        out.order(span.clone(), &event(damaged, &order));
+    }
+    if orders == 0 {
+        out.order(span.clone(), &without_entries(damaged, &outside));
+    } else if stated.iter().any(|&stated| stated != orders) {
+        // Entries without ClOrdID, or that could not be told apart.
+        out.loss(Loss::Malformed);
+    }
+}
+
+/// FIX 4.0 and 4.1 send a list as one message an order. A cross whose sides carry no ClOrdID goes by its CrossID.
+fn without_entries<'a>(damaged: bool, values: &Values<'a>) -> OrderEvent<'a> {
+    let event = event(damaged, values);
+    if values.text::<35>() == b"E" || !event.clordid.is_empty() {
+        return event;
+    }
+    OrderEvent { clordid: values.text::<548>(), orig_clordid: values.text::<551>(), ..event }
+}
+
+/// What a message does, by its type and the fields that tell its kinds apart.
+fn kind(values: &Values<'_>) -> OrderKind {
+    match values.text::<35>() {
+        b"D" | b"E" | b"AB" | b"s" => OrderKind::New,
+        b"G" | b"AC" | b"t" => OrderKind::Replace,
+        b"F" | b"K" | b"Z" | b"u" => OrderKind::Cancel,
+        b"q" => OrderKind::MassCancel,
+        b"S" => OrderKind::Quote,
+        b"i" => OrderKind::MassQuote,
+        b"8" => execution(values),
+        b"9" | b"j" => OrderKind::Reject,
+        b"3" => OrderKind::SessionReject,
+        b"b" | b"AI" => quote_answer(values.text::<297>()),
+        b"r" => match values.text::<531>() {
+            b"" => OrderKind::Other,
+            b"0" => OrderKind::Reject,
+            _ => OrderKind::Canceled,
+        },
+        b"A" => OrderKind::Logon,
+        b"5" => OrderKind::Logout,
+        _ => OrderKind::Other,
+    }
+}
+
+/// QuoteStatus (297).
+fn quote_answer(status: &[u8]) -> OrderKind {
+    match status {
+        b"0" => OrderKind::Ack,
+        b"1" | b"2" | b"3" | b"4" => OrderKind::Canceled,
+        b"5" => OrderKind::Reject,
+        b"10" => OrderKind::Pending,
+        _ => OrderKind::Other,
+    }
+}
+
+/// ExecutionReport. Up to FIX 4.2 ExecTransType (20) says whether it is news at all: 1 takes a trade back, 2 corrects one,
+/// 3 answers a status request. FIX 4.0 has no ExecType (150): there OrdStatus (39) tells what happened.
+fn execution(values: &Values<'_>) -> OrderKind {
+    if !matches!(values.text::<20>(), b"" | b"0") {
+        return OrderKind::Other;
+    }
+    match values.text::<150>() {
+        b"" => match values.text::<39>() {
+            b"1" | b"2" if !values.decimal::<32>().is_some_and(|last| last.mantissa > 0) => OrderKind::Other,
+            status => outcome(status),
+        },
+        b"F" => OrderKind::Fill,
+        exec_type => outcome(exec_type),
+    }
+}
+
+/// The values that ExecType and OrdStatus share. Done for the day, stopped, suspended, calculated and restated are no answers
+/// to a request, nor are the ExecTypes that only one of them has: G and H (trade corrected, taken back), I (status), J to L.
+fn outcome(code: &[u8]) -> OrderKind {
+    match code {
+        b"0" => OrderKind::Ack,
+        b"1" | b"2" => OrderKind::Fill,
+        b"4" | b"C" => OrderKind::Canceled,
+        b"5" => OrderKind::Replaced,
+        b"8" => OrderKind::Reject,
+        b"6" | b"A" | b"E" => OrderKind::Pending,
+        _ => OrderKind::Other,
+    }
+}

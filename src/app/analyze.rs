@@ -1,0 +1,289 @@
+//! `tickscope analyze`: captures to a report, with tables and histogram files beside it.
+
+use std::io;
+
+use anyhow::Context;
+use tickscope_model::{Level, Loss, MarketKind, TapId};
+
+use super::args::{AnalyzeArgs, OutputArgs};
+use super::config::Settings;
+use super::decode::is_lossy;
+use super::open::{self, Prepared};
+use super::values::TableOutput;
+use super::{Outcome, complain};
+use crate::flow::Endpoint;
+use crate::merge::{Feeds, Line};
+use crate::pair::{Paired, Pairer, Rules, TriggerRule};
+use crate::pipeline::correlator::Correlator;
+use crate::stats::{self, Summary};
+use crate::write::{OrdersFile, Output, SegmentsFile, Style, write_hgrm, write_hlog, write_json, write_text};
+
+/// Gaps of a feed that the report lists one by one.
+const GAPS_LISTED: usize = 20;
+
+pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outcome> {
+    let mut prepared = open::prepare(settings, &arguments.selection, &arguments.clock)?;
+    let mut tables = Tables::create(&arguments.output)?;
+    let mut correlator = correlator(arguments, settings, &prepared)?;
+    let mut summary = Summary::default();
+    let stopped = open::run(&mut prepared, &arguments.display, &mut correlator, |correlator, now| {
+        correlator.advance(now);
+        collect(correlator, &mut summary, &mut tables).context("writing rows")
+    })?;
+    correlator.finish();
+    collect(&mut correlator, &mut summary, &mut tables).context("writing rows")?;
+    let names: Vec<&str> = prepared.captures.taps().iter().map(|tap| tap.name.as_str()).collect();
+    arguments.clock.check_taps(&names)?;
+    facts(&mut summary, settings, &prepared, &correlator);
+    if stopped {
+        summary.notes.push("stopped before the end of the captures: this is the report so far".to_owned());
+    }
+    let was_cut = open::say_cuts(&prepared, &arguments.display);
+    write(arguments, &summary, tables, &names)?;
+    Ok(if was_cut || is_lossy(&summary.losses) { Outcome::DataLost } else { Outcome::Done })
+}
+
+/// `--orders` and `--segments`.
+struct Tables {
+    orders: Option<OrdersFile>,
+    segments: Option<SegmentsFile>,
+}
+
+impl Tables {
+    fn create(output: &OutputArgs) -> anyhow::Result<Tables> {
+        let path = |table: &TableOutput| table.path.clone();
+        let orders = output.orders.as_ref().map(|table| OrdersFile::create(path(table).as_deref())).transpose()?;
+        let segments = output.segments.as_ref().map(|table| SegmentsFile::create(path(table).as_deref())).transpose()?;
+        Ok(Tables { orders, segments })
+    }
+}
+
+fn correlator(arguments: &AnalyzeArgs, settings: &Settings, prepared: &Prepared) -> anyhow::Result<Correlator> {
+    let lines = settings.feeds.iter().filter_map(|feed| {
+        let (group, letter) = (feed.group?, feed.line.as_deref()?.chars().next()?);
+        Some((Endpoint { address: group.ip(), port: group.port() }, letter))
+    });
+    let rules = Rules {
+        trigger: TriggerRule {
+            window: settings.trigger.window,
+            min: settings.trigger.min,
+            preferred: kinds(&settings.trigger.messages),
+        },
+        from: prepared.window.0,
+        to: prepared.window.1,
+        symbols: arguments.selection.symbols.clone(),
+        sessions: arguments.selection.sessions.clone(),
+        clocks: clocks(settings, prepared),
+    };
+    let names: Vec<(String, u16)> = prepared
+        .captures
+        .taps()
+        .iter()
+        .enumerate()
+        .map(|(at, tap)| (tap.name.clone(), prepared.point(at)))
+        .collect();
+    let points = open::nearest(settings, &names);
+    Ok(Correlator::new(open::symbols(settings)?, Feeds::new(lines.collect()), Pairer::new(rules), points))
+}
+
+/// The kinds of messages behind the names of `[trigger] messages`. Without a book every change of an order book may
+/// have moved the best price, so `bbo` means those too.
+fn kinds(names: &[String]) -> Vec<MarketKind> {
+    let kinds = |name: &str| match name {
+        "trade" => vec![MarketKind::Trade],
+        "quote" => vec![MarketKind::Quote],
+        "book" => vec![MarketKind::Book],
+        "auction" => vec![MarketKind::Auction],
+        "status" => vec![MarketKind::Status],
+        _ => vec![MarketKind::Quote, MarketKind::Book],
+    };
+    let mut all: Vec<MarketKind> = names.iter().flat_map(|name| kinds(name)).collect();
+    all.dedup();
+    all
+}
+
+/// The clock of each point, by the user's names for clocks. Taps without one share a clock.
+fn clocks(settings: &Settings, prepared: &Prepared) -> Vec<String> {
+    let mut clocks: Vec<String> = Vec::new();
+    for (at, tap) in prepared.captures.taps().iter().enumerate() {
+        let point = usize::from(prepared.point(at));
+        if clocks.len() <= point {
+            clocks.resize(point + 1, String::new());
+        }
+        if let Some(clock) = settings.tap(&tap.name).and_then(|tap| tap.clock.clone()) {
+            clocks[point] = clock;
+        }
+    }
+    clocks
+}
+
+/// Takes what is ready out of the correlator.
+fn collect(correlator: &mut Correlator, summary: &mut Summary, tables: &mut Tables) -> io::Result<()> {
+    for (time, count) in correlator.market_counts.drain(..) {
+        summary.market(time, count);
+    }
+    let mut result = Ok(());
+    correlator.take(|paired| {
+        let pushed = match paired {
+            Paired::Row(row) => {
+                summary.order(&row);
+                tables.orders.as_mut().map_or(Ok(()), |table| table.push(*row))
+            }
+            Paired::Segment(segment) => {
+                summary.segment(&segment);
+                tables.segments.as_mut().map_or(Ok(()), |table| table.push(segment))
+            }
+        };
+        if result.is_ok() {
+            result = pushed;
+        }
+    });
+    result
+}
+
+/// Everything about the run that the rows do not say.
+fn facts(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correlator: &Correlator) {
+    summary.losses.merge(&correlator.losses);
+    summary.losses.merge(correlator.pairer.losses());
+    let missing: u64 = correlator.feeds.feeds.iter().map(crate::merge::Feed::lost).sum();
+    summary.losses.add_many(Loss::FeedGap, missing);
+    let skipped = correlator.losses.count(Loss::StreamSkipped);
+    let early = prepared.pipeline.stream_bytes();
+    let (messages, pairer) = (correlator.messages, &correlator.pairer);
+    summary.totals = stats::Totals {
+        frames_read: prepared.pipeline.frames_read(),
+        frames_used: prepared.pipeline.frames_used(),
+        stream_bytes: early.spanned,
+        stream_bytes_used: early.spanned.saturating_sub(summary.losses.total(Level::Stream)),
+        messages: messages.market + messages.order + missing,
+        messages_used: messages.market_used + messages.order_used,
+        requests: pairer.requests_seen - pairer.hops,
+        answers: pairer.answers,
+        answers_matched: pairer.answers_matched,
+    };
+    debug_assert!(skipped <= early.spanned, "no more can be passed over than there was");
+    taps(summary, settings, prepared, correlator);
+    feeds(summary, &correlator.feeds);
+    sessions(summary, correlator);
+    let rule = &correlator.pairer.rules().trigger;
+    summary.trigger = stats::TriggerRule {
+        text: rule.text(),
+        window_ns: u64::try_from(rule.window.0).unwrap_or(0),
+        min_ns: u64::try_from(rule.min.0).unwrap_or(0),
+        messages: settings.trigger.messages.clone(),
+    };
+    if prepared.captures.taps().len() > 1 && settings.taps.iter().all(|tap| tap.clock.is_none()) {
+        summary.notes.push("all taps are taken to share one clock; [[tap]] clock says otherwise".to_owned());
+    }
+}
+
+fn taps(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correlator: &Correlator) {
+    let files: Vec<_> = prepared.captures.files().collect();
+    for (at, tap) in prepared.captures.taps().iter().enumerate() {
+        let counts = prepared.pipeline.taps.get(at).copied().unwrap_or_default();
+        let id = TapId(u16::try_from(at).unwrap_or(u16::MAX));
+        let file = files.get(tap.file);
+        let setting = settings.tap(&tap.name);
+        summary.taps.push(stats::Tap {
+            name: tap.name.clone(),
+            file: file.map(|file| file.path().display().to_string()).unwrap_or_default(),
+            frames: counts.frames,
+            bytes: counts.bytes,
+            first: counts.first,
+            last: counts.last,
+            point: setting.and_then(|tap| tap.point),
+            has_market: correlator.feeds.lines.iter().any(|line| line.tap == id && line.messages > 0),
+            has_orders: correlator.pairer.sessions().any(|session| session.point == prepared.point(at) && session.requests > 0),
+            resolution_ns: tap.tick_ns,
+            clock: open::offset_text(tap.offset),
+            cut: file.and_then(|file| file.cut()).map(ToString::to_string),
+        });
+    }
+}
+
+fn feeds(summary: &mut Summary, feeds: &Feeds) {
+    for (at, feed) in feeds.feeds.iter().enumerate() {
+        let lines: Vec<&Line> = feeds.lines.iter().filter(|line| line.feed == at).collect();
+        let mut delay = stats::Histogram::default();
+        lines.iter().for_each(|line| delay.merge(&line.delay));
+        let main = lines.iter().find(|line| line.letter != 'R').or(lines.first());
+        summary.feeds.push(stats::Feed {
+            label: main.map(|line| line.endpoint.to_string()).unwrap_or_default(),
+            protocol: feed.protocol.name.to_owned(),
+            title: feed.protocol.title.to_owned(),
+            lines: lines
+                .iter()
+                .map(|line| stats::Line {
+                    letter: line.letter.to_string(),
+                    address: line.endpoint.to_string(),
+                    messages: line.messages,
+                    first: line.first,
+                })
+                .collect(),
+            messages: feed.messages,
+            duplicates: feed.duplicates,
+            gap_count: feed.gaps,
+            missing: feed.lost(),
+            recovered: feed.recovered,
+            gaps: feed
+                .open_gaps()
+                .into_iter()
+                .take(GAPS_LISTED)
+                .map(|(time, sequence, missing)| stats::Gap { time, sequence, missing, recovered: 0 })
+                .collect(),
+            line_delay: delay,
+        });
+    }
+}
+
+fn sessions(summary: &mut Summary, correlator: &Correlator) {
+    for session in correlator.pairer.sessions() {
+        let state = match (session.logons, session.copies) {
+            (0, 0) => "joined in mid-session".to_owned(),
+            (0, copies) => format!("joined in mid-session, {copies} resent messages"),
+            (logons, 0) => format!("{} logons", logons.div_ceil(2)),
+            (logons, copies) => format!("{} logons, {copies} resent messages", logons.div_ceil(2)),
+        };
+        summary.sessions.push(stats::Session {
+            name: session.name.to_owned(),
+            title: session.protocol.to_owned(),
+            client: session.client.to_owned(),
+            server: session.server.to_owned(),
+            requests: session.requests,
+            answers: session.answers,
+            state,
+        });
+    }
+}
+
+fn write(arguments: &AnalyzeArgs, summary: &Summary, tables: Tables, names: &[&str]) -> anyhow::Result<()> {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let mut left_empty = 0;
+    if let Some(table) = tables.orders {
+        left_empty += table.finish(&names)?.left_empty;
+    }
+    if let Some(table) = tables.segments {
+        left_empty += table.finish(&names)?.left_empty;
+    }
+    if left_empty > 0 && !arguments.display.quiet {
+        complain("warning", &format!("{left_empty} prices do not fit the table's decimal and were left empty"));
+    }
+    if let Some(folder) = &arguments.output.hgrm {
+        write_hgrm(summary, folder)?;
+    }
+    if let Some(file) = &arguments.output.hlog {
+        write_hlog(summary, Output::create(file)?)?;
+    }
+    if arguments.output.prints_report() {
+        if arguments.output.json {
+            write_json(summary, Output::stdout())?;
+        } else {
+            let style = Style {
+                color: arguments.display.is_colored(&io::stdout()),
+                zone: arguments.clock.tz.0.clone(),
+            };
+            write_text(summary, &style, Output::stdout())?;
+        }
+    }
+    Ok(())
+}

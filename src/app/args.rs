@@ -1,0 +1,310 @@
+//! The command line: every command and option, in clap's terms. Help, completions and manual pages are made from it.
+//! What they promise is INTERFACE.md.
+#![allow(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be noise")]
+#![allow(rustdoc::broken_intra_doc_links, reason = "likewise: [[tap]] is a table of the configuration")]
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use tickscope_decoders::PROTOCOLS;
+use tickscope_model::Nanos;
+
+use super::config::{TapOffset, duration};
+use super::values::{self, CaptureArg, TableOutput, TimeArg, Zone};
+
+/// Tick-to-trade and exchange latency from packet captures
+///
+/// From captures of market data and order flow, tickscope finds which market-data message made the trading system send
+/// each order request, how long that took (tick-to-trade), and how long the exchange took to answer (TCP ACK, ack,
+/// reject, fill, cancel and replace acknowledgement). Protocols are recognised from the bytes; no configuration is needed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tickscope",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    disable_help_subcommand = false,
+    after_help = values::EXAMPLES_MAIN
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Analyze(Box<AnalyzeArgs>),
+    Decode(Box<DecodeArgs>),
+    Config(ConfigArgs),
+    Completions(CompletionsArgs),
+}
+
+/// Report latencies from captures
+///
+/// Reads the captures, merged by time, and prints a report: each latency with n, min, percentiles, max and mean, by
+/// session, symbol and outcome; the slowest orders with their trigger and timeline; the course over time; and an account
+/// of every frame, byte, message and order that did not become a latency, with the reason.
+#[derive(Args, Debug, Default)]
+#[command(after_help = values::EXAMPLES_ANALYZE)]
+pub struct AnalyzeArgs {
+    #[command(flatten)]
+    pub input: InputArgs,
+
+    #[command(flatten)]
+    pub output: OutputArgs,
+
+    /// Look for a trigger at most this long before its request [default: 1s]
+    ///
+    /// A number with a unit: ns, us, ms or s. Replaces `window` of [trigger] in the configuration.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_span, help_heading = "Pairing",
+          allow_hyphen_values = true)]
+    pub window: Option<Nanos>,
+
+    /// CSV file of instruments: symbol,security_id[,alias...]
+    ///
+    /// Needed where orders name instruments differently from the market data. Replaces `file` of [instruments] in the
+    /// configuration.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Pairing")]
+    pub instruments: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+
+    #[command(flatten)]
+    pub clock: ClockArgs,
+
+    #[command(flatten)]
+    pub display: DisplayArgs,
+}
+
+/// Print each decoded message as one line of JSON
+///
+/// Writes one JSON object a message to standard output, in time order: frame, file, time, flow, protocol, the message's
+/// name and its main fields, and under `fields` the whole message with the protocol's own field names.
+#[derive(Args, Debug, Default)]
+#[command(after_help = values::EXAMPLES_DECODE)]
+pub struct DecodeArgs {
+    #[command(flatten)]
+    pub input: InputArgs,
+
+    /// Print only messages of this protocol; may be given several times
+    #[arg(long = "protocol", value_name = "NAME", help_heading = "Selection",
+          value_parser = PossibleValuesParser::new(PROTOCOLS.iter().map(|protocol| protocol.name)))]
+    pub protocols: Vec<String>,
+
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+
+    #[command(flatten)]
+    pub clock: ClockArgs,
+
+    #[command(flatten)]
+    pub display: DisplayArgs,
+}
+
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Input")]
+pub struct InputArgs {
+    /// Capture files: pcap or pcapng, plain or .gz, .zst, .xz, .lz4; "-" is standard input
+    ///
+    /// Several captures are several taps, merged by time. Format and compression are recognised by content, not by name.
+    /// NAME=FILE names a tap, for --offset and the configuration; NAME is of letters, digits, "_", "-" and ".". An
+    /// argument that is the path of an existing file is that file, even with "=" in it. Without a name, a tap is called
+    /// like its file: "md" for md.pcap.zst. May be absent where the configuration names files.
+    #[arg(value_name = "CAPTURE", help_heading = None, value_parser = values::capture(), value_hint = ValueHint::FilePath)]
+    pub captures: Vec<CaptureArg>,
+
+    /// Configuration file
+    ///
+    /// Without it the first of these that exists is read: $TICKSCOPE_CONFIG, ./tickscope.toml (not as root),
+    /// $XDG_CONFIG_HOME/tickscope/config.toml (or ~/.config/tickscope/config.toml), /etc/tickscope/config.toml. See
+    /// tickscope-config(5).
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub config: Option<PathBuf>,
+
+    /// Exit with 3 when data was lost, cut or could not be decoded
+    ///
+    /// The output is the same as without it. So is the exit of a run that Ctrl-C ended early.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Print the report as one JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
+
+    /// Write a row for each request: .csv, .jsonl or .parquet; "-" for CSV on standard output
+    ///
+    /// The format goes by the ending of the name. With "-" the report itself is not printed. Columns: tickscope-analyze(1), ORDERS.
+    #[arg(long, value_name = "FILE", value_parser = values::table_output, value_hint = ValueHint::FilePath)]
+    pub orders: Option<TableOutput>,
+
+    /// Write a row for each measured latency: .csv, .jsonl or .parquet; "-" for CSV on standard output
+    ///
+    /// The format goes by the ending of the name. With "-" the report itself is not printed. Columns: tickscope-analyze(1), SEGMENTS.
+    #[arg(long, value_name = "FILE", value_parser = values::table_output, value_hint = ValueHint::FilePath)]
+    pub segments: Option<TableOutput>,
+
+    /// Write an HdrHistogram percentile file for each latency into this folder
+    ///
+    /// Files are called by their latency, such as t2t.hgrm; values are nanoseconds. The folder is made where it is missing.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub hgrm: Option<PathBuf>,
+
+    /// Write an HdrHistogram log: one tagged, compressed histogram for each latency and interval
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub hlog: Option<PathBuf>,
+}
+
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Selection")]
+pub struct SelectionArgs {
+    /// Read only frames that match this filter, in the syntax of tcpdump (BPF)
+    #[arg(long, value_name = "EXPR")]
+    pub filter: Option<String>,
+
+    /// Count only what happened at or after this time
+    ///
+    /// RFC 3339 (2026-03-02T09:30:00Z; without a zone in that of --tz), HH:MM[:SS[.frac]] on the day of the first
+    /// frame in the zone of --tz, seconds since the epoch (1772443800.5), or nanoseconds since the epoch
+    /// (1772443800500000000). Earlier frames are still read, so that streams and books are complete at that time.
+    #[arg(long, value_name = "TIME", value_parser = values::time)]
+    pub from: Option<TimeArg>,
+
+    /// Count only what happened before this time; forms as for --from
+    #[arg(long, value_name = "TIME", value_parser = values::time)]
+    pub to: Option<TimeArg>,
+
+    /// Only this symbol; may be given several times, or several with commas
+    #[arg(long = "symbol", value_name = "SYM", value_delimiter = ',')]
+    pub symbols: Vec<String>,
+
+    /// Only this session, as the column `session` names it ("SENDER->TARGET"); may be given several times
+    #[arg(long = "session", value_name = "S")]
+    pub sessions: Vec<String>,
+}
+
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Clocks and time")]
+pub struct ClockArgs {
+    /// Time zone of printed times and of --from and --to: UTC, local, Area/City or +HH:MM
+    ///
+    /// Files and JSON carry UTC whatever is given here.
+    #[arg(long, value_name = "ZONE", value_parser = values::zone, default_value = "UTC", allow_hyphen_values = true)]
+    pub tz: Zone,
+
+    /// Add this to the times of a tap: md=+37us, ord=-1.5ms; may be given several times
+    ///
+    /// A number with a unit: ns, us, ms or s. Replaces `offset` of the tap's [[tap]] in the configuration.
+    #[arg(long = "offset", value_name = "TAP=DURATION", value_parser = values::offset, allow_hyphen_values = true)]
+    pub offsets: Vec<TapOffset>,
+}
+
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Display")]
+pub struct DisplayArgs {
+    /// Say less: no warnings and no progress
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Say more on stderr: which configuration is in force, what was found where
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Colours: auto means on a terminal, and not where NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: When,
+
+    /// No progress bar; there is one only where stderr is a terminal
+    #[arg(long)]
+    pub no_progress: bool,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// Check or show the configuration
+#[derive(Args, Debug)]
+#[command(after_help = values::EXAMPLES_CONFIG, arg_required_else_help = true)]
+pub struct ConfigArgs {
+    #[command(subcommand)]
+    pub action: ConfigAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigAction {
+    /// Check a configuration file: one line for each problem, exit code 1 where there is one
+    ///
+    /// Also checks the instruments file that it names, and names keys that are right and that this version does not use.
+    Check {
+        /// The file; without it, the one that `analyze` would read
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+    },
+    /// Print the values in force, as TOML, and where each came from
+    Show(ShowArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct ShowArgs {
+    /// The file; without it, the one that `analyze` would read
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+
+    /// As for `analyze`: what is in force with this option
+    #[arg(long = "offset", value_name = "TAP=DURATION", value_parser = values::offset, allow_hyphen_values = true)]
+    pub offsets: Vec<TapOffset>,
+
+    /// As for `analyze`: what is in force with this option
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_span, allow_hyphen_values = true)]
+    pub window: Option<Nanos>,
+
+    /// As for `analyze`: what is in force with this option
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub instruments: Option<PathBuf>,
+}
+
+/// Print a completion script for a shell
+#[derive(Args, Debug)]
+#[command(after_help = values::EXAMPLES_COMPLETIONS)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+impl OutputArgs {
+    /// Whether the report itself goes to standard output; a table that was asked for there takes its place.
+    pub fn prints_report(&self) -> bool {
+        !self.tables().any(|(_, table)| table.path.is_none())
+    }
+
+    /// Both tables, with the name of their option.
+    pub fn tables(&self) -> impl Iterator<Item = (&'static str, &TableOutput)> {
+        let both = [("--orders", &self.orders), ("--segments", &self.segments)];
+        both.into_iter().filter_map(|(option, table)| Some((option, table.as_ref()?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn clap_finds_no_mistake_in_the_definition() {
+        Cli::command().debug_assert();
+    }
+}

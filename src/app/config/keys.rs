@@ -1,0 +1,484 @@
+//! The one table of what a configuration file may say. The parser's check for unknown keys, `config show`
+//! and the page tickscope-config(5) are all made from it, so they cannot disagree.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tickscope_decoders::{PROTOCOLS, Role};
+use tickscope_model::Nanos;
+
+use super::settings::{Endpoint, FeedSetting, SessionSetting, Settings, TRIGGER_MESSAGES, TapSetting};
+
+/// One key of one table.
+#[derive(Debug)]
+pub struct Key {
+    pub table: Table,
+    pub name: &'static str,
+    /// Which values it takes, and where they go.
+    pub kind: Kind,
+    /// As TOML; empty where absence is a state of its own.
+    pub default: &'static str,
+    /// What it means, for the manual.
+    pub text: &'static str,
+    /// As TOML.
+    pub example: &'static str,
+    /// False for what belongs to a part of tickscope that is not built yet: it is checked, and named in a warning.
+    pub is_used: bool,
+}
+
+/// A table of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    Tap,
+    Feed,
+    Session,
+    Instruments,
+    Trigger,
+    Pairing,
+    TriggerId,
+    TriggerLink,
+}
+
+/// The values of a key. The function puts a value that passed its check into the settings;
+/// of a repeated table that is the last one.
+#[derive(Debug)]
+pub enum Kind {
+    Text(fn(&mut Settings, String)),
+    Choice(&'static [&'static str], fn(&mut Settings, &'static str)),
+    Choices(&'static [&'static str], fn(&mut Settings, Vec<String>)),
+    /// A duration of either sign.
+    Shift(fn(&mut Settings, Nanos)),
+    /// A duration that is not negative.
+    Span(fn(&mut Settings, Nanos)),
+    /// A path, taken relative to the folder of the configuration file.
+    File(fn(&mut Settings, PathBuf)),
+    /// `ip:port`.
+    Address(fn(&mut Settings, SocketAddr)),
+    /// `ip` or `ip:port`.
+    Endpoint(fn(&mut Settings, Endpoint)),
+    /// The name of a protocol that tickscope decodes.
+    Protocol(Role, fn(&mut Settings, String)),
+    /// Checked and not kept, since nothing uses it yet.
+    Checked(Form),
+}
+
+/// The form of a value that is only checked.
+#[derive(Clone, Copy, Debug)]
+pub enum Form {
+    Any,
+    Text,
+    Choice(&'static [&'static str]),
+    Span,
+    /// 0 to 1.
+    Fraction,
+    /// `"9717"` or `{ tag = 11, regex = "…", base = 10 }`.
+    OrderTag,
+}
+
+impl Key {
+    pub fn is_used(&self) -> bool {
+        self.is_used
+    }
+
+    /// `[[tap]] offset`.
+    pub fn path(&self) -> String {
+        format!("{} {}", self.table.header(), self.name)
+    }
+}
+
+impl Table {
+    /// Every table, in the order of the manual.
+    pub const ALL: &'static [Table] = &[
+        Table::Tap,
+        Table::Feed,
+        Table::Session,
+        Table::Instruments,
+        Table::Trigger,
+        Table::Pairing,
+        Table::TriggerId,
+        Table::TriggerLink,
+    ];
+
+    /// The name between the brackets.
+    pub fn name(self) -> &'static str {
+        match self {
+            Table::Tap => "tap",
+            Table::Feed => "feed",
+            Table::Session => "session",
+            Table::Instruments => "instruments",
+            Table::Trigger => "trigger",
+            Table::Pairing => "pairing",
+            Table::TriggerId => "trigger.id",
+            Table::TriggerLink => "trigger.link",
+        }
+    }
+
+    /// Whether a file may hold several.
+    pub fn is_repeated(self) -> bool {
+        !matches!(self, Table::Instruments | Table::Trigger | Table::Pairing)
+    }
+
+    /// As it stands in a file.
+    pub fn header(self) -> String {
+        if self.is_repeated() { format!("[[{}]]", self.name()) } else { format!("[{}]", self.name()) }
+    }
+
+    /// What it is for, for the manual.
+    pub fn text(self) -> &'static str {
+        match self {
+            Table::Tap => "One capture file, interface of a pcapng, or NIC; what NAME=FILE and --offset say.",
+            Table::Feed => "Says of a market-data flow what would otherwise be found out from its bytes.",
+            Table::Session => "Says of an order-entry conversation what would otherwise be found out from its bytes.",
+            Table::Instruments => "Names of instruments, where orders and market data use different ones.",
+            Table::Trigger => "Which market-data messages may have caused a request.",
+            Table::Pairing => "How requests wait for their answers.",
+            Table::TriggerId => "The order carries an id of the market-data message that caused it.",
+            Table::TriggerLink => "Orders in one instrument caused by market data of another.",
+        }
+    }
+
+    /// The table of this name within `parent`; of the file itself where there is none.
+    pub fn find(parent: Option<Table>, name: &str) -> Option<Table> {
+        Table::ALL.iter().copied().find(|table| table.parent() == parent && table.short_name() == name)
+    }
+
+    /// The table that this one lies in.
+    pub fn parent(self) -> Option<Table> {
+        matches!(self, Table::TriggerId | Table::TriggerLink).then_some(Table::Trigger)
+    }
+
+    /// The last part of the name.
+    pub fn short_name(self) -> &'static str {
+        self.name().rsplit('.').next().unwrap_or_default()
+    }
+
+    /// A new table of this kind begins in the file.
+    pub(super) fn start(self, settings: &mut Settings) {
+        match self {
+            Table::Tap => settings.taps.push(TapSetting::default()),
+            Table::Feed => settings.feeds.push(FeedSetting::default()),
+            Table::Session => settings.sessions.push(SessionSetting::default()),
+            Table::Instruments | Table::Trigger | Table::Pairing | Table::TriggerId | Table::TriggerLink => (),
+        }
+    }
+}
+
+impl Kind {
+    /// What is expected, for messages and the manual.
+    pub fn expected(&self) -> String {
+        match self {
+            Kind::Text(_) => "a text".into(),
+            Kind::Choice(choices, _) => one_of(choices),
+            Kind::Choices(choices, _) => format!("a list of {}", quoted(choices, ", ")),
+            Kind::Shift(_) => "a duration, such as \"-37us\" (units: ns, us, ms, s)".into(),
+            Kind::Span(_) => Form::Span.expected(),
+            Kind::File(_) => "the path of a file".into(),
+            Kind::Address(_) => "an address and port, such as \"233.54.12.111:26477\" or \"[ff02::1]:26477\"".into(),
+            Kind::Endpoint(_) => "an address, or address and port, such as \"10.0.0.10\" or \"10.0.0.10:9876\"".into(),
+            Kind::Protocol(role, _) => one_of(&protocols(*role)),
+            Kind::Checked(form) => form.expected(),
+        }
+    }
+}
+
+impl Form {
+    pub fn expected(self) -> String {
+        match self {
+            Form::Any => "any value".into(),
+            Form::Text => "a text".into(),
+            Form::Choice(choices) => one_of(choices),
+            Form::Span => "a duration of 0 or more, such as \"250us\" (units: ns, us, ms, s)".into(),
+            Form::Fraction => "a number from 0 to 1".into(),
+            Form::OrderTag => "a FIX tag, such as \"9717\" or { tag = 11, regex = \"-(\\\\d+)$\", base = 10 }".into(),
+        }
+    }
+}
+
+/// Names of the protocols of one role.
+pub fn protocols(role: Role) -> Vec<&'static str> {
+    PROTOCOLS.iter().filter(|protocol| protocol.role == role).map(|protocol| protocol.name).collect()
+}
+
+fn one_of(choices: &[&str]) -> String {
+    match choices {
+        [] => "nothing: this version decodes no such protocol".into(),
+        [only] => format!("\"{only}\""),
+        [first @ .., last] => format!("{} or \"{last}\"", quoted(first, ", ")),
+    }
+}
+
+fn quoted(choices: &[&str], between: &str) -> String {
+    choices.iter().map(|choice| format!("\"{choice}\"")).collect::<Vec<_>>().join(between)
+}
+
+/// A key that is used; `later` is one that is not yet.
+const fn key(
+    table: Table,
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    example: &'static str,
+    text: &'static str,
+) -> Key {
+    Key { table, name, kind, default, text, example, is_used: true }
+}
+
+const fn later(table: Table, name: &'static str, form: Form, example: &'static str, text: &'static str) -> Key {
+    Key { table, name, kind: Kind::Checked(form), default: "", text, example, is_used: false }
+}
+
+/// Every key, in the order of the manual.
+pub static KEYS: &[Key] = &[
+    // ── [[tap]] ──
+    key(
+        Table::Tap,
+        "name",
+        Kind::Text(|settings, name| settings.last_tap().name = name),
+        "",
+        "\"md\"",
+        "Name of the tap, as NAME=FILE gives it. Without it the tap has the name of its file.",
+    ),
+    key(
+        Table::Tap,
+        "point",
+        Kind::Choice(&["D", "E", "J", "K"], |settings, point| settings.last_tap().point = point.chars().next()),
+        "",
+        "\"D\"",
+        "Where the tap stands: D exchange hand-off (market data), E the trading host's NIC (market data), \
+         J the trading host's NIC (orders), K exchange hand-off (orders). Gives segments their letters; \
+         without it market data counts as G and orders as K.",
+    ),
+    key(
+        Table::Tap,
+        "offset",
+        Kind::Shift(|settings, offset| settings.last_tap().offset = offset),
+        "\"0ns\"",
+        "\"-37us\"",
+        "Added to every time of this tap. --offset on the command line replaces it.",
+    ),
+    key(
+        Table::Tap,
+        "group",
+        Kind::Text(|settings, group| settings.last_tap().group = Some(group)),
+        "",
+        "\"colo1\"",
+        "Taps with the same group are one observation point: a TCP conversation is joined across them, and A/B lines \
+         are arbitrated among them. Without it, taps on which the two directions of one conversation appear are grouped.",
+    ),
+    key(
+        Table::Tap,
+        "clock",
+        Kind::Text(|settings, clock| settings.last_tap().clock = Some(clock)),
+        "",
+        "\"ptp0\"",
+        "Name of the clock that stamps this tap. Taps without it share one clock.",
+    ),
+    key(
+        Table::Tap,
+        "file",
+        Kind::File(|settings, file| settings.last_tap().file = Some(file)),
+        "",
+        "\"md.pcap\"",
+        "The capture that this entry is about; read when the command line names no CAPTURE.",
+    ),
+    later(
+        Table::Tap,
+        "trailer",
+        Form::Text,
+        "\"auto\"",
+        "Timestamps that a switch appended to each frame: none, auto, metamako, exablaze-hpt, arista-7280.",
+    ),
+    later(
+        Table::Tap,
+        "error",
+        Form::Span,
+        "\"100ns\"",
+        "How well this tap's clock is kept; shown as \u{b1} of figures across clocks.",
+    ),
+    later(Table::Tap, "interface", Form::Text, "\"eth1\"", "Live: the NIC."),
+    later(
+        Table::Tap,
+        "driver",
+        Form::Choice(&["auto", "xdp", "afpacket"]),
+        "\"auto\"",
+        "Live: how frames are taken from the NIC.",
+    ),
+    later(Table::Tap, "queues", Form::Any, "4", "Live: receive queues of the NIC."),
+    later(Table::Tap, "ports", Form::Any, "[26477]", "Live: ports to take."),
+    later(Table::Tap, "steal", Form::Any, "false", "Live: take frames away from the host's own network stack."),
+    later(
+        Table::Tap,
+        "edge",
+        Form::Choice(&["sof", "eof"]),
+        "\"sof\"",
+        "Live: whether the NIC stamps the start or the end of a frame.",
+    ),
+    later(
+        Table::Tap,
+        "speed",
+        Form::Any,
+        "\"10G\"",
+        "Live: speed of the link, to move a stamp from one edge to the other.",
+    ),
+    // ── [[feed]] ──
+    key(
+        Table::Feed,
+        "group",
+        Kind::Address(|settings, group| settings.last_feed().group = Some(group)),
+        "",
+        "\"233.54.12.111:26477\"",
+        "Destination address and port of the feed's datagrams. Needed in every [[feed]].",
+    ),
+    key(
+        Table::Feed,
+        "protocol",
+        Kind::Protocol(Role::MarketData, |settings, name| settings.last_feed().protocol = Some(name)),
+        "",
+        "\"itch50\"",
+        "Protocol of the feed.",
+    ),
+    key(
+        Table::Feed,
+        "line",
+        Kind::Text(|settings, line| settings.last_feed().line = Some(line)),
+        "",
+        "\"A\"",
+        "Letter of the line, for feeds that are sent twice.",
+    ),
+    // ── [[session]] ──
+    key(
+        Table::Session,
+        "client",
+        Kind::Endpoint(|settings, end| settings.last_session().client = Some(end)),
+        "",
+        "\"10.0.0.10\"",
+        "The side that sends requests.",
+    ),
+    key(
+        Table::Session,
+        "server",
+        Kind::Endpoint(|settings, end| settings.last_session().server = Some(end)),
+        "",
+        "\"10.0.1.20:9876\"",
+        "The side that answers. A [[session]] needs client, server or both.",
+    ),
+    key(
+        Table::Session,
+        "protocol",
+        Kind::Protocol(Role::OrderEntry, |settings, name| settings.last_session().protocol = Some(name)),
+        "",
+        "\"fix\"",
+        "Protocol of the conversation.",
+    ),
+    // ── [instruments] ──
+    key(
+        Table::Instruments,
+        "file",
+        Kind::File(|settings, file| settings.instruments = Some(file)),
+        "",
+        "\"instruments.csv\"",
+        "CSV of symbol,security_id[,alias\u{2026}], see INSTRUMENTS FILE. --instruments on the command line replaces it.",
+    ),
+    // ── [trigger] ──
+    key(
+        Table::Trigger,
+        "window",
+        Kind::Span(|settings, window| settings.trigger.window = window),
+        "\"1s\"",
+        "\"1s\"",
+        "A trigger is at most this much older than its request. --window on the command line replaces it.",
+    ),
+    key(
+        Table::Trigger,
+        "min",
+        Kind::Span(|settings, min| settings.trigger.min = min),
+        "\"0ns\"",
+        "\"800ns\"",
+        "A trigger is at least this much older than its request: the fastest that the trading system can be.",
+    ),
+    key(
+        Table::Trigger,
+        "messages",
+        Kind::Choices(TRIGGER_MESSAGES, |settings, messages| settings.trigger.messages = messages),
+        "[\"trade\", \"bbo\"]",
+        "[\"trade\", \"bbo\"]",
+        "Which market-data messages may be triggers: trade prints; bbo, a change of the best price or its quantity; \
+         quote, every top-of-book update; book, every change of the book; auction and imbalance messages; status.",
+    ),
+    later(
+        Table::Trigger,
+        "confidence",
+        Form::Fraction,
+        "0.9",
+        "Tails are stated over pairs whose trigger_confidence is at least this.",
+    ),
+    // ── [pairing] ──
+    Key {
+        is_used: false, // Offline a row waits for its answers to the end of the captures.
+        ..key(
+            Table::Pairing,
+            "answer_timeout",
+            Kind::Span(|settings, timeout| settings.pairing.answer_timeout = timeout),
+            "\"10s\"",
+            "\"10s\"",
+            "Live: a row is written when its request is done or this old.",
+        )
+    },
+    // ── [[trigger.id]] ──
+    later(
+        Table::TriggerId,
+        "order",
+        Form::OrderTag,
+        "\"9717\"",
+        "Where the order carries the id: a FIX tag, or { tag = 11, regex = \"-(\\\\d+)$\", base = 10 }.",
+    ),
+    later(
+        Table::TriggerId,
+        "market_data",
+        Form::Text,
+        "\"sequence\"",
+        "What of the market-data message it is: sequence, packet_sequence, match_number, quote_entry_id.",
+    ),
+    // ── [[trigger.link]] ──
+    later(Table::TriggerLink, "orders", Form::Text, "\"INTC\"", "Symbol of the orders."),
+    later(
+        Table::TriggerLink,
+        "when",
+        Form::Text,
+        "\"PEP.trade >= 576.08\"",
+        "Condition on market data that causes them.",
+    ),
+];
+
+/// Keys of one table, in the order of the manual.
+pub fn keys_of(table: Table) -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(move |key| key.table == table)
+}
+
+/// A key of the table, which must exist: for values that the command line gives.
+pub(super) fn known(table: Table, name: &str) -> &'static Key {
+    keys_of(table).find(|key| key.name == name).expect("a key that the code names is in KEYS")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_stands_twice_and_none_is_without_words() {
+        for (at, key) in KEYS.iter().enumerate() {
+            assert!(KEYS.iter().skip(at + 1).all(|other| other.path() != key.path()), "{}", key.path());
+            assert!(!key.text.is_empty() && !key.example.is_empty(), "{}", key.path());
+            assert!(!key.is_used || !matches!(key.kind, Kind::Checked(_)), "{} is used but not kept", key.path());
+        }
+        assert!(Table::ALL.iter().all(|&table| keys_of(table).next().is_some()));
+    }
+
+    #[test]
+    fn tables_are_found_where_they_lie() {
+        assert_eq!(Table::find(None, "tap"), Some(Table::Tap));
+        assert_eq!(Table::find(Some(Table::Trigger), "id"), Some(Table::TriggerId));
+        assert_eq!(Table::find(None, "id"), None);
+        assert_eq!(Table::find(Some(Table::Tap), "tap"), None);
+    }
+}

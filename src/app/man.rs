@@ -1,0 +1,411 @@
+//! The manual, made from the command line's own definition (`clap_mangen`), the table of configuration keys and the
+//! program's lists of latencies, flags, losses and protocols. `tests/man.rs` compares it with the files in `man/`.
+//! Language: man(7), as groff and mandoc read it.
+
+pub mod tables;
+
+use clap::CommandFactory;
+use clap_mangen::Man;
+use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
+use tickscope_decoders::{Carrier, PROTOCOLS, Role};
+use tickscope_model::{Level, Loss, SegmentKind};
+
+use self::tables::Row;
+use super::args::Cli;
+use super::config::keys::{Key, Kind, Table, keys_of};
+use super::values;
+use crate::pair::Flag;
+
+/// A file of `man/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// `tickscope-analyze.1`.
+    pub file: String,
+    pub text: String,
+}
+
+/// Of the last change to the words; a date of the build would make every build differ.
+const DATE: &str = "2026-11-22";
+const MANUAL: &str = "tickscope manual";
+
+/// Every page.
+pub fn pages() -> Vec<Page> {
+    let mut root = Cli::command().disable_help_subcommand(true);
+    root.build();
+    let mut pages = vec![main_page(&root)];
+    for command in root.get_subcommands() {
+        let extra: fn(&mut Writer) = match command.get_name() {
+            "analyze" => analyze_sections,
+            "decode" => decode_sections,
+            "config" => |page: &mut Writer| page.subcommands(),
+            _ => |_: &mut Writer| (),
+        };
+        pages.push(command_page(command, extra));
+    }
+    pages.push(config_file_page());
+    pages
+}
+
+fn main_page(root: &clap::Command) -> Page {
+    let mut page = Writer::open(root);
+    page.section("COMMANDS");
+    for command in root.get_subcommands() {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        page.item(vec![bold(format!("tickscope-{}(1)", command.get_name()))], &about);
+    }
+    points(&mut page);
+    latencies(&mut page);
+    protocols(&mut page);
+    page.close(values::EXAMPLES_MAIN)
+}
+
+fn command_page(command: &clap::Command, extra: fn(&mut Writer)) -> Page {
+    let mut page = Writer::open(command);
+    extra(&mut page);
+    let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    page.close(&examples)
+}
+
+fn analyze_sections(page: &mut Writer) {
+    latencies(page);
+    page.section("FIGURES");
+    page.paragraph("Times are nanoseconds since the Unix epoch, UTC; latencies are nanoseconds, both as integers.");
+    page.paragraph(
+        "n, min, max and mean are exact. Percentiles are those of an HdrHistogram with 3 significant digits: nearest \
+         rank, highest equivalent value, never outside [min, max]. A percentile with fewer than 10 samples above it is \
+         marked, since it says little. Negative latencies stay out of the histogram and are counted.",
+    );
+    page.paragraph(
+        "JSON carries beside each time in nanoseconds a text t, seconds.nanoseconds, since many readers of JSON cut \
+         integers at 53 bits.",
+    );
+    page.section("ORDERS");
+    page.paragraph(
+        "The file of --orders has a row for each request and session, in time order, with these columns. A latency is \
+         empty where the thing did not happen or was not captured. New columns are added at the end.",
+    );
+    page.rows(tables::ORDERS);
+    let requests: Vec<&str> = tables::REQUESTS.iter().map(|request| request.request_name()).collect();
+    page.paragraph(&format!("Kinds of request: {}.", requests.join(", ")));
+    page.paragraph("Rules that choose a trigger:");
+    for method in tables::METHODS {
+        page.item(vec![bold(method.name())], tables::method(method));
+    }
+    page.section("SEGMENTS");
+    page.paragraph("The file of --segments has a row for each measured latency, with these columns.");
+    page.rows(tables::SEGMENTS);
+    page.section("FLAGS");
+    page.paragraph("Words of the column flags:");
+    for flag in Flag::ALL {
+        page.item(vec![bold(flag.name())], flag.text());
+    }
+    losses(page);
+}
+
+fn decode_sections(page: &mut Writer) {
+    page.section("KEYS");
+    page.paragraph("Keys of a line; those behind msg are there where the message has them.");
+    page.rows(tables::DECODED);
+    protocols(page);
+}
+
+/// The letters that people use for places along the way.
+fn points(page: &mut Writer) {
+    page.section("POINTS");
+    page.paragraph(
+        "Letters name the places between the exchange and the trading system: D market data leaves the exchange's \
+         gateway; E it reaches the trading host's NIC; G it is decoded and the trading logic starts; J the order leaves \
+         the trading host's NIC; K the order crosses the hand-off switch towards the exchange; K' the exchange's answer \
+         crosses it on its way back. With no taps named, tick-to-trade is printed as G\u{2192}K (at the capture point).",
+    );
+}
+
+fn latencies(page: &mut Writer) {
+    page.section("LATENCIES");
+    for kind in SegmentKind::ALL {
+        page.item(vec![bold(kind.name())], tables::segment(kind));
+    }
+}
+
+fn losses(page: &mut Writer) {
+    page.section("LOSSES");
+    page.paragraph(
+        "Everything that came in and did not become a latency is counted under one of these reasons. At each level, \
+         what came in is what was used and the sum of its losses.",
+    );
+    for level in [Level::Frame, Level::Stream, Level::Message, Level::Order] {
+        page.subsection(tables::level(level));
+        for loss in Loss::ALL.iter().filter(|loss| loss.level() == level) {
+            page.item(vec![bold(loss.name())], loss.text());
+        }
+    }
+}
+
+fn protocols(page: &mut Writer) {
+    if PROTOCOLS.is_empty() {
+        return;
+    }
+    page.section("PROTOCOLS");
+    for protocol in PROTOCOLS {
+        let role = match protocol.role {
+            Role::MarketData => "market data",
+            Role::OrderEntry => "order entry",
+        };
+        let carrier = match protocol.carrier {
+            Carrier::Udp => "UDP",
+            Carrier::Tcp => "TCP",
+        };
+        let text = format!("{} ({role}, {carrier}). Specification: {}", protocol.title, protocol.spec);
+        page.item(vec![bold(protocol.name)], &text);
+    }
+}
+
+fn config_file_page() -> Page {
+    let mut page = Writer { text: preamble(), file: "tickscope-config.5".into(), commands: Vec::new() };
+    page.title("tickscope-config", "5");
+    page.section("NAME");
+    page.paragraph("tickscope-config - configuration file of tickscope");
+    page.section("DESCRIPTION");
+    page.paragraph(
+        "A TOML file. Every key is optional, and so is the file. An unknown key is an error that names the nearest known \
+         one. tickscope config check checks a file; tickscope config show prints what is in force and where each value \
+         came from. Options of the command line replace values of the file.",
+    );
+    page.paragraph(
+        "A duration is a text: a number, with a fraction or without, and a unit (ns, us, ms or s), such as \"250us\" or \
+         \"1.5ms\". Paths are taken relative to the folder of the configuration file.",
+    );
+    page.section("TABLES AND KEYS");
+    for &table in Table::ALL {
+        page.subsection(&table.header());
+        page.paragraph(table.text());
+        for key in keys_of(table) {
+            config_key(&mut page, key);
+        }
+    }
+    page.section("INSTRUMENTS FILE");
+    page.paragraph(
+        "Comma-separated lines symbol,security_id[,alias...]. The security_id may be empty where there is an alias. Fields \
+         may be in double quotes. A first line that begins with symbol is a header; lines that begin with # are \
+         comments. A name that stands for two instruments is an error.",
+    );
+    page.literal("symbol,security_id,alias\nINTC,1234\nESZ6,5002,ES DEC26");
+    page.section("EXAMPLE");
+    page.literal(&example());
+    page.close("")
+}
+
+fn config_key(page: &mut Writer, key: &Key) {
+    let mut sentences = vec![key.text.to_owned()];
+    if !matches!(key.kind, Kind::Text(_) | Kind::File(_)) {
+        sentences.push(format!("Expected: {}.", key.kind.expected()));
+    }
+    if !key.default.is_empty() && key.is_used {
+        sentences.push(format!("Default: {}.", key.default));
+    }
+    if !key.is_used {
+        sentences.push("Checked, but not used by this version.".to_owned());
+    }
+    page.item(vec![bold(key.name), roman(" = "), italic(key.example)], &sentences.join(" "));
+}
+
+/// A file with every key that is used.
+fn example() -> String {
+    let mut tables = Vec::new();
+    for &table in Table::ALL {
+        let lines: Vec<String> =
+            keys_of(table).filter(|key| key.is_used).map(|key| format!("{} = {}\n", key.name, key.example)).collect();
+        if !lines.is_empty() {
+            tables.push(format!("{}\n{}", table.header(), lines.concat()));
+        }
+    }
+    tables.join("\n")
+}
+
+/// One page under construction.
+struct Writer {
+    text: String,
+    file: String,
+    commands: Vec<clap::Command>,
+}
+
+impl Writer {
+    /// Name, synopsis, description and options of a command.
+    fn open(command: &clap::Command) -> Writer {
+        let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
+        let mut page = Writer {
+            text: preamble(),
+            file: format!("{name}.1"),
+            commands: command.get_subcommands().cloned().collect(),
+        };
+        page.title(&name, "1");
+        let man = Man::new(command.clone());
+        page.rendered(|out| man.render_name_section(out));
+        page.section("SYNOPSIS");
+        let usage = command.clone().render_usage().to_string();
+        let name = command.get_bin_name().unwrap_or(command.get_name());
+        let rest = usage.trim_start_matches("Usage: ").trim_start_matches(name).to_owned();
+        page.words(vec![bold(name), roman(rest)]);
+        page.rendered(|out| man.render_description_section(out));
+        page.options(&man, "OPTIONS");
+        page
+    }
+
+    /// What every page ends with.
+    fn close(mut self, examples: &str) -> Page {
+        if self.file.ends_with(".1") {
+            self.section("EXIT STATUS");
+            self.rows(tables::EXITS);
+            self.section("ENVIRONMENT");
+            self.rows(tables::VARIABLES);
+        }
+        self.section("FILES");
+        self.rows(tables::FILES);
+        let examples = examples.strip_prefix("Examples:\n").unwrap_or(examples);
+        if !examples.is_empty() {
+            self.section("EXAMPLES");
+            self.literal(examples);
+        }
+        self.section("SEE ALSO");
+        let all = [
+            "tickscope(1)",
+            "tickscope-analyze(1)",
+            "tickscope-decode(1)",
+            "tickscope-config(1)",
+            "tickscope-completions(1)",
+            "tickscope-config(5)",
+        ];
+        let own = format!("{})", self.file.replace(".1", "(1").replace(".5", "(5"));
+        let others: Vec<&str> = all.into_iter().filter(|&page| page != own).collect();
+        self.paragraph(&others.join(", "));
+        Page { file: self.file, text: self.text }
+    }
+
+    fn title(&mut self, name: &str, section: &str) {
+        let source = concat!("tickscope ", env!("CARGO_PKG_VERSION"));
+        self.control("TH", &[name.to_uppercase().as_str(), section, DATE, source, MANUAL]);
+    }
+
+    /// The commands below this one, each with its options.
+    fn subcommands(&mut self) {
+        self.section("COMMANDS");
+        for command in std::mem::take(&mut self.commands) {
+            self.subsection(command.get_bin_name().unwrap_or(command.get_name()));
+            let about = command.get_long_about().or_else(|| command.get_about());
+            self.paragraph(&about.map(ToString::to_string).unwrap_or_default());
+            self.options(&Man::new(command.disable_help_flag(true)), "");
+        }
+    }
+
+    /// The options of a command under one section, their groups below it; with no name as part of the section at hand.
+    fn options(&mut self, man: &Man, section: &str) {
+        let mut text = Vec::new();
+        man.render_options_section(&mut text).expect("writing to memory does not fail");
+        let text = String::from_utf8(text).expect("clap_mangen writes UTF-8");
+        // mandoc's lint has words about a break before an empty line.
+        let text = text.replace(".br\n\n.br\n", ".sp\n");
+        for line in text.strip_prefix(preamble().as_str()).unwrap_or(&text).lines() {
+            match line.strip_prefix(".SH ").map(|name| name.trim_matches('"')) {
+                Some("OPTIONS") if section.is_empty() => (),
+                Some("OPTIONS") => self.section(section),
+                Some(group) => self.subsection(&capitalized(group)),
+                None => self.append(&format!("{line}\n")),
+            }
+        }
+    }
+
+    /// Takes over what `clap_mangen` wrote.
+    fn rendered(&mut self, render: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<()>) {
+        let mut text = Vec::new();
+        render(&mut text).expect("writing to memory does not fail");
+        let text = String::from_utf8(text).expect("clap_mangen writes UTF-8");
+        self.append(&text);
+    }
+
+    /// One control line or line of text.
+    fn line(&mut self, write: impl FnOnce(&mut Roff)) {
+        let mut roff = Roff::new();
+        write(&mut roff);
+        self.append(&roff.render());
+    }
+
+    /// Each piece comes with roff's preamble, of which a page needs one. Letters beyond ASCII become escapes, since
+    /// groff alone, without its preprocessor, does not read UTF-8.
+    fn append(&mut self, text: &str) {
+        let text = text.strip_prefix(preamble().as_str()).unwrap_or(text);
+        for letter in text.chars() {
+            if letter.is_ascii() {
+                self.text.push(letter);
+            } else {
+                self.text.extend(["\\[u", &format!("{:04X}", u32::from(letter)), "]"]);
+            }
+        }
+    }
+
+    fn control(&mut self, name: &str, arguments: &[&str]) {
+        self.line(|roff| {
+            roff.control(name, arguments.iter().copied());
+        });
+    }
+
+    fn words(&mut self, words: Vec<Inline>) {
+        self.line(|roff| {
+            roff.text(words);
+        });
+    }
+
+    fn section(&mut self, name: &str) {
+        self.control("SH", &[name]);
+    }
+
+    fn subsection(&mut self, name: &str) {
+        self.control("SS", &[name]);
+    }
+
+    fn paragraph(&mut self, text: &str) {
+        self.break_paragraph();
+        self.words(vec![roman(text)]);
+    }
+
+    /// A new paragraph, but for behind a heading, which has begun one.
+    fn break_paragraph(&mut self) {
+        let last = self.text.trim_end().rsplit('\n').next().unwrap_or_default();
+        if !last.starts_with(".SH") && !last.starts_with(".SS") {
+            self.control("PP", &[]);
+        }
+    }
+
+    fn item(&mut self, head: Vec<Inline>, text: &str) {
+        self.control("TP", &[]);
+        self.words(head);
+        self.words(vec![roman(text)]);
+    }
+
+    fn rows(&mut self, rows: &[Row]) {
+        for &(name, text) in rows {
+            self.item(vec![bold(name)], text);
+        }
+    }
+
+    /// Lines that are not filled.
+    fn literal(&mut self, text: &str) {
+        self.break_paragraph();
+        self.control("nf", &[]);
+        for line in text.trim_end().lines() {
+            self.words(vec![roman(line)]);
+        }
+        self.control("fi", &[]);
+    }
+}
+
+/// What the roff crate puts in front of every text: a string that keeps apostrophes straight.
+fn preamble() -> String {
+    Roff::new().render()
+}
+
+/// `CLOCKS AND TIME`, as `clap_mangen` writes headings, to `Clocks and time`.
+fn capitalized(heading: &str) -> String {
+    let lower = heading.to_lowercase();
+    let mut letters = lower.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}

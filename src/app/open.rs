@@ -1,0 +1,215 @@
+//! What `analyze` and `decode` have in common: captures opened, points found, flows configured, progress shown.
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tickscope_decoders::{PROTOCOLS, Protocol};
+use tickscope_model::{Nanos, Timestamp};
+
+use super::args::{ClockArgs, DisplayArgs, SelectionArgs};
+use super::config::settings;
+use super::config::{Settings, instruments};
+use super::{WrongUsage, complain, stop};
+use crate::capture::{Input, Merged};
+use crate::dissect::Filter;
+use crate::flow::{Endpoint, Lane, NamedEnd, NamedSession};
+use crate::merge::Symbols;
+use crate::pipeline::points::{self, TapGroup};
+use crate::pipeline::{Configured, Pipeline};
+
+/// Frames between two looks at Ctrl-C and the progress bar.
+const CHECK_EVERY: u64 = 1 << 14;
+
+/// Captures and everything the stages need, ready to run.
+pub struct Prepared {
+    pub captures: Merged,
+    pub points: Vec<u16>,
+    pub pipeline: Pipeline,
+    /// Half-open range of `--from` and `--to`.
+    pub window: (Timestamp, Timestamp),
+}
+
+impl Prepared {
+    /// The observation point of a tap by its number; a tap that appeared late is a point of its own.
+    pub fn point(&self, tap: usize) -> u16 {
+        self.points.get(tap).copied().unwrap_or(u16::try_from(tap).unwrap_or(u16::MAX))
+    }
+}
+
+pub fn prepare(
+    settings: &Settings,
+    selection: &SelectionArgs,
+    clock: &ClockArgs,
+) -> anyhow::Result<Prepared> {
+    let captures = open_all(settings)?;
+    let filter = selection.filter.as_deref().map(Filter::parse).transpose();
+    let filter = filter.map_err(|error| WrongUsage(format!("--filter: {error}")))?;
+    let needs_points = settings.captures.len() > 1 || settings.taps.iter().any(|tap| tap.group.is_some());
+    // Standard input cannot be read twice, and a single capture of one interface is one point anyway.
+    let readable_twice = settings.captures.iter().all(|capture| capture.input != settings::Input::Stdin);
+    let points = if needs_points && readable_twice {
+        let groups: Vec<TapGroup> = settings
+            .taps
+            .iter()
+            .map(|tap| TapGroup { name: tap.name.clone(), group: tap.group.clone() })
+            .collect();
+        points::find(open_all(settings)?, &groups)
+    } else {
+        Vec::new()
+    };
+    let window = window(settings, selection, clock)?;
+    let pipeline = Pipeline::new(configured(settings)?, filter, points.clone());
+    Ok(Prepared { captures, points, pipeline, window })
+}
+
+fn open_all(settings: &Settings) -> anyhow::Result<Merged> {
+    let input = |capture: &settings::Capture| Input {
+        name: Some(capture.name.clone()),
+        path: capture.input.path().unwrap_or(Path::new("-")).to_owned(),
+    };
+    let inputs: Vec<Input> = settings.captures.iter().map(input).collect();
+    let offsets: Vec<(String, Nanos)> = settings.taps.iter().map(|tap| (tap.name.clone(), tap.offset)).collect();
+    Ok(Merged::open(&inputs, &offsets)?)
+}
+
+/// The range of time that counts. A time of day means the day of the first frame, which is looked at only then.
+fn window(settings: &Settings, selection: &SelectionArgs, clock: &ClockArgs) -> anyhow::Result<(Timestamp, Timestamp)> {
+    if selection.from.is_none() && selection.to.is_none() {
+        return Ok((Timestamp::MIN, Timestamp::MAX));
+    }
+    let mut first = Timestamp::MIN;
+    if settings.captures.iter().all(|capture| capture.input != settings::Input::Stdin) {
+        let mut captures = open_all(settings)?;
+        while let Some(captured) = captures.next() {
+            if captured.has_time {
+                first = captured.frame.time;
+                break;
+            }
+        }
+    }
+    selection.window(first, &clock.tz)
+}
+
+fn configured(settings: &Settings) -> anyhow::Result<Configured> {
+    let mut configured = Configured::default();
+    for feed in &settings.feeds {
+        if let (Some(group), Some(name)) = (feed.group, &feed.protocol) {
+            let endpoint = Endpoint { address: group.ip(), port: group.port() };
+            configured.feeds.push((endpoint, protocol(name)?));
+        }
+    }
+    for session in &settings.sessions {
+        let protocol = session.protocol.as_deref().map(protocol).transpose()?;
+        let end = |end: settings::Endpoint| NamedEnd { address: end.address, port: end.port };
+        let (client, server) = (session.client.map(end), session.server.map(end));
+        configured.sessions.push(NamedSession { client, server, protocol });
+    }
+    Ok(configured)
+}
+
+fn protocol(name: &str) -> anyhow::Result<&'static Protocol> {
+    PROTOCOLS.iter().copied().find(|protocol| protocol.name == name).ok_or_else(|| anyhow!("unknown protocol {name}"))
+}
+
+/// The table of symbols, with the user's names for instruments.
+pub fn symbols(settings: &Settings) -> anyhow::Result<Symbols> {
+    let mut symbols = Symbols::default();
+    if let Some(path) = &settings.instruments {
+        for instrument in instruments::read(path)? {
+            symbols.declare(instrument.names());
+        }
+    }
+    Ok(symbols)
+}
+
+/// Runs all frames through the stages. `each` is called before every frame with its time. Returns whether it was
+/// stopped before the end.
+pub fn run<L: Lane>(
+    prepared: &mut Prepared,
+    display: &DisplayArgs,
+    lane: &mut L,
+    mut each: impl FnMut(&mut L, Timestamp) -> anyhow::Result<()>,
+) -> anyhow::Result<bool> {
+    let Prepared { captures, pipeline, .. } = prepared;
+    let bar = progress(captures, display);
+    let mut count = 0_u64;
+    let mut stopped = false;
+    while let Some(captured) = captures.next() {
+        each(lane, captured.frame.time)?;
+        pipeline.frame(&captured, lane);
+        count += 1;
+        if count % CHECK_EVERY == 0 {
+            bar.set_position(captures.position());
+            if stop().load(Ordering::Relaxed) {
+                stopped = true;
+                break;
+            }
+        }
+    }
+    bar.finish_and_clear();
+    captures.finish();
+    pipeline.finish(lane);
+    Ok(stopped)
+}
+
+fn progress(captures: &Merged, display: &DisplayArgs) -> ProgressBar {
+    if !display.shows_progress() {
+        return ProgressBar::hidden();
+    }
+    let size = captures.size();
+    let bar = size.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+    bar.set_draw_target(ProgressDrawTarget::stderr());
+    let template = if size.is_some() {
+        "{percent:>3}% {wide_bar} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left"
+    } else {
+        "{spinner} {bytes} read  {bytes_per_sec}"
+    };
+    bar.set_style(ProgressStyle::with_template(template).expect("the template is ours"));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+/// Says on stderr where captures broke off. Returns whether any did.
+pub fn say_cuts(prepared: &Prepared, display: &DisplayArgs) -> bool {
+    let mut any = false;
+    for (path, cut) in prepared.captures.cuts() {
+        any = true;
+        if !display.quiet {
+            complain("warning", &format!("{}: {cut}", path.display()));
+        }
+    }
+    any
+}
+
+/// The nearest points that a request's market data may come from: its own first, then market-data points by how far
+/// their letters lie from the order's, then the others in the order in which they were named.
+pub fn nearest(settings: &Settings, names: &[(String, u16)]) -> Vec<Vec<u16>> {
+    let count = names.iter().map(|(_, point)| usize::from(*point) + 1).max().unwrap_or(1);
+    let letter = |point: u16| {
+        let name = names.iter().find(|(_, other)| *other == point).map(|(name, _)| name.as_str());
+        name.and_then(|name| settings.tap(name)).and_then(|tap| tap.point)
+    };
+    (0..count)
+        .map(|own| {
+            let own = u16::try_from(own).unwrap_or(u16::MAX);
+            let mut others: Vec<u16> = (0..count).filter_map(|point| u16::try_from(point).ok()).collect();
+            others.sort_by_key(|&point| (point != own, distance(letter(own), letter(point)), point));
+            others
+        })
+        .collect()
+}
+
+fn distance(one: Option<char>, other: Option<char>) -> u32 {
+    match (one, other) {
+        (Some(one), Some(other)) => u32::from(one).abs_diff(u32::from(other)),
+        _ => 3, // between neighbours and opposite ends
+    }
+}
+
+/// Offsets as the report prints them.
+pub fn offset_text(offset: Nanos) -> String {
+    if offset.0 == 0 { String::new() } else { format!("{:+} ns added", offset.0) }
+}

@@ -1,0 +1,140 @@
+//! The bytes of a capture behind one interface: all of them at once (mapped), or a window that slides (streamed).
+
+use super::map::{Mapping, prefetch};
+use super::stream::Stream;
+
+/// Where the bytes come from.
+pub(super) enum Origin {
+    Mapped(Mapping),
+    Streamed(Stream),
+}
+
+/// The bytes, and how far they were read.
+pub(super) struct Bytes {
+    origin: Origin,
+    /// Next unread byte in the window.
+    at: usize,
+    /// Where in the (decompressed) input the window begins.
+    base: u64,
+}
+
+/// How far ahead lines are asked for: about the time that memory needs, at a few nanoseconds a frame.
+pub(super) const AHEAD: usize = 1024;
+
+impl Bytes {
+    pub(super) fn new(origin: Origin) -> Bytes {
+        Bytes { origin, at: 0, base: 0 }
+    }
+
+    #[inline]
+    pub(super) fn window(&self) -> &[u8] {
+        match &self.origin {
+            Origin::Mapped(mapping) => mapping.bytes(),
+            Origin::Streamed(stream) => stream.window(),
+        }
+    }
+
+    /// What is unread and in memory.
+    #[inline]
+    pub(super) fn rest(&self) -> &[u8] {
+        self.window().get(self.at..).unwrap_or(&[])
+    }
+
+    /// The place of [`Bytes::rest`] in the window; good until the next call that takes `&mut self`.
+    #[inline]
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The same place in the whole (decompressed) input.
+    pub(super) fn offset(&self) -> u64 {
+        self.base.saturating_add(u64::try_from(self.at).unwrap_or(u64::MAX))
+    }
+
+    /// Makes sure that `count` unread bytes are in memory. False where the input ends before.
+    #[inline]
+    pub(super) fn need(&mut self, count: usize) -> bool {
+        self.window().len() - self.at >= count || self.fetch(count)
+    }
+
+    #[cold]
+    fn fetch(&mut self, count: usize) -> bool {
+        let Origin::Streamed(stream) = &mut self.origin else { return false };
+        while stream.window().len() - self.at < count {
+            let more = stream.refill(self.at);
+            self.base = self.base.saturating_add(u64::try_from(self.at).unwrap_or(u64::MAX));
+            self.at = 0;
+            if !more {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Goes on by `count` bytes that are in memory.
+    #[inline]
+    pub(super) fn step(&mut self, count: usize) {
+        self.at = self.at.saturating_add(count).min(self.window().len());
+        if let Origin::Mapped(mapping) = &mut self.origin {
+            mapping.reached(self.at);
+        }
+    }
+
+    /// Goes on by `count` bytes, whether they are in memory or not. False where the input ends before.
+    pub(super) fn skip(&mut self, mut count: usize) -> bool {
+        loop {
+            let here = self.window().len() - self.at;
+            if here >= count {
+                self.step(count);
+                return true;
+            }
+            count -= here;
+            self.at += here;
+            if !self.need(1) {
+                return false;
+            }
+        }
+    }
+
+    /// Asks for the lines that will be read soon.
+    #[inline]
+    pub(super) fn look_ahead(&self) {
+        if let Origin::Mapped(mapping) = &self.origin {
+            prefetch(mapping.bytes(), self.at + AHEAD);
+            prefetch(mapping.bytes(), self.at + AHEAD + 64);
+        }
+    }
+
+    /// Whether bytes of a mapped file were gone when they were read.
+    #[inline]
+    pub(super) fn has_shrunk(&self) -> bool {
+        match &self.origin {
+            Origin::Mapped(mapping) => mapping.has_shrunk(),
+            Origin::Streamed(_) => false,
+        }
+    }
+
+    /// Where a mapped file ends now, if it was longer once.
+    pub(super) fn shrunk_to(&self) -> Option<u64> {
+        match &self.origin {
+            Origin::Mapped(mapping) => mapping.shrunk_to().and_then(|at| u64::try_from(at).ok()),
+            Origin::Streamed(_) => None,
+        }
+    }
+
+    /// Why a streamed input ended early.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Mapped(_) => None,
+            Origin::Streamed(stream) => stream.trouble(),
+        }
+    }
+
+    /// Bytes of the file as it lies on disk that were read.
+    pub(super) fn consumed(&self) -> u64 {
+        match &self.origin {
+            Origin::Mapped(_) => self.offset(),
+            Origin::Streamed(stream) => stream.consumed(),
+        }
+    }
+}

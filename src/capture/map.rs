@@ -1,0 +1,290 @@
+//! A file mapped into memory, the hint that brings a cache line early, and the signal handler that turns
+//! "the file shrank while it was read" into zeros and a note instead of the end of the process.
+//! This is the one file of the reader that needs `unsafe`: mmap(2), madvise(2), sigaction(2), a prefetch instruction.
+#![allow(unsafe_code, reason = "memory maps and signal handlers have no safe interface in the standard library")]
+
+use std::ffi::c_int;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr;
+use std::slice;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// A read-only, private view of a whole file.
+pub(super) struct Mapping {
+    start: *const u8,
+    length: usize,
+    slot: &'static Slot,
+    /// Bytes before this were asked for already.
+    populated: usize,
+    /// Bytes before this were given back already.
+    released: usize,
+    file: File,
+}
+
+// SAFETY: the pages are only ever read, the slot consists of atomics, and nothing is bound to a thread.
+unsafe impl Send for Mapping {}
+
+/// How many bytes are brought into the page table at once; big enough that the call costs nothing per page,
+/// small enough that it stays in the level-2 cache's reach and memory does not grow.
+const WINDOW: usize = 4 << 20;
+
+impl Mapping {
+    /// Maps `length` bytes of `file`. Fails where the system cannot, or where all slots of the signal handler are taken;
+    /// the caller then reads the file like a pipe.
+    pub(super) fn new(file: File, length: usize) -> io::Result<Mapping> {
+        install_handler();
+        let slot = Slot::claim().ok_or_else(|| io::Error::other("too many mapped files"))?;
+        // SAFETY: a fresh private read-only mapping at an address that the kernel chooses touches no memory of ours.
+        let start =
+            unsafe { libc::mmap(ptr::null_mut(), length, libc::PROT_READ, libc::MAP_PRIVATE, file.as_raw_fd(), 0) };
+        if start == libc::MAP_FAILED {
+            slot.release();
+            return Err(io::Error::last_os_error());
+        }
+        slot.watch(start as usize, length);
+        Ok(Mapping { start: start.cast_const().cast(), length, slot, populated: 0, released: 0, file })
+    }
+
+    /// The file's bytes. Another process may change them while we look; every length is checked after it was
+    /// loaded, and bytes that vanish read as zero (see [`on_bus_error`]).
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8] {
+        // SAFETY: `start` is a live mapping of `length` readable bytes until `drop`; a page whose file bytes are gone
+        // is replaced by zeros in the signal handler.
+        unsafe { slice::from_raw_parts(self.start, self.length) }
+    }
+
+    /// Whether bytes were missing when they were read; then [`Mapping::shrunk_to`] knows more.
+    #[inline]
+    pub(super) fn has_shrunk(&self) -> bool {
+        self.slot.fault.load(Ordering::Relaxed) != usize::MAX
+    }
+
+    /// Where the file ends now, if that is before the end of the map. Asks the system, since a file that shrank
+    /// within its last page reads as zeros there without any signal.
+    #[cold]
+    pub(super) fn shrunk_to(&self) -> Option<usize> {
+        let fault = match self.slot.fault.load(Ordering::Relaxed) {
+            usize::MAX => self.length,
+            address => address.saturating_sub(self.start as usize),
+        };
+        let now = self.file.metadata().map_or(self.length, |data| usize::try_from(data.len()).unwrap_or(self.length));
+        let end = fault.min(now);
+        (end < self.length).then_some(end)
+    }
+
+    /// Tells how far the reader is: pages ahead are brought in by one call a window, pages behind are given back,
+    /// so a long capture does not fill the memory of the process.
+    #[inline]
+    pub(super) fn reached(&mut self, at: usize) {
+        if at.saturating_add(WINDOW / 2) >= self.populated && self.populated < self.length {
+            self.move_window(at);
+        }
+    }
+
+    #[cold]
+    fn move_window(&mut self, at: usize) {
+        let from = self.populated.max(at - at % PAGE);
+        let to = from.saturating_add(WINDOW).min(self.length);
+        // An error (old kernel, file shrank) only means that the pages come one by one.
+        self.advise(from, to, POPULATE);
+        self.populated = to;
+        let behind = at.saturating_sub(WINDOW);
+        let behind = behind - behind % WINDOW;
+        if behind > self.released {
+            self.advise(self.released, behind, libc::MADV_DONTNEED);
+            self.released = behind;
+        }
+    }
+
+    fn advise(&self, from: usize, to: usize, advice: c_int) {
+        debug_assert!(from <= to && to <= self.length, "a window lies inside the file");
+        // SAFETY: the range lies inside our mapping, and neither kind of advice changes what it reads as:
+        // dropped pages of a private mapping that was never written come back from the file.
+        unsafe {
+            libc::madvise(self.start.wrapping_add(from).cast_mut().cast(), to - from, advice);
+        }
+    }
+}
+
+/// Windows and releases are multiples of it; the largest page size in common use.
+const PAGE: usize = 64 << 10;
+
+#[cfg(target_os = "linux")]
+const POPULATE: c_int = libc::MADV_POPULATE_READ;
+#[cfg(not(target_os = "linux"))]
+const POPULATE: c_int = libc::MADV_WILLNEED;
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        self.slot.release();
+        // SAFETY: this is the mapping made in `new`, and no slice of it outlives `self`.
+        unsafe {
+            libc::munmap(self.start.cast_mut().cast(), self.length);
+        }
+    }
+}
+
+/// Asks for the cache line of `bytes[at]`, which may lie anywhere; never faults.
+#[inline]
+pub(super) fn prefetch(bytes: &[u8], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch is a hint that reads nothing and faults nowhere, so any address will do.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(at).cast()) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (bytes, at);
+}
+
+// ── SIGBUS ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// What the signal handler knows of one mapping. Plain atomics, since a handler may take no lock.
+struct Slot {
+    taken: AtomicBool,
+    start: AtomicUsize,
+    end: AtomicUsize,
+    /// Lowest address that could not be read, `usize::MAX` while all is well.
+    fault: AtomicUsize,
+}
+
+static SLOTS: [Slot; 256] = [const {
+    Slot {
+        taken: AtomicBool::new(false),
+        start: AtomicUsize::new(0),
+        end: AtomicUsize::new(0),
+        fault: AtomicUsize::new(usize::MAX),
+    }
+}; 256];
+
+impl Slot {
+    fn claim() -> Option<&'static Slot> {
+        SLOTS.iter().find(|slot| slot.taken.compare_exchange(false, true, Ordering::AcqRel, Ordering::Relaxed).is_ok())
+    }
+
+    fn watch(&self, start: usize, length: usize) {
+        self.fault.store(usize::MAX, Ordering::Relaxed);
+        self.start.store(start, Ordering::Relaxed);
+        self.end.store(start + length, Ordering::Release);
+    }
+
+    fn release(&self) {
+        self.end.store(0, Ordering::Release);
+        self.start.store(0, Ordering::Relaxed);
+        self.taken.store(false, Ordering::Release);
+    }
+}
+
+struct Previous(std::cell::UnsafeCell<std::mem::MaybeUninit<libc::sigaction>>);
+// SAFETY: written once under `INSTALL` before the handler can run, only read afterwards.
+unsafe impl Sync for Previous {}
+static PREVIOUS: Previous = Previous(std::cell::UnsafeCell::new(std::mem::MaybeUninit::zeroed()));
+static INSTALL: Once = Once::new();
+
+fn install_handler() {
+    INSTALL.call_once(|| {
+        // SAFETY: the structures are valid for both calls, `PREVIOUS` is not read by anyone before the handler is
+        // in place, and the handler calls only what is allowed in one (mmap, sigaction, atomics).
+        unsafe {
+            libc::sigaction(libc::SIGBUS, ptr::null(), (*PREVIOUS.0.get()).as_mut_ptr());
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = on_bus_error as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            libc::sigemptyset(&raw mut action.sa_mask);
+            libc::sigaction(libc::SIGBUS, &raw const action, ptr::null_mut());
+        }
+    });
+}
+
+/// The kernel raises SIGBUS for a page of a mapped file behind the file's present end. From that page on the mapping
+/// becomes zeros, the place is noted, and the read goes on; the reader sees the note at its next frame.
+/// A SIGBUS that is not ours goes to whoever was there before.
+extern "C" fn on_bus_error(_signal: c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+    // SAFETY: the kernel hands a valid `siginfo_t` to a handler installed with SA_SIGINFO.
+    let address = unsafe { (*info).si_addr() } as usize;
+    for slot in &SLOTS {
+        let end = slot.end.load(Ordering::Acquire);
+        let start = slot.start.load(Ordering::Relaxed);
+        if address < start || address >= end {
+            continue;
+        }
+        // SAFETY: sysconf(3) is a table look-up, and the range is the rest of one of our own mappings.
+        let replaced = unsafe {
+            let page = usize::try_from(libc::sysconf(libc::_SC_PAGESIZE)).unwrap_or(4096);
+            let from = address & !(page - 1);
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED | libc::MAP_NORESERVE;
+            let error = errno();
+            let zeros = libc::mmap(from as *mut libc::c_void, end - from, libc::PROT_READ, flags, -1, 0);
+            set_errno(error);
+            slot.fault.fetch_min(from, Ordering::Relaxed);
+            zeros != libc::MAP_FAILED
+        };
+        if replaced {
+            return;
+        }
+    }
+    // SAFETY: `PREVIOUS` was filled before this handler was installed. Returning repeats the access, now under the
+    // previous handler (or the default, which ends the process).
+    unsafe {
+        libc::sigaction(libc::SIGBUS, (*PREVIOUS.0.get()).as_ptr(), ptr::null_mut());
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn errno() -> c_int {
+    // SAFETY: the pointer to this thread's errno is always valid.
+    unsafe { *libc::__errno_location() }
+}
+
+#[cfg(target_os = "linux")]
+fn set_errno(value: c_int) {
+    // SAFETY: the pointer to this thread's errno is always valid.
+    unsafe { *libc::__errno_location() = value }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn errno() -> c_int {
+    0
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set_errno(_value: c_int) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_shrinks_reads_as_zeros_and_says_where() {
+        let path = std::env::temp_dir().join(format!("tickscope-map-{}", std::process::id()));
+        std::fs::write(&path, vec![7_u8; 1 << 20]).unwrap();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        let mapping = Mapping::new(file.try_clone().unwrap(), 1 << 20).unwrap();
+        assert_eq!(mapping.bytes()[(1 << 20) - 1], 7);
+        assert_eq!(mapping.shrunk_to(), None);
+        file.set_len(300_000).unwrap();
+        assert!(!mapping.has_shrunk());
+        let sum: usize = mapping.bytes().iter().map(|&byte| usize::from(byte)).sum();
+        assert_eq!(sum, 7 * 300_000);
+        assert!(mapping.has_shrunk());
+        assert_eq!(mapping.shrunk_to(), Some(300_000));
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn slots_come_back() {
+        let path = std::env::temp_dir().join(format!("tickscope-slots-{}", std::process::id()));
+        std::fs::write(&path, vec![1_u8; 100]).unwrap();
+        let file = File::open(&path).unwrap();
+        for _ in 0..1000 {
+            let mut mapping = Mapping::new(file.try_clone().unwrap(), 100).unwrap();
+            mapping.reached(99);
+            assert_eq!(mapping.bytes().len(), 100);
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,171 @@
+//! UDP flows: which protocol each carries, found out from its payloads unless the configuration says it.
+
+use std::collections::HashMap;
+
+use tickscope_decoders::{Carrier, Decoder, Guess, PROTOCOLS, Protocol};
+use tickscope_model::{Loss, TapId, Timestamp};
+
+use super::{Datagram, DatagramOutput, Endpoint, FlowKey, Lane};
+
+/// So many payloads that no protocol recognises, and a flow is left alone.
+const TRIES: u8 = 16;
+/// At most this many flows are remembered; beyond that the unknown ones are forgotten.
+const FLOW_LIMIT: usize = 1 << 16;
+/// Slots of the table of recent flows; market data comes on few.
+const RECENT: usize = 64;
+
+enum State {
+    /// Nobody is sure yet. `frames` wait for the decision.
+    Probing { tries: u8, frames: u64, maybe: Option<&'static Protocol> },
+    Known { protocol: &'static Protocol, decoder: Box<dyn Decoder> },
+    Unknown,
+}
+
+struct UdpFlow {
+    key: FlowKey,
+    number: u32,
+    state: State,
+}
+
+/// All UDP flows of a run.
+pub struct UdpFlows {
+    flows: Vec<UdpFlow>,
+    index: HashMap<FlowKey, usize>,
+    /// The flow that was last found at each slot: saves the hash of the whole key.
+    recent: [usize; RECENT],
+    configured: Vec<(Endpoint, &'static Protocol)>,
+    next_number: u32,
+    used_frames: u64,
+}
+
+impl UdpFlows {
+    /// `configured`: destinations whose protocol the user has named.
+    pub fn new(configured: Vec<(Endpoint, &'static Protocol)>) -> UdpFlows {
+        UdpFlows {
+            flows: Vec::new(),
+            index: HashMap::new(),
+            recent: [usize::MAX; RECENT],
+            configured,
+            next_number: 0,
+            used_frames: 0,
+        }
+    }
+
+    /// Frames whose payload a decoder has read.
+    pub fn used_frames(&self) -> u64 {
+        self.used_frames
+    }
+
+    #[inline]
+    pub fn datagram<L: Lane>(
+        &mut self,
+        key: &FlowKey,
+        payload: &[u8],
+        (tap, frame, time, ip_id): (TapId, u64, Timestamp, u16),
+        cut: bool,
+        lane: &mut L,
+    ) {
+        let at = self.find(key, lane);
+        let Some(flow) = self.flows.get_mut(at) else { return };
+        if !matches!(flow.state, State::Known { .. }) {
+            self.used_frames += probe(flow, payload, lane);
+        }
+        let UdpFlow { key, number, state } = flow;
+        if let State::Known { protocol, decoder } = state {
+            let at = Datagram { protocol, key, flow: *number, tap, frame, time, ip_id };
+            let mut output = DatagramOutput { lane, at, copy: false };
+            decoder.decode(payload, &mut output);
+            let copy = output.copy;
+            match (copy, cut) {
+                (true, _) => lane.loss(Loss::CaptureDuplicate, 1),
+                (false, true) => lane.loss(Loss::FrameCut, 1),
+                (false, false) => self.used_frames += 1,
+            }
+        }
+    }
+
+    /// What is still undecided at the end: heartbeats alone are not enough to say what it was.
+    pub fn finish<L: Lane>(&mut self, lane: &mut L) {
+        for flow in &mut self.flows {
+            if let State::Probing { frames, .. } = flow.state {
+                lane.loss(Loss::UnknownUdp, frames);
+                flow.state = State::Unknown;
+            }
+        }
+    }
+
+    #[inline]
+    fn find<L: Lane>(&mut self, key: &FlowKey, lane: &mut L) -> usize {
+        let slot = usize::from(key.target.port ^ key.source.port.rotate_left(5) ^ key.point) % RECENT;
+        if let Some(&at) = self.recent.get(slot)
+            && self.flows.get(at).is_some_and(|flow| flow.key == *key)
+        {
+            return at;
+        }
+        let at = match self.index.get(key) {
+            Some(&at) => at,
+            None => self.add(key, lane),
+        };
+        if let Some(recent) = self.recent.get_mut(slot) {
+            *recent = at;
+        }
+        at
+    }
+
+    #[cold]
+    fn add<L: Lane>(&mut self, key: &FlowKey, lane: &mut L) -> usize {
+        if self.flows.len() >= FLOW_LIMIT {
+            self.forget_unknown(lane);
+        }
+        let named = self.configured.iter().find(|(endpoint, _)| *endpoint == key.target).map(|&(_, protocol)| protocol);
+        let state = match named {
+            Some(protocol) => State::Known { protocol, decoder: (protocol.open)() },
+            None => State::Probing { tries: 0, frames: 0, maybe: None },
+        };
+        self.flows.push(UdpFlow { key: *key, number: self.next_number, state });
+        self.next_number += 1;
+        self.index.insert(*key, self.flows.len() - 1);
+        self.flows.len() - 1
+    }
+
+    /// A scan or garbage may open any number of flows; those that are market data stay.
+    fn forget_unknown<L: Lane>(&mut self, lane: &mut L) {
+        self.finish(lane);
+        self.flows.retain(|flow| matches!(flow.state, State::Known { .. }));
+        if self.flows.len() >= FLOW_LIMIT {
+            self.flows.drain(..FLOW_LIMIT / 2);
+        }
+        self.index = self.flows.iter().enumerate().map(|(at, flow)| (flow.key, at)).collect();
+        self.recent = [usize::MAX; RECENT];
+    }
+}
+
+/// Tries every protocol on a payload. Returns how many earlier frames turn out to have been used.
+fn probe<L: Lane>(flow: &mut UdpFlow, payload: &[u8], lane: &mut L) -> u64 {
+    let State::Probing { tries, frames, maybe } = &mut flow.state else {
+        lane.loss(Loss::UnknownUdp, 1);
+        return 0;
+    };
+    *tries = tries.saturating_add(1);
+    for protocol in PROTOCOLS.iter().filter(|protocol| protocol.carrier == Carrier::Udp) {
+        match (protocol.probe)(payload) {
+            Guess::Yes => {
+                let waited = *frames;
+                flow.state = State::Known { protocol, decoder: (protocol.open)() };
+                return waited;
+            }
+            Guess::Maybe => {
+                // A heartbeat does not use up a try: a quiet feed begins with many.
+                *maybe = Some(protocol);
+                *tries = 0;
+            }
+            Guess::No => {}
+        }
+    }
+    *frames += 1;
+    if *tries >= TRIES {
+        lane.loss(Loss::UnknownUdp, *frames);
+        flow.state = State::Unknown;
+    }
+    0
+}

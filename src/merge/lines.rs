@@ -1,0 +1,440 @@
+//! A/B arbitration: which line of a feed brought each message first, which messages came on no line, and how far
+//! the other line is behind. A feed is one stream of sequence numbers (a MoldUDP64 session, an IEX-TP channel) at one
+//! observation point; its lines are the flows that carry it, and a unicast flow is a retransmission on request.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::ops::Range;
+
+use tickscope_decoders::{Fresh, Protocol, Sequenced, UnitKind};
+use tickscope_model::{TapId, Timestamp};
+
+use crate::flow::{Datagram, Endpoint};
+use crate::stats::Histogram;
+
+/// Packets of a feed that are remembered to measure how far the other line is behind.
+const ARRIVALS: usize = 4096;
+/// Separate gaps of a feed that are remembered until they are filled.
+const GAPS: usize = 4096;
+/// So many packets in a row that only repeat what a line itself had sent before: the feed was started again.
+const RESTART: u32 = 256;
+/// The second copy of a frame from a mirror port comes within this time.
+const DUPLICATE_NS: i64 = 1_000_000;
+
+/// One flow that carries a feed.
+pub struct Line {
+    pub feed: usize,
+    pub tap: TapId,
+    /// The destination: multicast group and port.
+    pub endpoint: Endpoint,
+    /// A, B, … by configuration or in the order of appearance; R for retransmissions to one receiver.
+    pub letter: char,
+    pub packets: u64,
+    /// Messages that this line brought, and those of them that it brought first.
+    pub messages: u64,
+    pub first: u64,
+    /// Messages that were missing on this line, whether or not the other had them.
+    pub missing: u64,
+    /// How long after the first arrival this line brought what another had brought before.
+    pub delay: Histogram,
+    /// Requests for retransmission that were sent to this address.
+    pub requests: u64,
+    next: u64,
+    repeats: u32,
+}
+
+/// One stream of sequence numbers at one observation point.
+pub struct Feed {
+    pub point: u16,
+    pub protocol: &'static Protocol,
+    /// The session as text where it is text, else in hex.
+    pub session: String,
+    /// Messages seen for the first time.
+    pub messages: u64,
+    /// Messages that had been seen before.
+    pub duplicates: u64,
+    /// Gaps that were open at some time, and the messages that later arrived after all.
+    pub gaps: u64,
+    pub recovered: u64,
+    /// When messages were last noticed to be missing.
+    pub last_gap: Option<Timestamp>,
+    pub ended: bool,
+    pub restarts: u64,
+    /// Messages missing in gaps that were too many to remember one by one.
+    forgotten: u64,
+    key: Vec<u8>,
+    /// The first number that a live line brought: what a retransmission tells of before is the past.
+    start: Option<u64>,
+    next: Option<u64>,
+    has_multicast: bool,
+    /// Open gaps and when they were noticed.
+    missing: Vec<(Range<u64>, Timestamp)>,
+    arrivals: Vec<Arrived>,
+    newest: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Arrived {
+    first: u64,
+    count: u64,
+    time: Timestamp,
+    line: u16,
+    ip_id: u16,
+}
+
+impl Feed {
+    /// Messages that came on no line.
+    pub fn lost(&self) -> u64 {
+        self.missing.iter().map(|(range, _)| range.end - range.start).sum::<u64>() + self.forgotten
+    }
+
+    /// The gaps that are still open, largest first: when noticed, first number and size.
+    pub fn open_gaps(&self) -> Vec<(Timestamp, u64, u64)> {
+        let gap = |(range, time): &(Range<u64>, Timestamp)| (*time, range.start, range.end - range.start);
+        let mut gaps: Vec<_> = self.missing.iter().map(gap).collect();
+        gaps.sort_by_key(|&(_, first, size)| (std::cmp::Reverse(size), first));
+        gaps
+    }
+}
+
+/// What the arbiter says of a packet.
+pub struct Verdict {
+    pub fresh: Fresh,
+    /// Which line brought it.
+    pub line: u16,
+    /// It tells the past (a retransmission of what was before the capture began): no trigger.
+    pub stale: bool,
+    /// The mirror port delivered the same packet twice.
+    pub copy: bool,
+}
+
+/// All feeds and lines of a run.
+#[derive(Default)]
+pub struct Feeds {
+    pub feeds: Vec<Feed>,
+    pub lines: Vec<Line>,
+    /// Line of a flow, by the flow's number; a new session on the same flow makes a new line.
+    by_flow: Vec<Option<u16>>,
+    by_session: HashMap<(u16, usize, Vec<u8>), usize>,
+    configured: Vec<(Endpoint, char)>,
+}
+
+impl Feeds {
+    /// `configured`: the letter of a line by its destination.
+    pub fn new(configured: Vec<(Endpoint, char)>) -> Feeds {
+        Feeds { configured, ..Feeds::default() }
+    }
+
+    /// A packet came: which of its messages are new?
+    #[inline]
+    pub fn packet(&mut self, at: &Datagram<'_>, unit: &Sequenced<'_>) -> Verdict {
+        let number = self.line_of(at, unit);
+        let line = &mut self.lines[usize::from(number)];
+        let feed = &mut self.feeds[line.feed];
+        line.packets += 1;
+        if unit.kind == UnitKind::Data && unit.first != 0 && feed.next == Some(unit.first) && line.next <= unit.first {
+            // The next packet in order: nearly all of them.
+            if line.next != unit.first && line.next != 0 {
+                line.missing += unit.first - line.next;
+            }
+            line.messages += unit.count;
+            line.first += unit.count;
+            line.next = unit.first + unit.count;
+            line.repeats = 0;
+            feed.messages += unit.count;
+            feed.next = Some(line.next);
+            feed.arrived(at, unit, number);
+            return Verdict { fresh: Fresh::All, line: number, stale: false, copy: false };
+        }
+        self.other(at, unit, number)
+    }
+
+    /// Everything but the next packet in order.
+    fn other(&mut self, at: &Datagram<'_>, unit: &Sequenced<'_>, number: u16) -> Verdict {
+        let line = &mut self.lines[usize::from(number)];
+        let feed = &mut self.feeds[line.feed];
+        let mut verdict = Verdict { fresh: Fresh::None, line: number, stale: false, copy: false };
+        match unit.kind {
+            UnitKind::Request => {
+                line.requests += 1;
+                line.letter = 'R';
+                return verdict;
+            }
+            UnitKind::End => feed.ended = true,
+            UnitKind::Heartbeat | UnitKind::Data => {}
+        }
+        if unit.first == 0 {
+            // The feed has no numbers (or they were wiped): everything is new, nothing can be missing.
+            line.messages += unit.count;
+            line.first += unit.count;
+            feed.messages += unit.count;
+            verdict.fresh = Fresh::All;
+            return verdict;
+        }
+        if line.letter != 'R' && line.restarted(unit) {
+            feed.restart(unit.first);
+            line.next = unit.first;
+        }
+        let end = unit.first + unit.count;
+        if line.next != 0 && unit.first > line.next {
+            line.missing += unit.first - line.next;
+        } else if unit.first < line.next && line.missing > 0 {
+            // Late on its own line: what was counted as missing there has come.
+            line.missing = line.missing.saturating_sub(unit.count.min(line.next - unit.first));
+        }
+        line.next = line.next.max(end);
+        let recovery = line.letter == 'R';
+        let expected = *feed.next.get_or_insert(unit.first);
+        if !recovery {
+            feed.start.get_or_insert(unit.first);
+        }
+        if unit.first > expected {
+            feed.jump(expected, unit.first, at.time, recovery);
+        }
+        feed.next = Some(end.max(expected));
+        if unit.count == 0 {
+            return verdict;
+        }
+        let (fresh, recovered) = feed.fresh(expected, unit, recovery);
+        let new = match &fresh {
+            Fresh::All => unit.count,
+            Fresh::None => 0,
+            Fresh::Some(ranges) => ranges.iter().map(|range| range.end - range.start).sum(),
+        };
+        if new < unit.count
+            && let Some(before) = feed.arrival_of(unit.first)
+        {
+            let delay = at.time.since(before.time);
+            if before.line == number && before.ip_id == at.ip_id && delay.0.abs() <= DUPLICATE_NS && at.ip_id != 0 {
+                line.packets -= 1;
+                verdict.copy = true;
+                return verdict;
+            }
+            if let (true, Ok(delay)) = (before.line != number && !recovery, u64::try_from(delay.0)) {
+                line.delay.record(delay);
+            }
+        }
+        line.messages += unit.count;
+        line.first += new;
+        feed.messages += new;
+        feed.recovered += recovered;
+        feed.duplicates += unit.count - new;
+        verdict.stale = recovery && recovered == 0;
+        verdict.fresh = fresh;
+        if new > 0 {
+            feed.arrived(at, unit, number);
+        }
+        verdict
+    }
+
+    /// The line that a packet belongs to, found by its flow while the session stays the same.
+    #[inline]
+    fn line_of(&mut self, at: &Datagram<'_>, unit: &Sequenced<'_>) -> u16 {
+        if let Some(Some(number)) = self.by_flow.get(at.flow as usize)
+            && self.lines.get(usize::from(*number)).is_some_and(|line| self.feeds[line.feed].key == unit.session)
+        {
+            return *number;
+        }
+        self.new_line(at, unit)
+    }
+
+    #[cold]
+    fn new_line(&mut self, at: &Datagram<'_>, unit: &Sequenced<'_>) -> u16 {
+        let flow = at.flow as usize;
+        if self.by_flow.len() <= flow {
+            self.by_flow.resize(flow + 1, None);
+        }
+        let protocol = std::ptr::from_ref(at.protocol) as usize;
+        let key = (at.key.point, protocol, unit.session.to_vec());
+        let feed = *self.by_session.entry(key).or_insert_with(|| {
+            self.feeds.push(Feed::new(at, unit));
+            self.feeds.len() - 1
+        });
+        // A retransmission request travels to the exchange: its destination is not a line of the feed.
+        let known = self.lines.iter().position(|line| line.feed == feed && line.endpoint == at.key.target && line.tap == at.tap);
+        let number = known.unwrap_or_else(|| {
+            let letter = self.letter(feed, at, unit);
+            self.lines.push(Line::new(feed, at, letter));
+            self.lines.len() - 1
+        });
+        // More lines than numbers means garbage that looks like a feed; they share the last number.
+        let number = u16::try_from(number).unwrap_or(u16::MAX - 1);
+        if let Some(slot) = self.by_flow.get_mut(flow) {
+            *slot = Some(number);
+        }
+        number
+    }
+
+    fn letter(&mut self, feed: usize, at: &Datagram<'_>, unit: &Sequenced<'_>) -> char {
+        if let Some((_, letter)) = self.configured.iter().find(|(endpoint, _)| *endpoint == at.key.target) {
+            return *letter;
+        }
+        let multicast = is_multicast(at.key.target.address);
+        if unit.kind == UnitKind::Request || (!multicast && self.feeds[feed].has_multicast) {
+            return 'R';
+        }
+        if multicast && !self.feeds[feed].has_multicast {
+            // What came by unicast before the first multicast packet was a late joiner's recovery.
+            let feed_state = &mut self.feeds[feed];
+            feed_state.has_multicast = true;
+            feed_state.next = None;
+            feed_state.missing.clear();
+            self.lines.iter_mut().filter(|line| line.feed == feed).for_each(|line| line.letter = 'R');
+        }
+        let used = |letter: char| self.lines.iter().any(|line| line.feed == feed && line.letter == letter);
+        ('A'..='Q').find(|&letter| !used(letter)).unwrap_or('Z')
+    }
+}
+
+impl Line {
+    fn new(feed: usize, at: &Datagram<'_>, letter: char) -> Line {
+        Line {
+            feed,
+            tap: at.tap,
+            endpoint: at.key.target,
+            letter,
+            packets: 0,
+            messages: 0,
+            first: 0,
+            missing: 0,
+            delay: Histogram::default(),
+            requests: 0,
+            next: 0,
+            repeats: 0,
+        }
+    }
+
+    /// `group:port/A`, the `trigger_feed` of `--orders`.
+    pub fn label(&self) -> String {
+        format!("{}/{}", self.endpoint, self.letter)
+    }
+
+    /// Whether this line has gone back for good: it repeats its own numbers, packet after packet.
+    fn restarted(&mut self, unit: &Sequenced<'_>) -> bool {
+        if unit.count == 0 || unit.first + unit.count > self.next {
+            self.repeats = 0;
+            return false;
+        }
+        self.repeats += 1;
+        if self.repeats < RESTART {
+            return false;
+        }
+        self.repeats = 0;
+        true
+    }
+}
+
+impl Feed {
+    fn new(at: &Datagram<'_>, unit: &Sequenced<'_>) -> Feed {
+        let printable = unit.session.iter().all(|byte| (b' '..=b'~').contains(byte));
+        let session = if printable {
+            String::from_utf8_lossy(unit.session).trim().to_owned()
+        } else {
+            unit.session.iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        Feed {
+            point: at.key.point,
+            protocol: at.protocol,
+            session,
+            messages: 0,
+            duplicates: 0,
+            gaps: 0,
+            recovered: 0,
+            last_gap: None,
+            ended: false,
+            restarts: 0,
+            forgotten: 0,
+            key: unit.session.to_vec(),
+            start: None,
+            next: None,
+            has_multicast: false,
+            missing: Vec::new(),
+            arrivals: Vec::new(),
+            newest: 0,
+        }
+    }
+
+    /// The numbers `expected..first` were skipped.
+    fn jump(&mut self, expected: u64, first: u64, time: Timestamp, recovery: bool) {
+        if recovery {
+            return;
+        }
+        self.gaps += 1;
+        self.last_gap = Some(time);
+        if self.missing.len() < GAPS {
+            self.missing.push((expected..first, time));
+        } else {
+            self.forgotten += first - expected;
+        }
+    }
+
+    /// Which messages of a packet are new, and how many of them fill a gap.
+    fn fresh(&mut self, expected: u64, unit: &Sequenced<'_>, recovery: bool) -> (Fresh, u64) {
+        let end = unit.first + unit.count;
+        if unit.first >= expected && !(recovery && unit.first > expected) {
+            return (Fresh::All, 0);
+        }
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        let mut recovered = 0;
+        let mut rest = Vec::with_capacity(self.missing.len());
+        for (gap, time) in self.missing.drain(..) {
+            let overlap = gap.start.max(unit.first)..gap.end.min(end);
+            if overlap.start < overlap.end {
+                recovered += overlap.end - overlap.start;
+                ranges.push(overlap.start - unit.first..overlap.end - unit.first);
+                let parts = [gap.start..overlap.start, overlap.end..gap.end];
+                rest.extend(parts.into_iter().filter(|part| !part.is_empty()).map(|part| (part, time)));
+            } else {
+                rest.push((gap, time));
+            }
+        }
+        self.missing = rest;
+        if end > expected {
+            ranges.push(expected.max(unit.first) - unit.first..unit.count);
+        }
+        ranges.sort_by_key(|range| range.start);
+        let covered: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        let fresh = if covered == unit.count || (recovery && end <= self.start.unwrap_or(0)) {
+            Fresh::All
+        } else if covered == 0 {
+            Fresh::None
+        } else {
+            Fresh::Some(ranges)
+        };
+        (fresh, recovered)
+    }
+
+    fn restart(&mut self, first: u64) {
+        self.restarts += 1;
+        self.forgotten = self.lost();
+        self.missing.clear();
+        self.arrivals.clear();
+        self.newest = 0;
+        self.start = Some(first);
+        self.next = Some(first);
+    }
+
+    #[inline]
+    fn arrived(&mut self, at: &Datagram<'_>, unit: &Sequenced<'_>, line: u16) {
+        let arrived = Arrived { first: unit.first, count: unit.count, time: at.time, line, ip_id: at.ip_id };
+        if self.arrivals.len() < ARRIVALS {
+            self.newest = self.arrivals.len();
+            self.arrivals.push(arrived);
+        } else {
+            self.newest = (self.newest + 1) % ARRIVALS;
+            self.arrivals[self.newest] = arrived;
+        }
+    }
+
+    /// The packet that first brought a message, if it is one of the last few thousand.
+    fn arrival_of(&self, number: u64) -> Option<Arrived> {
+        // Most repeats are a few packets old, so the newest are looked at first.
+        let (old, new) = self.arrivals.split_at(self.newest + usize::from(!self.arrivals.is_empty()));
+        let newest_first = old.iter().rev().chain(new.iter().rev());
+        newest_first.copied().find(|arrived| arrived.first <= number && number < arrived.first + arrived.count)
+    }
+}
+
+fn is_multicast(address: IpAddr) -> bool {
+    address.is_multicast() || matches!(address, IpAddr::V4(v4) if v4.is_broadcast())
+}

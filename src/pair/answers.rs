@@ -1,0 +1,151 @@
+//! What a message from the exchange means for the request that it is about. The rules are those of INTERFACE.md:
+//! pending states, corrections and copies are no answers, and a cancel nobody asked for answers nothing.
+
+use tickscope_model::{Loss, OrderEvent, OrderKind, SegmentKind, Timestamp};
+
+use super::pairer::Pairer;
+use super::requests::RequestId;
+use super::row::{Flag, Moment};
+use crate::flow::Seen;
+
+impl Pairer {
+    pub(super) fn answer(&mut self, session: usize, seen: &Seen, event: &OrderEvent<'_>) {
+        match event.kind {
+            OrderKind::Logon => {
+                self.sessions[session].logons += 1;
+                if event.reset {
+                    self.sessions[session].reset_sequences();
+                }
+                return;
+            }
+            OrderKind::Logout => {
+                self.sessions[session].logouts += 1;
+                return;
+            }
+            OrderKind::Other | OrderKind::Quote | OrderKind::MassQuote => return,
+            _ => {}
+        }
+        self.answers += 1;
+        self.sessions[session].answers += 1;
+        let Some(id) = self.asked_by(session, event) else {
+            self.losses.add(Loss::Orphan);
+            return;
+        };
+        self.answers_matched += 1;
+        if !event.order_id.is_empty() && event.order_id != b"NONE" {
+            self.sessions[session].by_order_id.insert(event.order_id.into(), id);
+            if let Some(open) = self.requests.get_mut(id) {
+                open.order_id = Some(event.order_id.into());
+            }
+        }
+        self.apply(session, id, seen, event);
+    }
+
+    /// The request that a report is about: by the ClOrdID that it names, else by OrderID, else by message number.
+    fn asked_by(&self, session: usize, event: &OrderEvent<'_>) -> Option<RequestId> {
+        let state = self.sessions.get(session)?;
+        if !event.clordid.is_empty() {
+            return state.by_clordid.get(event.clordid).copied();
+        }
+        if !event.order_id.is_empty() {
+            return state.by_order_id.get(event.order_id).copied();
+        }
+        if event.ref_sequence != 0 { state.by_sequence(event.ref_sequence) } else { None }
+    }
+
+    fn apply(&mut self, session: usize, id: RequestId, seen: &Seen, event: &OrderEvent<'_>) {
+        let Some(open) = self.requests.get_mut(id) else { return };
+        let latency = seen.time.since(open.row.t_out);
+        for frame in [(seen.tap, seen.first_frame), (seen.tap, seen.frame)] {
+            if open.report_frames.len() < 16 && !open.report_frames.contains(&frame) {
+                open.report_frames.push(frame);
+            }
+        }
+        let request = open.row.request;
+        let (kind, what, outcome) = match event.kind {
+            OrderKind::Ack => (Some(SegmentKind::Ack), "ack", "accepted"),
+            OrderKind::Reject | OrderKind::SessionReject => (Some(SegmentKind::Reject), "reject", "rejected"),
+            OrderKind::Fill => (Some(SegmentKind::FirstFill), "fill", "filled"),
+            OrderKind::Canceled if matches!(request, OrderKind::Cancel | OrderKind::MassCancel) => {
+                (Some(SegmentKind::CancelAck), "cancel_ack", "canceled")
+            }
+            OrderKind::Replaced if request == OrderKind::Replace => {
+                (Some(SegmentKind::ReplaceAck), "replace_ack", "replaced")
+            }
+            OrderKind::Canceled => (None, "canceled", "canceled"),
+            OrderKind::Replaced => (None, "replaced", "replaced"),
+            _ => (None, "pending", ""),
+        };
+        if let Some(slot) = kind.and_then(|kind| open.row.latency.get_mut(kind.index())) {
+            slot.get_or_insert(latency);
+        }
+        open.answered |= !outcome.is_empty();
+        let last = event.leaves.is_some_and(|leaves| leaves.mantissa == 0) || event.order_status == b'2';
+        if event.kind == OrderKind::Fill && last {
+            open.row.latency[SegmentKind::FullFill.index()].get_or_insert(latency);
+        }
+        let moment = Moment {
+            time: seen.time,
+            tap: seen.tap,
+            frame: seen.frame,
+            what,
+            detail: detail(event).into(),
+        };
+        if open.row.timeline.len() < 64 {
+            open.row.timeline.push(moment);
+        }
+        if event.is_damaged {
+            open.row.flags.set(Flag::BadChecksum);
+        }
+        if !outcome.is_empty() && !(outcome == "accepted" && open.row.outcome != "unanswered") {
+            open.row.outcome = outcome;
+        }
+        let is_done = match event.kind {
+            OrderKind::Fill => last,
+            OrderKind::Ack | OrderKind::Pending => false,
+            OrderKind::Replaced => request != OrderKind::Replace,
+            _ => true,
+        };
+        if is_done {
+            self.done(id, seen.time);
+        }
+        if matches!(event.kind, OrderKind::Canceled | OrderKind::Replaced) && !event.orig_clordid.is_empty() {
+            self.end_original(session, id, event, seen.time);
+        }
+    }
+
+    /// The order that was cancelled or replaced is over too.
+    fn end_original(&mut self, session: usize, id: RequestId, event: &OrderEvent<'_>, now: Timestamp) {
+        let original = self.sessions.get(session).and_then(|state| state.by_clordid.get(event.orig_clordid)).copied();
+        let Some(original) = original.filter(|original| *original != id) else { return };
+        if let Some(open) = self.requests.get_mut(original) {
+            open.row.outcome = if event.kind == OrderKind::Canceled { "canceled" } else { "replaced" };
+        }
+        self.done(original, now);
+    }
+
+    fn done(&mut self, id: RequestId, now: Timestamp) {
+        let Some(open) = self.requests.get_mut(id) else { return };
+        if open.done.is_none() {
+            open.done = Some(now);
+            self.close_later(id, now);
+        }
+    }
+}
+
+/// A few words for the timeline: type, state and, for a fill, how much at what price.
+fn detail(event: &OrderEvent<'_>) -> String {
+    let mut text = String::from_utf8_lossy(event.message).into_owned();
+    if event.exec_type != 0 {
+        text.push_str(" 150=");
+        text.push(char::from(event.exec_type));
+    }
+    if event.order_status != 0 {
+        text.push_str(" 39=");
+        text.push(char::from(event.order_status));
+    }
+    if let (OrderKind::Fill, Some(quantity), Some(price)) = (event.kind, event.last_quantity, event.last_price) {
+        text.push_str(&format!(" {quantity} @ {price}"));
+    }
+    text
+}

@@ -1,0 +1,560 @@
+//! Requests come in, answers find them, and rows go out: the correlator's memory of everything that is open.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, SymbolId, TapId, Timestamp};
+
+use super::requests::{Open, Requests, RequestId, Session};
+use super::row::{Flag, Flags, Moment, OrderRow, SegmentRow, Trigger};
+use super::trigger::{TriggerRule, look_up};
+use super::walls::{Relation, Walls};
+use crate::flow::{Arrival, Direction, Seen};
+use crate::merge::{Feeds, Symbols, Ticks};
+
+/// A request that is done is kept this long, for answers that cross it on the wire.
+const LINGER: Nanos = Nanos(10_000_000_000);
+/// A look-up of a trigger waits this long, since frames of other taps and queues may be a little late.
+const LOOKUP_DELAY: Nanos = Nanos(100_000_000);
+
+/// A TCP retransmission concerns one of so many newest requests.
+const RETRANSMISSION_REACH: usize = 512;
+
+/// What pairing goes by.
+pub struct Rules {
+    pub trigger: TriggerRule,
+    /// Only requests of this time range become rows.
+    pub from: Timestamp,
+    pub to: Timestamp,
+    /// Only these symbols and sessions, where any are named.
+    pub symbols: Vec<String>,
+    pub sessions: Vec<String>,
+    /// The clock of each point by name; points whose names are equal agree.
+    pub clocks: Vec<String>,
+}
+
+/// What pairing looks things up in.
+pub struct View<'a> {
+    pub ticks: &'a Ticks,
+    pub feeds: &'a Feeds,
+    pub symbols: &'a Symbols,
+    /// Points that an order's own point takes its market data from, nearest first.
+    pub points: &'a dyn Fn(u16) -> Vec<u16>,
+    /// A later frame of each tap, to complete frame numbers.
+    pub frames: &'a dyn Fn(TapId) -> u64,
+    /// Typical tick-to-trade so far, once there are enough.
+    pub typical: Option<Nanos>,
+}
+
+/// What comes out.
+pub enum Paired {
+    Row(Box<OrderRow>),
+    Segment(SegmentRow),
+}
+
+/// The correlator of requests and answers.
+pub struct Pairer {
+    rules: Rules,
+    pub(super) requests: Requests,
+    pub(super) sessions: Vec<Session>,
+    by_name: HashMap<(u16, Box<[u8]>), usize>,
+    walls: Walls,
+    /// Requests whose last byte the other side has not acknowledged yet, by conversation and direction.
+    unacknowledged: HashMap<(u32, bool), VecDeque<(u64, RequestId)>>,
+    /// Requests whose trigger has not been looked up, and the number of ticks when they came.
+    waiting: VecDeque<(Timestamp, u32, RequestId)>,
+    /// Requests that are done, by the time when that was noticed.
+    closing: VecDeque<(Timestamp, RequestId)>,
+    pub(super) losses: Losses,
+    pub answers_matched: u64,
+    pub answers: u64,
+    pub requests_seen: u64,
+    /// Second sightings of requests, which give a hop and no row.
+    pub hops: u64,
+    scratch: Vec<u8>,
+    out: Vec<Paired>,
+}
+
+impl Pairer {
+    pub fn new(rules: Rules) -> Pairer {
+        Pairer {
+            rules,
+            requests: Requests::default(),
+            sessions: Vec::new(),
+            by_name: HashMap::new(),
+            walls: Walls::default(),
+            unacknowledged: HashMap::new(),
+            waiting: VecDeque::new(),
+            closing: VecDeque::new(),
+            losses: Losses::default(),
+            answers_matched: 0,
+            answers: 0,
+            requests_seen: 0,
+            hops: 0,
+            scratch: Vec::new(),
+            out: Vec::new(),
+        }
+    }
+
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    pub fn losses(&self) -> &Losses {
+        &self.losses
+    }
+
+    /// Name, ends and counts of each session.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionFacts<'_>> {
+        self.sessions.iter().map(|session| SessionFacts {
+            name: &session.name,
+            point: session.point,
+            client: &session.client,
+            server: &session.server,
+            protocol: session.protocol,
+            requests: session.requests,
+            answers: session.answers,
+            logons: session.logons,
+            copies: session.copies,
+            first: session.first,
+            last: session.last,
+        })
+    }
+
+    /// An order-entry message. `ticks` is the count of ticks so far.
+    pub fn order(&mut self, direction: &Direction<'_>, seen: &Seen, event: &OrderEvent<'_>, symbols: &Symbols, ticks: u32) {
+        let from_client = direction.from_client != Some(false);
+        let quote = matches!(event.kind, OrderKind::Quote | OrderKind::MassQuote);
+        let is_request = event.kind.is_request() && (from_client || !quote);
+        let session = self.session(direction, seen, event, is_request);
+        if event.is_copy {
+            self.sessions[session].copies += 1;
+            return;
+        }
+        if is_request {
+            self.request(session, direction, seen, event, symbols, ticks);
+        } else {
+            self.answer(session, seen, event);
+        }
+    }
+
+    /// The session that a message belongs to: `client->server`, whichever way this message goes.
+    fn session(&mut self, direction: &Direction<'_>, seen: &Seen, event: &OrderEvent<'_>, is_request: bool) -> usize {
+        let to_venue = is_request
+            || match direction.from_client {
+                Some(from_client) => from_client,
+                None => event.kind == OrderKind::Logon || is_request,
+            };
+        let (from, to) = if to_venue { (event.sender, event.target) } else { (event.target, event.sender) };
+        self.scratch.clear();
+        self.scratch.extend_from_slice(from);
+        self.scratch.extend_from_slice(b"->");
+        self.scratch.extend_from_slice(to);
+        let point = direction.key.point;
+        let known = self.by_name.get(&(point, self.scratch.as_slice().into())).copied();
+        let at = known.unwrap_or_else(|| {
+            let name: Arc<str> = String::from_utf8_lossy(&self.scratch).into();
+            let mut session = Session::new(name, point, seen.time, direction.protocol.name);
+            let (client, server) = if to_venue {
+                (direction.key.source, direction.key.target)
+            } else {
+                (direction.key.target, direction.key.source)
+            };
+            (session.client, session.server) = (client.to_string(), server.to_string());
+            self.sessions.push(session);
+            self.by_name.insert((point, self.scratch.as_slice().into()), self.sessions.len() - 1);
+            self.sessions.len() - 1
+        });
+        self.sessions[at].last = seen.time;
+        at
+    }
+
+    fn request(
+        &mut self,
+        session: usize,
+        direction: &Direction<'_>,
+        seen: &Seen,
+        event: &OrderEvent<'_>,
+        symbols: &Symbols,
+        ticks: u32,
+    ) {
+        self.requests_seen += 1;
+        let mut open = self.opened(session, direction, seen, event, symbols);
+        if self.sessions[session].by_clordid.contains_key(event.clordid) {
+            open.row.flags.set(Flag::Reused);
+        }
+        let chain = self.find(session, event.orig_clordid).map(|first| first.row.chain.clone());
+        if let Some(chain) = chain {
+            open.row.chain = chain;
+        }
+        let (time, end, clordid) = (open.row.t_out, open.end, event.clordid);
+        let id = self.requests.add(open);
+        let state = &mut self.sessions[session];
+        state.requests += 1;
+        if !clordid.is_empty() {
+            state.by_clordid.insert(clordid.into(), id);
+        }
+        state.remember(event.sequence, id);
+        self.relate(id);
+        self.waiting.push_back((time, ticks, id));
+        match seen.acked {
+            Some(ack) => self.acknowledge(id, ack),
+            None => {
+                let key = (direction.conversation, direction.key.source < direction.key.target);
+                self.unacknowledged.entry(key).or_default().push_back((end, id));
+            }
+        }
+        if let Some(oldest) = self.requests.overflow() {
+            self.losses.add(Loss::OrderEvicted);
+            if let Some(open) = self.requests.get_mut(oldest) {
+                open.row.flags.set(Flag::Evicted);
+            }
+            self.close(oldest);
+        }
+    }
+
+    fn opened(&self, session: usize, direction: &Direction<'_>, seen: &Seen, event: &OrderEvent<'_>, symbols: &Symbols) -> Open {
+        let text = |bytes: &[u8]| -> Box<str> { String::from_utf8_lossy(bytes).into() };
+        let placeholder = event.symbol.is_empty() || event.symbol == b"[N/A]";
+        let orig = self.find(session, event.orig_clordid);
+        let known = (!placeholder).then(|| symbols.known(event.symbol)).flatten();
+        let by_id = || if event.security_id.is_empty() { None } else { symbols.known(event.security_id) };
+        let symbol = known.or_else(by_id).or_else(|| orig.and_then(|orig| orig.symbol));
+        let name: Arc<str> = if !placeholder {
+            String::from_utf8_lossy(event.symbol).into()
+        } else if let Some(number) = symbol {
+            symbols.name(number)
+        } else if let Some(orig) = orig.filter(|_| event.security_id.is_empty()) {
+            orig.row.symbol.clone()
+        } else {
+            String::from_utf8_lossy(event.security_id).into()
+        };
+        let mut flags = Flags::default();
+        for (is_set, flag) in
+            [(seen.early, Flag::OutOfOrder), (seen.cut, Flag::Truncated), (event.is_damaged, Flag::BadChecksum)]
+        {
+            if is_set {
+                flags.set(flag);
+            }
+        }
+        let chain = if event.orig_clordid.is_empty() { event.clordid } else { event.orig_clordid };
+        let row = OrderRow {
+            tap: seen.tap,
+            frame: seen.frame,
+            session: self.sessions[session].name.clone(),
+            clordid: text(event.clordid),
+            orig_clordid: text(event.orig_clordid),
+            chain: text(chain),
+            request: event.kind,
+            symbol: name,
+            side: event.side,
+            price: event.price,
+            quantity: event.quantity,
+            t_out: seen.time,
+            trigger: None,
+            latency: [None; SegmentKind::ALL.len()],
+            flags,
+            t2t_min: None,
+            t2t_max: None,
+            outcome: "unanswered",
+            timeline: vec![Moment {
+                time: seen.time,
+                tap: seen.tap,
+                frame: seen.frame,
+                what: "request",
+                detail: text(event.message),
+            }],
+        };
+        Open {
+            row,
+            session,
+            point: direction.key.point,
+            symbol,
+            sequence: event.sequence,
+            done: None,
+            answered: false,
+            ack_frame: None,
+            report_frames: Vec::new(),
+            echo: false,
+            looked_up: false,
+            conversation: direction.conversation,
+            from_source: direction.key.source < direction.key.target,
+            end: seen.end,
+            length: seen.length,
+            order_id: None,
+        }
+    }
+
+    /// Hop and wall-to-wall.
+    fn relate(&mut self, id: RequestId) {
+        let Some(open) = self.requests.get(id) else { return };
+        let relation = self.walls.relate(id, open);
+        let (time, tap) = (open.row.t_out, open.row.tap);
+        match relation {
+            Relation::Alone => {}
+            Relation::Hop(other, other_tap, other_time) => {
+                let (echo, latency) =
+                    if tap < other_tap { (other, other_time.since(time)) } else { (id, time.since(other_time)) };
+                if let Some(open) = self.requests.get_mut(echo) {
+                    open.echo = true;
+                    open.row.latency[SegmentKind::Hop.index()] = Some(latency);
+                }
+            }
+            Relation::Wall(earlier) => {
+                if let Some(open) = self.requests.get_mut(id) {
+                    open.row.latency[SegmentKind::WallToWall.index()] = Some(time.since(earlier));
+                }
+            }
+            Relation::Ambiguous => {
+                self.losses.add(Loss::AmbiguousWall);
+                if let Some(open) = self.requests.get_mut(id) {
+                    open.row.flags.set(Flag::WallAmbiguous);
+                }
+            }
+        }
+    }
+
+    pub(super) fn find(&self, session: usize, clordid: &[u8]) -> Option<&Open> {
+        let id = self.sessions.get(session)?.by_clordid.get(clordid)?;
+        self.requests.get(*id)
+    }
+
+    /// The peer acknowledged everything before `place`.
+    pub fn acknowledged(&mut self, direction: &Direction<'_>, place: u64, arrival: Arrival) {
+        let key = (direction.conversation, direction.key.source < direction.key.target);
+        let Some(queue) = self.unacknowledged.get_mut(&key) else { return };
+        let mut done = Vec::new();
+        queue.retain(|&(end, id)| {
+            if end <= place {
+                done.push(id);
+            }
+            place < end
+        });
+        if queue.is_empty() {
+            self.unacknowledged.remove(&key);
+        }
+        for id in done {
+            self.acknowledge(id, arrival);
+        }
+    }
+
+    fn acknowledge(&mut self, id: RequestId, arrival: Arrival) {
+        if let Some(open) = self.requests.get_mut(id) {
+            open.row.latency[SegmentKind::TcpAck.index()] = Some(arrival.time.since(open.row.t_out));
+            open.ack_frame = Some((arrival.tap, arrival.frame));
+            open.row.timeline.push(Moment {
+                time: arrival.time,
+                tap: arrival.tap,
+                frame: arrival.frame,
+                what: "tcp_ack",
+                detail: Box::default(),
+            });
+        }
+    }
+
+    /// Bytes are missing: whatever is open in this conversation may have lost an answer.
+    pub fn stream_gap(&mut self, direction: &Direction<'_>) {
+        for open in self.requests.values_mut() {
+            if open.conversation == direction.conversation && !open.answered {
+                open.row.flags.set(Flag::Gap);
+            }
+        }
+    }
+
+    /// Bytes were sent again: flags the requests among them.
+    pub fn retransmitted(&mut self, direction: &Direction<'_>, places: Range<u64>) {
+        let from_source = direction.key.source < direction.key.target;
+        self.requests.newest(RETRANSMISSION_REACH, |open| {
+            let begin = open.end.saturating_sub(open.length);
+            if open.conversation == direction.conversation
+                && open.from_source == from_source
+                && begin < places.end
+                && places.start < open.end
+            {
+                open.row.flags.set(Flag::Retransmitted);
+            }
+        });
+    }
+
+    /// Time has come to `now`: looks up triggers and closes what is done.
+    pub fn advance(&mut self, now: Timestamp, view: &View<'_>) {
+        while let Some(&(time, count, id)) = self.waiting.front() {
+            if now.since(time).0 <= LOOKUP_DELAY.0 && view.ticks.added_since(count) < Ticks::PATIENCE {
+                break;
+            }
+            self.waiting.pop_front();
+            self.look_up(id, view);
+        }
+        while let Some(&(time, id)) = self.closing.front() {
+            if now.since(time).0 <= LINGER.0 {
+                break;
+            }
+            self.closing.pop_front();
+            self.close(id);
+        }
+    }
+
+    /// Whether [`Pairer::advance`] has anything to look at, for callers that come by for each frame.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.closing.is_empty()
+    }
+
+    /// The end of the capture: everything is looked up and closed.
+    pub fn finish(&mut self, view: &View<'_>) {
+        while let Some((_, _, id)) = self.waiting.pop_front() {
+            self.look_up(id, view);
+        }
+        for id in self.requests.ids() {
+            self.close(id);
+        }
+    }
+
+    /// Rows and segments that are ready.
+    pub fn take(&mut self) -> std::vec::Drain<'_, Paired> {
+        self.out.drain(..)
+    }
+
+    pub fn has_output(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    fn look_up(&mut self, id: RequestId, view: &View<'_>) {
+        let Some(open) = self.requests.get_mut(id) else { return };
+        open.looked_up = true;
+        let time = open.row.t_out;
+        let symbol: Option<SymbolId> = open.symbol.or_else(|| view.symbols.known(open.row.symbol.as_bytes()));
+        let Some(symbol) = symbol else { return };
+        let mut evicted = false;
+        for point in (view.points)(open.point) {
+            if !view.ticks.has_point(point) {
+                continue; // a point without market data passes the question on to the next nearest
+            }
+            let lookup = look_up(view.ticks, point, symbol, time, &self.rules.trigger, view.typical);
+            evicted |= lookup.evicted;
+            let gap_since = lookup.found.map_or(time.shifted(Nanos(-self.rules.trigger.window.0)), |found| found.tick.time);
+            let gap = view.feeds.feeds.iter().filter(|feed| feed.point == point).any(|feed| {
+                feed.last_gap.is_some_and(|gap| gap_since <= gap && gap <= time)
+            });
+            if gap {
+                open.row.flags.set(Flag::MdGap);
+            }
+            if let Some(found) = lookup.found {
+                let clock = |point: u16| self.rules.clocks.get(usize::from(point));
+                if clock(point) != clock(open.point) {
+                    open.row.flags.set(Flag::CrossClock);
+                }
+                let Some(line) = view.feeds.lines.get(usize::from(found.tick.line())) else { continue };
+                let protocol = view.feeds.feeds[line.feed].protocol;
+                let t2t = time.since(found.tick.time);
+                open.row.latency[SegmentKind::TickToTrade.index()] = Some(t2t);
+                if let Some(oldest) = found.oldest {
+                    (open.row.t2t_min, open.row.t2t_max) = (Some(t2t), Some(time.since(oldest)));
+                }
+                open.row.trigger = Some(Trigger {
+                    tap: line.tap,
+                    frame: found.tick.frame((view.frames)(line.tap)),
+                    time: found.tick.time,
+                    feed: line.label().into(),
+                    sequence: found.tick.sequence,
+                    msg: (protocol.message_name)(found.tick.code),
+                    symbol: view.symbols.name(symbol),
+                    method: found.method,
+                    confidence: found.confidence,
+                });
+            }
+            break;
+        }
+        if evicted {
+            open.row.flags.set(Flag::TickEvicted);
+            self.losses.add(Loss::TickEvicted);
+        }
+    }
+
+    pub(super) fn close_later(&mut self, id: RequestId, now: Timestamp) {
+        self.closing.push_back((now, id));
+    }
+
+    /// Writes a request's row and segments; nothing can change it any more.
+    fn close(&mut self, id: RequestId) {
+        let Some(mut open) = self.requests.remove(id) else { return };
+        let session = &mut self.sessions[open.session];
+        if session.by_clordid.get(open.row.clordid.as_bytes()) == Some(&id) {
+            session.by_clordid.remove(open.row.clordid.as_bytes());
+        }
+        if let Some(order_id) = &open.order_id
+            && session.by_order_id.get(order_id) == Some(&id)
+        {
+            session.by_order_id.remove(order_id);
+        }
+        let row = &mut open.row;
+        let in_range = self.rules.from <= row.t_out && row.t_out < self.rules.to;
+        let wanted = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);
+        if !in_range || !wanted(&self.rules.symbols, &row.symbol) || !wanted(&self.rules.sessions, &row.session) {
+            self.losses.add(Loss::OutsideWindow);
+            return;
+        }
+        if open.ack_frame.is_some_and(|frame| open.report_frames.contains(&frame)) {
+            row.flags.set(Flag::AckWithAnswer);
+        }
+        if row.latency.iter().flatten().any(|latency| latency.0 < 0) {
+            row.flags.set(Flag::Negative);
+        }
+        row.timeline.sort_by_key(|moment| moment.time);
+        if open.echo {
+            self.hops += 1;
+            row.latency.iter_mut().enumerate().for_each(|(at, latency)| {
+                if at != SegmentKind::Hop.index() {
+                    *latency = None;
+                }
+            });
+        } else {
+            if !open.answered {
+                row.flags.set(Flag::Unanswered);
+                self.losses.add(Loss::Unanswered);
+            }
+            if row.trigger.is_none() {
+                self.losses.add(Loss::Untriggered);
+            }
+        }
+        for kind in SegmentKind::ALL {
+            let Some(latency) = row.latency(kind) else { continue };
+            if kind == SegmentKind::TcpAck && row.flags.has(Flag::AckWithAnswer) {
+                self.losses.add(Loss::AckWithAnswer);
+                continue;
+            }
+            if latency.0 < 0 {
+                self.losses.add(Loss::Negative);
+            }
+            self.out.push(Paired::Segment(SegmentRow {
+                segment: kind,
+                time: row.t_out,
+                latency,
+                tap: row.tap,
+                session: row.session.clone(),
+                symbol: row.symbol.clone(),
+                clordid: row.clordid.clone(),
+                request: row.request,
+            }));
+        }
+        if !open.echo {
+            self.out.push(Paired::Row(Box::new(open.row)));
+        }
+    }
+}
+
+/// What the report says of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionFacts<'a> {
+    pub name: &'a str,
+    pub point: u16,
+    pub client: &'a str,
+    pub server: &'a str,
+    pub protocol: &'static str,
+    pub requests: u64,
+    pub answers: u64,
+    pub logons: u64,
+    pub copies: u64,
+    pub first: Timestamp,
+    pub last: Timestamp,
+}

@@ -1,0 +1,156 @@
+//! The requests that are still open: found by ClOrdID, by OrderID or by the number of their message.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use tickscope_model::{SymbolId, TapId, Timestamp};
+
+use super::row::OrderRow;
+
+/// At most this many requests are open at a time; beyond that the oldest is closed and flagged.
+const OPEN_LIMIT: usize = 100_000;
+/// So many messages back, a session-level reject still finds its request.
+const RECENT_MESSAGES: usize = 4096;
+
+/// Names a request for as long as it is open; never given twice.
+pub(super) type RequestId = u64;
+
+/// A request with what is needed until it is written.
+pub(super) struct Open {
+    pub row: OrderRow,
+    pub session: usize,
+    pub point: u16,
+    pub symbol: Option<SymbolId>,
+    pub sequence: u64,
+    /// Nothing more can come: since when.
+    pub done: Option<Timestamp>,
+    pub answered: bool,
+    /// The frame that acknowledged it.
+    pub ack_frame: Option<(TapId, u64)>,
+    /// Frames of the reports about it, first and last byte.
+    pub report_frames: Vec<(TapId, u64)>,
+    /// The same request was seen first at another tap, which gives the row.
+    pub echo: bool,
+    /// The trigger has been looked up.
+    pub looked_up: bool,
+    /// Place of its last byte in its stream, for retransmissions and ACKs.
+    pub conversation: u32,
+    pub from_source: bool,
+    pub end: u64,
+    pub length: u64,
+    /// OrderID under which the session's table knows it.
+    pub order_id: Option<Box<[u8]>>,
+}
+
+/// One session: a pair of CompIDs at one observation point.
+pub(super) struct Session {
+    pub name: Arc<str>,
+    pub point: u16,
+    pub by_clordid: HashMap<Box<[u8]>, RequestId>,
+    pub by_order_id: HashMap<Box<[u8]>, RequestId>,
+    recent: VecDeque<(u64, RequestId)>,
+    pub requests: u64,
+    pub answers: u64,
+    pub logons: u64,
+    pub logouts: u64,
+    pub copies: u64,
+    pub first: Timestamp,
+    pub last: Timestamp,
+    pub client: String,
+    pub server: String,
+    pub protocol: &'static str,
+}
+
+impl Session {
+    pub(super) fn new(name: Arc<str>, point: u16, time: Timestamp, protocol: &'static str) -> Session {
+        Session {
+            name,
+            point,
+            by_clordid: HashMap::new(),
+            by_order_id: HashMap::new(),
+            recent: VecDeque::new(),
+            requests: 0,
+            answers: 0,
+            logons: 0,
+            logouts: 0,
+            copies: 0,
+            first: time,
+            last: time,
+            client: String::new(),
+            server: String::new(),
+            protocol,
+        }
+    }
+
+    pub(super) fn remember(&mut self, sequence: u64, id: RequestId) {
+        if self.recent.len() == RECENT_MESSAGES {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((sequence, id));
+    }
+
+    /// The request that the message with this number was; the newest one, since numbers start anew after a logon.
+    pub(super) fn by_sequence(&self, sequence: u64) -> Option<RequestId> {
+        self.recent.iter().rev().find(|(number, _)| *number == sequence).map(|&(_, id)| id)
+    }
+
+    /// After a logon that resets the numbers, old numbers mean nothing.
+    pub(super) fn reset_sequences(&mut self) {
+        self.recent.clear();
+    }
+}
+
+/// All open requests.
+#[derive(Default)]
+pub(super) struct Requests {
+    open: HashMap<RequestId, Open>,
+    order: VecDeque<RequestId>,
+    next: RequestId,
+}
+
+impl Requests {
+    pub(super) fn add(&mut self, open: Open) -> RequestId {
+        self.next += 1;
+        self.open.insert(self.next, open);
+        self.order.push_back(self.next);
+        self.next
+    }
+
+    pub(super) fn get(&self, id: RequestId) -> Option<&Open> {
+        self.open.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: RequestId) -> Option<&mut Open> {
+        self.open.get_mut(&id)
+    }
+
+    pub(super) fn remove(&mut self, id: RequestId) -> Option<Open> {
+        let open = self.open.remove(&id);
+        while self.order.front().is_some_and(|front| !self.open.contains_key(front)) {
+            self.order.pop_front();
+        }
+        open
+    }
+
+    /// The longest open one, where there are too many.
+    pub(super) fn overflow(&self) -> Option<RequestId> {
+        if self.open.len() > OPEN_LIMIT { self.order.front().copied() } else { None }
+    }
+
+    /// The newest requests, newest first.
+    pub(super) fn newest(&mut self, count: usize, mut each: impl FnMut(&mut Open)) {
+        for id in self.order.iter().rev().take(count) {
+            if let Some(open) = self.open.get_mut(id) {
+                each(open);
+            }
+        }
+    }
+
+    pub(super) fn ids(&self) -> Vec<RequestId> {
+        self.order.iter().copied().filter(|id| self.open.contains_key(id)).collect()
+    }
+
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Open> {
+        self.open.values_mut()
+    }
+}

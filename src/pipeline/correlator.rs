@@ -1,0 +1,233 @@
+//! The lane of `analyze`: market data goes through arbitration into the ticks, order flow into the pairer.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use tickscope_decoders::{Described, Fresh, Sequenced, UnitKind};
+use tickscope_model::{Loss, Losses, MarketEvent, Nanos, OrderEvent, SegmentKind, SymbolId, Timestamp};
+
+use crate::capture::Captured;
+use crate::flow::{Arrival, Datagram, Direction, Lane, Seen};
+use crate::merge::{Feeds, Symbols, Ticks};
+use crate::pair::{Paired, Pairer, View};
+use crate::stats::Histogram;
+
+/// The typical tick-to-trade is looked up anew after so many values.
+const TYPICAL_EVERY: u64 = 64;
+
+/// Messages read, by what became of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MessageCounts {
+    /// Market-data messages in packets that were read.
+    pub market: u64,
+    /// … of which were looked at: new, of a known type, whole.
+    pub market_used: u64,
+    /// Order-entry messages.
+    pub order: u64,
+    pub order_used: u64,
+}
+
+/// Everything right of the flows, for one run.
+pub struct Correlator {
+    pub symbols: Symbols,
+    pub feeds: Feeds,
+    pub ticks: Ticks,
+    pub pairer: Pairer,
+    pub losses: Losses,
+    pub messages: MessageCounts,
+    /// For each point the points that its orders take market data from, nearest first.
+    points: Vec<Vec<u16>>,
+    /// The newest frame of each tap.
+    frames: Vec<u64>,
+    t2t: Histogram,
+    typical: Option<Nanos>,
+    line: u16,
+    stale: bool,
+    /// The last order-entry message: a list gives several orders in one message, which counts once.
+    last_message: HashMap<(u32, bool), u64>,
+    /// Market-data messages by tenth of a second, for the report's course over time: the current one …
+    slot: (u64, u64),
+    /// … and those that are complete.
+    pub market_counts: Vec<(Timestamp, u64)>,
+}
+
+/// Width of a slot of `market_counts`.
+const SLOT_NS: u64 = 100_000_000;
+
+impl Correlator {
+    pub fn new(symbols: Symbols, feeds: Feeds, pairer: Pairer, points: Vec<Vec<u16>>) -> Correlator {
+        Correlator {
+            symbols,
+            feeds,
+            ticks: Ticks::default(),
+            pairer,
+            losses: Losses::default(),
+            messages: MessageCounts::default(),
+            points,
+            frames: Vec::new(),
+            t2t: Histogram::default(),
+            typical: None,
+            line: 0,
+            stale: false,
+            last_message: HashMap::new(),
+            slot: (0, 0),
+            market_counts: Vec::new(),
+        }
+    }
+
+    /// Time has come to `now`.
+    #[inline]
+    pub fn advance(&mut self, now: Timestamp) {
+        if !self.pairer.is_idle() {
+            self.with_view(|pairer, view| pairer.advance(now, view));
+        }
+    }
+
+    /// The end: everything that is open is closed.
+    pub fn finish(&mut self) {
+        self.close_slot();
+        self.with_view(Pairer::finish);
+    }
+
+    #[inline]
+    fn count(&mut self, time: Timestamp, count: u64) {
+        self.messages.market += count;
+        let slot = time.0 / SLOT_NS;
+        if slot != self.slot.0 {
+            self.close_slot();
+            self.slot.0 = slot;
+        }
+        self.slot.1 += count;
+    }
+
+    fn close_slot(&mut self) {
+        if self.slot.1 > 0 {
+            self.market_counts.push((Timestamp(self.slot.0 * SLOT_NS), self.slot.1));
+            self.slot.1 = 0;
+        }
+    }
+
+    fn with_view(&mut self, work: impl FnOnce(&mut Pairer, &View<'_>)) {
+        let (points, frames) = (&self.points, &self.frames);
+        let view = View {
+            ticks: &self.ticks,
+            feeds: &self.feeds,
+            symbols: &self.symbols,
+            points: &|point| points.get(usize::from(point)).cloned().unwrap_or_else(|| vec![point]),
+            frames: &|tap| frames.get(usize::from(tap.0)).copied().unwrap_or(0),
+            typical: self.typical,
+        };
+        work(&mut self.pairer, &view);
+    }
+
+    /// Rows and segments that are ready, in no particular order.
+    pub fn take(&mut self, mut each: impl FnMut(Paired)) {
+        if !self.pairer.has_output() {
+            return;
+        }
+        for paired in self.pairer.take() {
+            if let Paired::Segment(segment) = &paired
+                && segment.segment == SegmentKind::TickToTrade
+            {
+                if let Ok(value) = u64::try_from(segment.latency.0) {
+                    self.t2t.record(value);
+                }
+                if self.t2t.n() % TYPICAL_EVERY == 0 && self.t2t.n() > 0 {
+                    self.typical = i64::try_from(self.t2t.median()).ok().map(Nanos);
+                }
+            }
+            each(paired);
+        }
+    }
+}
+
+impl Lane for Correlator {
+    #[inline]
+    fn frame(&mut self, captured: &Captured<'_>) {
+        let tap = usize::from(captured.frame.tap.0);
+        if self.frames.len() <= tap {
+            self.frames.resize(tap + 1, 0);
+        }
+        self.frames[tap] = captured.frame.number;
+    }
+
+    fn wants_fields(&self) -> bool {
+        false
+    }
+
+    fn symbol(&mut self, name: &[u8]) -> SymbolId {
+        self.symbols.number(name)
+    }
+
+    #[inline]
+    fn sequenced(&mut self, at: &Datagram<'_>, unit: &Sequenced<'_>) -> Option<Fresh> {
+        let verdict = self.feeds.packet(at, unit);
+        if verdict.copy {
+            return None;
+        }
+        (self.line, self.stale) = (verdict.line, verdict.stale);
+        if unit.kind == UnitKind::Data {
+            self.count(at.time, unit.count);
+        }
+        match &verdict.fresh {
+            Fresh::All => {}
+            Fresh::None if unit.kind == UnitKind::Data => {
+                self.losses.add_many(Loss::FeedDuplicate, unit.count);
+            }
+            Fresh::None => {}
+            Fresh::Some(ranges) => {
+                let new: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+                self.losses.add_many(Loss::FeedDuplicate, unit.count - new);
+            }
+        }
+        Some(verdict.fresh)
+    }
+
+    #[inline]
+    fn market(&mut self, at: &Datagram<'_>, event: &MarketEvent) {
+        self.messages.market_used += 1;
+        if !self.stale {
+            let seen = (at.time, at.frame, self.line);
+            self.ticks.push(at.key.point, event.symbol, seen, event.sequence, event.kind, event.code);
+        }
+    }
+
+    fn market_other(&mut self, _at: &Datagram<'_>) {
+        self.messages.market_used += 1;
+    }
+
+    fn datagram_described(&mut self, _at: &Datagram<'_>, _message: Described) {}
+
+    fn order(&mut self, direction: &Direction<'_>, seen: &Seen, event: &OrderEvent<'_>) {
+        let from_source = direction.key.source < direction.key.target;
+        let last = self.last_message.entry((direction.conversation, from_source)).or_insert(0);
+        if *last != seen.end {
+            *last = seen.end;
+            self.messages.order += 1;
+            if event.is_copy {
+                self.losses.add(Loss::PossDup);
+            } else if !event.is_damaged {
+                self.messages.order_used += 1;
+            }
+        }
+        self.pairer.order(direction, seen, event, &self.symbols, self.ticks.count());
+    }
+
+    fn order_described(&mut self, _direction: &Direction<'_>, _seen: &Seen, _message: Described) {}
+
+    fn acknowledged(&mut self, direction: &Direction<'_>, place: u64, arrival: Arrival) {
+        self.pairer.acknowledged(direction, place, arrival);
+    }
+
+    fn stream_gap(&mut self, direction: &Direction<'_>) {
+        self.pairer.stream_gap(direction);
+    }
+
+    fn retransmitted(&mut self, direction: &Direction<'_>, places: Range<u64>) {
+        self.pairer.retransmitted(direction, places);
+    }
+
+    fn loss(&mut self, loss: Loss, count: u64) {
+        self.losses.add_many(loss, count);
+    }
+}

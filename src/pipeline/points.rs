@@ -1,0 +1,85 @@
+//! Which taps are one observation point. Optical taps deliver each direction by itself: where one tap saw only one
+//! direction of a conversation and another tap only the other, the two belong together. The configuration's `group`
+//! decides before what is found.
+
+use std::collections::HashMap;
+
+use tickscope_model::TapId;
+
+use crate::capture::Merged;
+use crate::dissect::{Transport, dissect};
+use crate::flow::FlowKey;
+
+/// So many frames of each capture are looked at; more than enough to see both directions of what is there.
+const FRAMES: u64 = 200_000;
+
+/// A tap's number and the group that the user gave it.
+pub struct TapGroup {
+    pub name: String,
+    pub group: Option<String>,
+}
+
+/// Looks at the beginning of fresh readers of the same captures. Returns the point of each tap, in the order of taps.
+pub fn find(mut captures: Merged, groups: &[TapGroup]) -> Vec<u16> {
+    let mut ways: HashMap<FlowKey, HashMap<TapId, [bool; 2]>> = HashMap::new();
+    let mut seen = 0;
+    while seen < FRAMES
+        && let Some(captured) = captures.next()
+    {
+        seen += 1;
+        let frame = captured.frame;
+        // What cannot be read here is counted when the frames are read for good.
+        if let Ok(packet) = dissect(&frame)
+            && matches!(packet.transport, Transport::Tcp { .. })
+            && ways.len() < 1 << 16
+        {
+            let (key, swapped) = FlowKey::of(0, &packet).conversation();
+            ways.entry(key).or_default().entry(frame.tap).or_default()[usize::from(swapped)] = true;
+        }
+    }
+    let taps = captures.taps();
+    let named = |name: &str| {
+        groups.iter().find(|tap| tap.name == name || name.starts_with(&format!("{}:", tap.name))).and_then(|tap| tap.group.clone())
+    };
+    let group: Vec<Option<String>> = taps.iter().map(|tap| named(&tap.name)).collect();
+    let mut points: Vec<u16> = (0..taps.len()).map(|tap| u16::try_from(tap).unwrap_or(u16::MAX)).collect();
+    join_named(&mut points, &group);
+    for (one, other) in complements(&ways) {
+        let (one, other) = (usize::from(one.0), usize::from(other.0));
+        let is_free = |tap: usize| group.get(tap).is_none_or(Option::is_none);
+        if is_free(one) && is_free(other) {
+            let (keep, replace) = (points[one].min(points[other]), points[one].max(points[other]));
+            points.iter_mut().filter(|point| **point == replace).for_each(|point| *point = keep);
+        }
+    }
+    points
+}
+
+fn join_named(points: &mut [u16], groups: &[Option<String>]) {
+    for tap in 0..points.len() {
+        let first = groups.iter().position(|group| group.is_some() && *group == groups[tap]);
+        if let Some(first) = first {
+            points[tap] = points[first];
+        }
+    }
+}
+
+/// Pairs of taps that saw opposite directions of some conversation and never the same one of any.
+fn complements(ways: &HashMap<FlowKey, HashMap<TapId, [bool; 2]>>) -> Vec<(TapId, TapId)> {
+    let mut votes: HashMap<(TapId, TapId), (u64, u64)> = HashMap::new();
+    for taps in ways.values() {
+        for (&one, &[one_out, one_back]) in taps {
+            for (&other, &[other_out, other_back]) in taps.iter().filter(|(other, _)| one < **other) {
+                let vote = votes.entry((one, other)).or_default();
+                if (one_out && other_out) || (one_back && other_back) {
+                    vote.1 += 1;
+                } else {
+                    vote.0 += 1;
+                }
+            }
+        }
+    }
+    let mut pairs: Vec<_> = votes.into_iter().filter(|(_, (apart, same))| *apart > 0 && *same == 0).map(|(pair, _)| pair).collect();
+    pairs.sort();
+    pairs
+}
