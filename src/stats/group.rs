@@ -62,7 +62,7 @@ const BEYOND: &str = "(all others)";
 #[derive(Clone, Debug)]
 pub struct Groups {
     by_name: HashMap<Arc<str>, usize>,
-    groups: Vec<Group>,
+    all: Vec<Group>,
     limit: usize,
 }
 
@@ -74,34 +74,34 @@ impl Default for Groups {
 
 impl Groups {
     pub fn with_limit(limit: usize) -> Groups {
-        Groups { by_name: HashMap::new(), groups: Vec::new(), limit }
+        Groups { by_name: HashMap::new(), all: Vec::new(), limit }
     }
 
     /// The group of that name; past the limit, the one for all others.
     pub fn entry(&mut self, name: &Arc<str>) -> &mut Group {
         if let Some(&at) = self.by_name.get(name) {
-            return &mut self.groups[at];
+            return &mut self.all[at];
         }
-        let name = if self.groups.len() < self.limit { Arc::clone(name) } else { Arc::from(BEYOND) };
-        let groups = &mut self.groups;
+        let name = if self.all.len() < self.limit { Arc::clone(name) } else { Arc::from(BEYOND) };
+        let groups = &mut self.all;
         let at = *self.by_name.entry(Arc::clone(&name)).or_insert_with(|| {
             groups.push(Group { name, requests: 0, latencies: Latencies::default() });
             groups.len() - 1
         });
-        &mut self.groups[at]
+        &mut self.all[at]
     }
 
     pub fn len(&self) -> usize {
-        self.groups.len()
+        self.all.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.groups.is_empty()
+        self.all.is_empty()
     }
 
     /// The busiest first, equal ones by name.
     pub fn by_requests(&self) -> Vec<&Group> {
-        let mut sorted: Vec<&Group> = self.groups.iter().collect();
+        let mut sorted: Vec<&Group> = self.all.iter().collect();
         sorted.sort_by(|a, b| b.requests.cmp(&a.requests).then_with(|| a.name.cmp(&b.name)));
         sorted
     }

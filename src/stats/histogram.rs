@@ -1,5 +1,5 @@
-//! The distribution of one latency: counts in the buckets of an HdrHistogram with 3 significant digits, n, min, max
-//! and sum exact. A dense HdrHistogram costs 221 KB; this one keeps only the buckets that were hit (10 bytes each), so
+//! The distribution of one latency: counts in the buckets of an `HdrHistogram` with 3 significant digits, n, min, max
+//! and sum exact. A dense `HdrHistogram` costs 221 KB; this one keeps only the buckets that were hit (10 bytes each), so
 //! that every symbol can have its own. Tests hold it against the `hdrhistogram` crate.
 
 /// Buckets below 2048 are one nanosecond wide; each doubling of the value above that has 1024 buckets.
@@ -209,7 +209,9 @@ mod tests {
 
     fn of(values: &[u64]) -> Histogram {
         let mut histogram = Histogram::default();
-        values.iter().for_each(|&value| histogram.record(value));
+        for &value in values {
+            histogram.record(value);
+        }
         histogram
     }
 
@@ -286,7 +288,9 @@ mod tests {
         fn agrees_with_hdrhistogram(values in prop::collection::vec(latency(), 1..400), numerator in 0..=10_000_u64) {
             let mine = of(&values);
             let mut theirs = hdrhistogram::Histogram::<u64>::new(3).expect("3 digits");
-            values.iter().for_each(|&value| theirs.record(value).expect("it resizes"));
+            for &value in &values {
+                theirs.record(value).expect("it resizes");
+            }
             let quantile = Quantile::new("", "", numerator, 10_000);
             let rank = quantile.rank(mine.n());
             // Half a sample below the rank: whatever the rounding of f64, the ceiling is the rank.

@@ -1,4 +1,4 @@
-//! What other HdrHistogram tools read, made with the `hdrhistogram` crate: the percentile table of `.hgrm` files and
+//! What other `HdrHistogram` tools read, made with the `hdrhistogram` crate: the percentile table of `.hgrm` files and
 //! the interval log V1.3 of `.hlog` files (<https://github.com/HdrHistogram/HdrHistogram>, `HistogramLogWriter`).
 
 use std::cell::RefCell;
@@ -42,7 +42,7 @@ impl Histogram {
     }
 }
 
-/// The lines of a percentile table, with the steps of HdrHistogram's percentile iterator: five between one halving of
+/// The lines of a percentile table, with the steps of `HdrHistogram`'s percentile iterator: five between one halving of
 /// the distance to 100 % and the next. Values never above the maximum. The steps are fractions of integers here: the
 /// crate adds them up in binary and is a line off where one falls on a sample (0.75 of 4).
 pub fn percentile_lines(histogram: &Histogram) -> Vec<PercentileLine> {
@@ -150,7 +150,9 @@ mod tests {
     #[test]
     fn the_last_percentile_line_is_the_maximum() {
         let mut histogram = Histogram::default();
-        [1, 5, 1_000_001].iter().for_each(|&value| histogram.record(value));
+        for value in [1, 5, 1_000_001] {
+            histogram.record(value);
+        }
         let lines = percentile_lines(&histogram);
         let last = lines.last().expect("lines");
         assert_eq!((last.value, last.count), (1_000_001, 3));

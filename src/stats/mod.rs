@@ -1,5 +1,5 @@
 //! Rows to numbers: histograms, groups, time buckets, the slowest orders, and the account of what was lost.
-//! [`Summary`] is fed by `pair` and read by `write`; percentiles follow HdrHistogram (<https://hdrhistogram.org>).
+//! [`Summary`] is fed by `pair` and read by `write`; percentiles follow `HdrHistogram` (<https://hdrhistogram.org>).
 
 mod accounting;
 mod facts;

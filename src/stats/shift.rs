@@ -319,7 +319,7 @@ fn compare(
 mod tests {
     use super::*;
 
-    /// SplitMix64 (public domain algorithm): the same numbers on every run and machine.
+    /// `SplitMix64` (public domain algorithm): the same numbers on every run and machine.
     struct Random(u64);
 
     impl Random {

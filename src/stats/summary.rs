@@ -266,7 +266,9 @@ pub(crate) mod tests {
 
     fn feed(summary: &mut Summary, row: &OrderRow) {
         summary.order(row);
-        segments(row).iter().for_each(|segment| summary.segment(segment));
+        for segment in segments(row) {
+            summary.segment(&segment);
+        }
     }
 
     #[test]

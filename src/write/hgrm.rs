@@ -1,4 +1,4 @@
-//! `--hgrm DIR`: for each segment a percentile table `<segment>.hgrm` in the format of HdrHistogram's
+//! `--hgrm DIR`: for each segment a percentile table `<segment>.hgrm` in the format of `HdrHistogram`'s
 //! `outputPercentileDistribution` (values in nanoseconds), which its plotter and other tools read.
 
 use std::fs;
@@ -59,7 +59,9 @@ mod tests {
     #[test]
     fn the_format_is_that_of_the_java_library() {
         let mut histogram = Histogram::default();
-        [1, 2, 3, 4_000].iter().for_each(|&value| histogram.record(value));
+        for value in [1, 2, 3, 4_000] {
+            histogram.record(value);
+        }
         let mut text = Vec::new();
         write_one(&histogram, &mut text).unwrap();
         assert_eq!(

@@ -1,4 +1,4 @@
-//! `--hlog FILE`: an HdrHistogram interval log V1.3, a line for each time bucket and segment, `Tag=<segment>`. The sum
+//! `--hlog FILE`: an `HdrHistogram` interval log V1.3, a line for each time bucket and segment, `Tag=<segment>`. The sum
 //! of a tag's lines is the histogram of the whole run. Intervals are those of the time table: 100 ms in a short run,
 //! wider in a long one.
 

@@ -117,7 +117,7 @@ pub(super) mod tests {
     #[test]
     fn a_closed_pipe_is_success() {
         let mut output = Output::new("pipe", Box::new(Broken(ErrorKind::BrokenPipe)));
-        output.write_all(&[b'x'; 200_000]).unwrap();
+        output.write_all(&vec![b'x'; 200_000]).unwrap();
         output.flush().unwrap();
         assert!(output.is_closed());
     }

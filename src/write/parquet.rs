@@ -209,6 +209,7 @@ mod tests {
     use crate::pair::OrderRow;
     use crate::stats::summary_tests::row;
     use parquet::data_type::AsBytes;
+    use parquet::file::metadata::RowGroupMetaData;
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::record::Field;
     use tickscope_model::Decimal;
@@ -265,7 +266,7 @@ mod tests {
         }
         writer.finish().unwrap();
         let reader = SerializedFileReader::new(bytes::Bytes::from(shared.bytes())).unwrap();
-        let rows: Vec<i64> = reader.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
+        let rows: Vec<i64> = reader.metadata().row_groups().iter().map(RowGroupMetaData::num_rows).collect();
         assert_eq!(rows, [10, 10, 5]);
         let times: Vec<Field> = read(shared.bytes()).iter().map(|row| row[10].1.clone()).collect();
         assert_eq!(times, (0..25).map(Field::Long).collect::<Vec<_>>());

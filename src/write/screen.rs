@@ -229,7 +229,7 @@ impl Columns {
             if let Some(line) = lines.get_mut(at)
                 && let Some(rest) = line.strip_prefix("  ").and_then(|line| line.strip_prefix(title))
             {
-                *line = format!("{title}  {rest}").trim_end().to_owned();
+                *line = format!("{title}  {rest}");
             }
         }
         lines

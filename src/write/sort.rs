@@ -57,7 +57,7 @@ impl<R: Spill> Sorter<R> {
     pub fn push(&mut self, mut row: R) -> io::Result<()> {
         row.lighten();
         self.rows.push(row);
-        if self.rows.len() >= self.run_rows { self.spill().map_err(about_temporary) } else { Ok(()) }
+        if self.rows.len() >= self.run_rows { self.spill().map_err(|error| about_temporary(&error)) } else { Ok(()) }
     }
 
     fn spill(&mut self) -> io::Result<()> {
@@ -94,14 +94,14 @@ impl<R: Spill> Sorter<R> {
         sources.push(Source::Held(std::mem::take(&mut self.rows).into_iter()));
         let mut heap = BinaryHeap::new();
         for (index, source) in sources.iter_mut().enumerate() {
-            if let Some(row) = source.next(&file, &self.names).map_err(about_temporary)? {
+            if let Some(row) = source.next(&file, &self.names).map_err(|error| about_temporary(&error))? {
                 heap.push(Waiting { row, source: index });
             }
         }
         while let Some(Waiting { row, source }) = heap.pop() {
             take(&row)?;
             let Some(from) = sources.get_mut(source) else { continue };
-            if let Some(row) = from.next(&file, &self.names).map_err(about_temporary)? {
+            if let Some(row) = from.next(&file, &self.names).map_err(|error| about_temporary(&error))? {
                 heap.push(Waiting { row, source });
             }
         }
@@ -109,7 +109,7 @@ impl<R: Spill> Sorter<R> {
     }
 }
 
-fn about_temporary(error: io::Error) -> io::Error {
+fn about_temporary(error: &io::Error) -> io::Error {
     let folder = std::env::temp_dir();
     let text = format!("temporary file in {}: {error} (TMPDIR chooses another folder)", folder.display());
     io::Error::new(error.kind(), text)
@@ -219,7 +219,9 @@ mod tests {
 
     fn sorted(rows: Vec<OrderRow>, run: usize) -> Vec<(u64, u64, String)> {
         let mut sorter = Sorter::with_run(run);
-        rows.into_iter().for_each(|row| sorter.push(row).unwrap());
+        for row in rows {
+            sorter.push(row).unwrap();
+        }
         let mut out = Vec::new();
         sorter
             .each(|row: &OrderRow| {

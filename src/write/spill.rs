@@ -66,7 +66,7 @@ const SIDES: [Side; 4] = [Side::Buy, Side::Sell, Side::SellShort, Side::SellShor
 const METHODS: [Method; 5] = [Method::Id, Method::Price, Method::Latest, Method::Link, Method::Fill];
 
 impl Spill for OrderRow {
-    /// Time, then tap, then frame; orders of one list stand by their ClOrdID.
+    /// Time, then tap, then frame; orders of one list stand by their `ClOrdID`.
     fn compare(&self, other: &Self) -> Ordering {
         let key = |row: &OrderRow| (row.t_out, row.tap, row.frame);
         key(self).cmp(&key(other)).then_with(|| self.clordid.cmp(&other.clordid))
@@ -209,7 +209,7 @@ impl Put<'_> {
         self.number(number);
     }
 
-    fn one_of<T: PartialEq>(&mut self, all: &[T], value: T) {
+    fn one_of<T: PartialEq + Copy>(&mut self, all: &[T], value: T) {
         let at = all.iter().position(|known| *known == value).expect("the list names every variant");
         self.number(at as u64);
     }
@@ -376,7 +376,9 @@ mod tests {
     #[test]
     fn every_flag_and_extreme_numbers_survive() {
         let mut row = full_row();
-        Flag::ALL.iter().for_each(|flag| row.flags.set(*flag));
+        for flag in Flag::ALL {
+            row.flags.set(*flag);
+        }
         row.latency[0] = Some(Nanos(i64::MIN));
         row.latency[1] = Some(Nanos(i64::MAX));
         row.price = Some(Decimal::new(i64::MIN, 18));

@@ -297,7 +297,9 @@ pub(super) mod tests {
     pub(crate) fn written<R: TableRow>(extension: &str, rows: Vec<R>) -> (Shared, Written) {
         let shared = Shared::default();
         let mut table = TableFile::<R>::new(extension, shared.output()).unwrap();
-        rows.into_iter().for_each(|row| table.push(row).unwrap());
+        for row in rows {
+            table.push(row).unwrap();
+        }
         let written = table.finish(&["md".into()]).unwrap();
         (shared, written)
     }

@@ -50,7 +50,7 @@ fn head(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
         let long = duration(last.0 - first.0);
         lines.push(format!("{} to {end} {} ({long})", style.full_time(first), style.zone_name(first)));
     }
-    for tap in summary.taps.iter() {
+    for tap in &summary.taps {
         if let Some(cut) = &tap.cut {
             let text = format!("! {} is cut: {}. The report covers what could be read.", tap.file, printable(cut));
             lines.push(style.warning(&text));
@@ -181,12 +181,11 @@ fn reservations(summary: &Summary) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some((far, n)) = summary.far_tail() {
         let latest = summary.methods().find(|(name, _)| *name == "latest").map_or(0, |(_, count)| count);
-        let rests = match latest {
-            0 => "no pair rests on \"the newest message on the symbol\"".into(),
-            _ => {
-                let pairs = share(latest, summary.triggered(), "pairs");
-                format!("its tail rests on \"the newest message on the symbol\", by which {pairs} were found")
-            }
+        let rests = if latest == 0 {
+            "no pair rests on \"the newest message on the symbol\"".to_owned()
+        } else {
+            let pairs = share(latest, summary.triggered(), "pairs");
+            format!("its tail rests on \"the newest message on the symbol\", by which {pairs} were found")
         };
         lines.push(format!("t2t: {rests}; {} lie above ten times the median.", share(far, n, "values")));
     }
@@ -243,7 +242,9 @@ fn groups(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
         }
         columns.push(titles);
         let shown = &groups[..groups.len().min(TOP)];
-        shown.iter().for_each(|group| columns.push(group_line(group, &kinds)));
+        for group in shown {
+            columns.push(group_line(group, &kinds));
+        }
         sections.push((shown.len(), groups.len() - shown.len()));
         title_lines.push(at);
         at += 1 + shown.len();
@@ -295,7 +296,9 @@ fn over_time(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
     columns.push(titles);
     for span in &spans {
         let mut cells = vec![style.bucket_time(span.from, width_ns, with_date), grouped(span.market)];
-        kinds.iter().for_each(|kind| cells.extend(time_cells(span, *kind, &spans)));
+        for kind in &kinds {
+            cells.extend(time_cells(span, *kind, &spans));
+        }
         columns.push(cells);
     }
     let table = columns.titled(&[0]);

@@ -14,7 +14,9 @@ const ORDERS: u64 = 2000;
 
 fn feed(summary: &mut Summary, row: &OrderRow) {
     summary.order(row);
-    segments(row).iter().for_each(|segment| summary.segment(segment));
+    for segment in segments(row) {
+        summary.segment(&segment);
+    }
 }
 
 /// Between -1 and 1 in thousandths, the same on every run.
@@ -159,7 +161,7 @@ fn order(step: u64) -> OrderRow {
         sequence: step + 1,
         msg: "Trade",
         symbol: Arc::from(symbol),
-        method: if step % 4 == 0 { Method::Price } else { Method::Latest },
+        method: if step.is_multiple_of(4) { Method::Price } else { Method::Latest },
         confidence: 0.9,
     });
     row.timeline = timeline(&row, ack);
