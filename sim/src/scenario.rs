@@ -17,7 +17,23 @@ macro_rules! shipped {
     ($($name:literal),* $(,)?) => { &[$(($name, include_str!(concat!("../scenarios/", $name, ".toml")))),*] };
 }
 
-static SCENARIOS: &[Shipped] = shipped!["calm", "exchange-slows"];
+static SCENARIOS: &[Shipped] = shipped![
+    "calm",
+    "burst",
+    "exchange-slows",
+    "trader-slows",
+    "both-slow",
+    "conditional",
+    "fan-out",
+    "cancel-replace-storm",
+    "rejects",
+    "partial-fills",
+    "lossy-tap",
+    "two-taps-offset",
+    "gateway-w2w",
+    "mid-session",
+    "opening-rush"
+];
 
 /// Every scenario that ships, by name.
 pub fn scenarios() -> &'static [Shipped] {

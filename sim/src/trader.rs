@@ -189,7 +189,8 @@ impl Trader {
     fn new_order(&mut self, at: usize, symbol: u16, side: Side) -> Option<Order> {
         let best = self.best[usize::from(symbol)];
         let strategy = &self.strategies[at];
-        let price = match strategy.style {
+        let style = if strategy.kind == Kind::Quote { Style::Join } else { strategy.style };
+        let price = match style {
             Style::Take | Style::Sweep => best.opposite(side),
             Style::Join => best.own(side),
         };
@@ -197,8 +198,8 @@ impl Trader {
             return None;
         }
         let shown = if side == Side::Buy { best.ask_quantity } else { best.bid_quantity };
-        let quantity = if strategy.style == Style::Sweep { shown + strategy.quantity } else { strategy.quantity };
-        let immediate = strategy.style == Style::Take;
+        let quantity = if style == Style::Sweep { shown + strategy.quantity } else { strategy.quantity };
+        let immediate = style == Style::Take;
         let clordid = self.new_id();
         let chain = clordid.clone();
         let working = Working { strategy: at, symbol, side, price, quantity, chain: chain.clone(), is_settled: false };
