@@ -15,6 +15,7 @@ mod defaults;
 mod encode;
 mod exchange;
 mod leg;
+pub mod live;
 mod market;
 mod random;
 mod scenario;

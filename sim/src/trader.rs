@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::book::{Best, Side};
+use crate::book::{Best, Side, TICK};
 use crate::encode::feed::Tick;
 use crate::encode::fix::{Fields, Received, price_text};
 use crate::market::Instrument;
@@ -191,6 +191,7 @@ impl Trader {
         let strategy = &self.strategies[at];
         let style = if strategy.kind == Kind::Quote { Style::Join } else { strategy.style };
         let price = match style {
+            _ if strategy.kind == Kind::Quote => quote_price(&best, side),
             Style::Take | Style::Sweep => best.opposite(side),
             Style::Join => best.own(side),
         };
@@ -256,7 +257,7 @@ impl Trader {
 
     fn quote(&mut self, at: usize, tick: &Tick, orders: &mut Vec<Order>) {
         for side in [Side::Buy, Side::Sell] {
-            let price = tick.best.own(side);
+            let price = quote_price(&tick.best, side);
             let ids = self.by_symbol.get(&tick.symbol);
             let mine = ids.into_iter().flatten().find_map(|id| {
                 let one = self.working.get(id)?;
@@ -265,10 +266,10 @@ impl Trader {
             match mine {
                 _ if price == 0 => {}
                 None => orders.extend(self.new_order(at, tick.symbol, side)),
-                Some((id, _, true)) if self.random.chance(self.strategies[at].cancel) => {
-                    orders.push(self.change(&id, "F", 0));
+                Some((id, old, true)) if old != price => {
+                    let withdraws = self.random.chance(self.strategies[at].cancel);
+                    orders.push(if withdraws { self.change(&id, "F", 0) } else { self.change(&id, "G", price) });
                 }
-                Some((id, old, true)) if old != price => orders.push(self.change(&id, "G", price)),
                 Some(_) => {}
             }
         }
@@ -352,5 +353,19 @@ impl Trader {
     pub(crate) fn forget(&mut self, order: &Order) {
         self.remove(&order.clordid);
         self.settle(&order.orig_clordid);
+    }
+}
+
+/// At the best price, or one tick behind it where the other side shows more.
+fn quote_price(best: &Best, side: Side) -> u32 {
+    let (own, other) = match side {
+        Side::Buy => (best.bid_quantity, best.ask_quantity),
+        Side::Sell => (best.ask_quantity, best.bid_quantity),
+    };
+    match (best.own(side), side) {
+        (0, _) => 0,
+        (price, _) if own >= other => price,
+        (price, Side::Buy) => price.saturating_sub(TICK).max(TICK),
+        (price, Side::Sell) => price + TICK,
     }
 }
