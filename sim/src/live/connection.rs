@@ -1,0 +1,230 @@
+//! One client of the live exchange: its TCP connection and its FIX session.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use super::{Shared, now};
+use crate::encode::fix::{Framer, Received, Version};
+use crate::exchange::Report;
+use crate::scenario::Public;
+use crate::session::{Happened, Session};
+
+/// A client that sends no logon for so long is hung up on.
+const PATIENCE: u64 = 10_000_000_000;
+
+/// At most so many requests of one client wait for the exchange.
+const WAITING: usize = 100_000;
+
+struct Client<'a> {
+    stream: &'a TcpStream,
+    shared: &'a Shared<'a>,
+    framer: Framer,
+    session: Option<(usize, Session)>,
+    /// Requests, with when they arrived and when the exchange has worked on them.
+    work: VecDeque<(u64, Received)>,
+    begun: u64,
+    drops: u64,
+}
+
+/// Serves one connection to its end.
+pub(super) fn serve(stream: &TcpStream, shared: &Shared<'_>) {
+    let drops = shared.drops.load(Ordering::Relaxed);
+    let begun = now();
+    let mut client =
+        Client { stream, shared, framer: Framer::default(), session: None, work: VecDeque::new(), begun, drops };
+    // An error is the client's hanging up, or the network's: the session waits for it to come back.
+    let _ = client.run();
+    if let Some((_, mut session)) = client.session.take() {
+        session.disconnected();
+        shared.core().leave(session);
+    }
+}
+
+impl Client<'_> {
+    fn run(&mut self) -> io::Result<()> {
+        self.stream.set_nodelay(true)?;
+        self.stream.set_nonblocking(false)?;
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            if self.shared.drops.load(Ordering::Relaxed) != self.drops {
+                return self.stream.shutdown(std::net::Shutdown::Both);
+            }
+            if self.shared.is_over() {
+                return self.say_goodbye(&mut buffer);
+            }
+            if self.session.is_none() && now() > self.begun + PATIENCE {
+                return Ok(());
+            }
+            let is_over = self.read(&mut buffer)?;
+            self.work_off()?;
+            self.send_mail();
+            let silent = match &mut self.session {
+                Some((_, session)) => session.tick(now()).is_some(),
+                None => false,
+            };
+            self.flush()?;
+            if is_over || silent {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The exchange closes: log out, and wait a moment for the answer.
+    fn say_goodbye(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+        if let Some((_, session)) = &mut self.session {
+            session.logout(now(), "the exchange closes");
+        }
+        self.flush()?;
+        let until = now() + 500_000_000;
+        while now() < until {
+            if self.read(buffer)? {
+                break;
+            }
+        }
+        self.flush()
+    }
+
+    /// Waits for bytes, but not past what is due; true when the connection is over.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+        let due = self.work.front().map(|(due, _)| *due);
+        let mail = self.session.as_ref().and_then(|(at, _)| {
+            self.shared.core().mailboxes.get(*at).and_then(|mailbox| mailbox.iter().map(|(due, _)| *due).min())
+        });
+        let next = due.into_iter().chain(mail).min();
+        let wait = next.map_or(1_000_000, |next| next.saturating_sub(now())).min(1_000_000);
+        // Timeouts of the system are too coarse for the last tenth of a millisecond.
+        if wait < 100_000 {
+            self.stream.set_nonblocking(true)?;
+            thread::yield_now();
+        } else {
+            self.stream.set_nonblocking(false)?;
+            self.stream.set_read_timeout(Some(Duration::from_nanos(wait - 60_000)))?;
+        }
+        let mut stream = self.stream;
+        let got = match stream.read(buffer) {
+            Ok(0) => return Ok(true),
+            Ok(got) => got,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        self.framer.push(buffer.get(..got).unwrap_or_default());
+        while let Some(message) = self.framer.pop() {
+            if self.take(message) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes one message in; true when it ended the session.
+    fn take(&mut self, message: Received) -> bool {
+        let time = now();
+        if self.session.is_none() && !self.begin(&message, time) {
+            return true;
+        }
+        let Some((_, session)) = &mut self.session else { return true };
+        match session.receive(time, message) {
+            None | Some(Happened::Up) => false,
+            Some(Happened::Down(_)) => true,
+            Some(Happened::Application(message)) => {
+                // Rejects of the client are not for the matching engine.
+                if message.kind() == "3" || message.kind() == "j" {
+                    self.shared.core().summary.session_rejects += 1;
+                } else if self.work.len() < WAITING {
+                    let settings = &self.shared.options.scenario.exchange;
+                    let mut core = self.shared.core();
+                    core.summary.requests += 1;
+                    let elapsed = time.saturating_sub(self.begun);
+                    let latency = settings.latency.draw(&mut core.random, elapsed);
+                    let due = self.work.back().map_or(0, |(due, _)| *due).max(time + latency);
+                    self.work.push_back((due, message));
+                }
+                false
+            }
+        }
+    }
+
+    /// The first message names the session; false where there is none to be had.
+    fn begin(&mut self, message: &Received, time: u64) -> bool {
+        let Some(version) = Version::from_begin_string(message.text(8).as_bytes()) else { return false };
+        let orders = &self.shared.options.scenario.orders;
+        if message.kind() != "A" || message.text(56) != orders.target {
+            return false;
+        }
+        let (client, exchange) = (message.text(49), message.text(56));
+        let digits = self.shared.options.scenario.trader.digits.min(if version == Version::Fix42 { 3 } else { 6 });
+        let make = || Session::acceptor(version, exchange, client, digits);
+        self.session = self.shared.core().session(client, exchange, make);
+        if let Some((_, session)) = &mut self.session {
+            session.connected(time);
+        }
+        self.session.is_some()
+    }
+
+    /// Lets the exchange work on what is due.
+    fn work_off(&mut self) -> io::Result<()> {
+        let Some((at, session)) = &self.session else { return Ok(()) };
+        let (at, version) = (*at, session.version);
+        while let Some((due, message)) = self.work.pop_front() {
+            let time = now();
+            if due > time {
+                self.work.push_front((due, message));
+                return Ok(());
+            }
+            let mut guard = self.shared.core();
+            let core = &mut *guard;
+            let outcome = core.exchange.request(time, at, version, &message, &mut core.market);
+            let settings = &self.shared.options.scenario.exchange;
+            let gap = settings.report_gap.draw(&mut core.random, time.saturating_sub(self.begun));
+            let (refused, reports): (Vec<Report>, Vec<Report>) =
+                outcome.reports.into_iter().partition(|report| report.session_reject.is_some());
+            if settings.public == Public::Before {
+                core.publisher.publish(&outcome.changes, &core.market, time)?;
+                core.deliver(reports, time + settings.public_gap.0, gap);
+            } else {
+                core.deliver(reports, time, gap);
+                core.publisher.publish(&outcome.changes, &core.market, time)?;
+            }
+            drop(guard);
+            if let (Some((tag, reason)), Some((_, session))) =
+                (refused.first().and_then(|report| report.session_reject), &mut self.session)
+            {
+                session.reject(time, &message, tag, reason, "rejected by the exchange");
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the reports that are due.
+    fn send_mail(&mut self) {
+        let Some((at, session)) = &mut self.session else { return };
+        let time = now();
+        let mut core = self.shared.core();
+        let Some(mailbox) = core.mailboxes.get_mut(*at) else { return };
+        let ready = mailbox.iter().take_while(|(due, _)| *due <= time).count();
+        let due: Vec<Report> = mailbox.drain(..ready).map(|(_, report)| report).collect();
+        core.summary.reports += due.len() as u64;
+        drop(core);
+        for report in due {
+            session.send(time, report.kind, report.body);
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let Some((_, session)) = &mut self.session else { return Ok(()) };
+        if session.out.is_empty() {
+            return Ok(());
+        }
+        let bytes: Vec<u8> = session.out.drain(..).flat_map(|one| one.bytes).collect();
+        self.stream.set_nonblocking(false)?;
+        self.stream.set_write_timeout(Some(Duration::from_secs(5)))?;
+        let mut stream = self.stream;
+        stream.write_all(&bytes)
+    }
+}

@@ -1,0 +1,99 @@
+//! A real FIX engine talks to the live mock exchange: QuickFIX (the Python package) logs on, trades, is dropped,
+//! resends, logs out, in FIX 4.2, 4.4 and 5.0 SP2, and neither side sends a session-level reject.
+//! The interpreter that has the package: TICKSCOPE_QUICKFIX_PYTHON, else `python3`.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tickscope_sim::Scenario;
+use tickscope_sim::live::{Live, MarketData, Options};
+
+const SCENARIO: &str = r#"
+duration = "120s"
+[market]
+symbols = 3
+names = ["ALPHA"]
+prices = [100.0]
+rate = 2000.0
+[orders]
+drops = ["4s"]
+[exchange]
+pending = 0.2
+unsolicited = 0.1
+"#;
+
+/// The interpreter, or why there is none.
+fn interpreter() -> Result<String, String> {
+    let python = std::env::var("TICKSCOPE_QUICKFIX_PYTHON").unwrap_or_else(|_| "python3".into());
+    let tried = Command::new(&python).args(["-c", "import quickfix"]).output();
+    match tried {
+        Ok(output) if output.status.success() => Ok(python),
+        Ok(_) => Err(format!("`{python}` has no package `quickfix` (pip install quickfix)")),
+        Err(error) => Err(format!("`{python}`: {error}")),
+    }
+}
+
+fn talk(version: &str) {
+    let python = match interpreter() {
+        Ok(python) => python,
+        Err(reason) => {
+            let required = std::env::var("TICKSCOPE_REQUIRE_QUICKFIX").is_ok_and(|value| value == "1");
+            assert!(!required, "QuickFIX is required: {reason}");
+            eprintln!("SKIPPED: no QuickFIX: {reason}");
+            return;
+        }
+    };
+    let options = Options {
+        scenario: Scenario::parse(SCENARIO, "quickfix").unwrap(),
+        seed: 1,
+        market_data: MarketData::parse("127.0.0.1:36477"),
+        fix: "127.0.0.1:0".parse().unwrap(),
+        reference: Some("127.0.0.1:0".parse().unwrap()),
+        speed: 1.0,
+    };
+    let live = Live::bind(options).unwrap();
+    let address = live.fix_address().unwrap();
+    let folder = std::env::temp_dir().join(format!("tickscope-quickfix-{}-{version}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let stop = AtomicBool::new(false);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/quickfix_initiator.py");
+    let (output, summary) = std::thread::scope(|scope| {
+        let exchange = scope.spawn(|| live.run(&stop));
+        let output = Command::new(python)
+            .arg(script)
+            .args([version, &address.to_string(), "ALPHA"])
+            .arg(&folder)
+            .output()
+            .unwrap();
+        stop.store(true, Ordering::Relaxed);
+        (output, exchange.join().unwrap().unwrap())
+    });
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}\nlogs: {}", String::from_utf8_lossy(&output.stderr), folder.display());
+    let seen: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(seen["rejects"], serde_json::json!([]), "{seen}");
+    assert_eq!(seen["logons"], 2, "{seen}");
+    assert_eq!(summary.connections, 2);
+    assert_eq!(summary.session_rejects, 0);
+    for at_least_one in ["fills", "cancelled", "replaced", "copies", "resend_requests"] {
+        assert!(seen[at_least_one].as_u64().unwrap() > 0, "{at_least_one}: {seen}");
+    }
+    assert!(summary.messages > 1_000, "{summary:?}");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn quickfix_talks_fix_42() {
+    talk("4.2");
+}
+
+#[test]
+fn quickfix_talks_fix_44() {
+    talk("4.4");
+}
+
+#[test]
+fn quickfix_talks_fix_50_sp2() {
+    talk("5.0sp2");
+}
