@@ -37,6 +37,8 @@ pub struct Cli {
 pub enum Command {
     Analyze(Box<AnalyzeArgs>),
     Decode(Box<DecodeArgs>),
+    Sim(SimArgs),
+    Score(ScoreArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
 }
@@ -102,6 +104,97 @@ pub struct DecodeArgs {
 
     #[command(flatten)]
     pub display: DisplayArgs,
+}
+
+/// Make market data, orders and answers whose truth is known
+///
+/// Simulates a market, a trader and an exchange, and writes the captures that taps between them would have made,
+/// together with what is true (truth.csv) and the instruments (instruments.csv). The same scenario and seed give the same
+/// bytes on every machine. With --live the market data goes out over real sockets and the exchange accepts real FIX
+/// sessions, for a trader or gateway under test.
+#[derive(Args, Debug, Default)]
+#[command(after_help = values::EXAMPLES_SIM)]
+pub struct SimArgs {
+    /// A scenario file (TOML), or the name of a shipped scenario
+    #[arg(value_name = "SCENARIO", required_unless_present = "list")]
+    pub scenario: Option<String>,
+
+    /// List the shipped scenarios and what each shows
+    #[arg(long, conflicts_with_all = ["scenario", "write", "live", "print"])]
+    pub list: bool,
+
+    /// Print the scenario's text, to start one of your own from
+    #[arg(long, conflicts_with_all = ["write", "live"])]
+    pub print: bool,
+
+    /// Seed of all random choices
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+
+    /// Write captures, truth.csv and instruments.csv into this folder
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "live")]
+    pub write: Option<PathBuf>,
+
+    /// Play on real sockets until the scenario is over or Ctrl-C
+    #[arg(long, requires = "md", requires = "fix", help_heading = "Live")]
+    pub live: bool,
+
+    /// Where market data goes: an interface, an own address (multicast out of it), or receiver:port
+    #[arg(long, value_name = "IF|ADDR", requires = "live", help_heading = "Live")]
+    pub md: Option<String>,
+
+    /// Where the mock exchange listens for FIX sessions
+    #[arg(long, value_name = "HOST:PORT", requires = "live", help_heading = "Live")]
+    pub fix: Option<std::net::SocketAddr>,
+
+    /// Serve the instruments as CSV on this address
+    #[arg(long, value_name = "HOST:PORT", requires = "live", help_heading = "Live")]
+    pub reference: Option<std::net::SocketAddr>,
+
+    /// How much faster than real time the market runs, with --live
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, help_heading = "Live", value_parser = values::speed)]
+    pub speed: f64,
+}
+
+/// Compare an --orders file with a truth
+///
+/// Prints how many requests were found, missed and extra; for each latency how many are exact, within 1 microsecond,
+/// wrong or missing; and precision and recall of the triggers by method. Exits with 4 where a given threshold is not
+/// reached.
+#[derive(Args, Debug, Default)]
+#[command(after_help = values::EXAMPLES_SCORE)]
+pub struct ScoreArgs {
+    /// truth.csv, as `tickscope sim --write` makes it
+    #[arg(value_name = "TRUTH", value_hint = ValueHint::FilePath)]
+    pub truth: PathBuf,
+
+    /// The CSV file of `tickscope analyze --orders`
+    #[arg(value_name = "ORDERS", value_hint = ValueHint::FilePath)]
+    pub orders: PathBuf,
+
+    /// Print the comparison as one JSON document
+    #[arg(long)]
+    pub json: bool,
+
+    /// Share of external latencies that must be exact; 1 also forbids values where nothing could be seen
+    #[arg(long, value_name = "SHARE", help_heading = "Thresholds", value_parser = values::share)]
+    pub external: Option<f64>,
+
+    /// Requests that may be missed
+    #[arg(long, value_name = "N", help_heading = "Thresholds")]
+    pub missed: Option<u64>,
+
+    /// Rows that may be there for no request
+    #[arg(long, value_name = "N", help_heading = "Thresholds")]
+    pub extra: Option<u64>,
+
+    /// Least share of the given triggers that must be right
+    #[arg(long, value_name = "SHARE", help_heading = "Thresholds", value_parser = values::share)]
+    pub precision: Option<f64>,
+
+    /// Least share of the triggers in the truth that must be found
+    #[arg(long, value_name = "SHARE", help_heading = "Thresholds", value_parser = values::share)]
+    pub recall: Option<f64>,
 }
 
 #[derive(Args, Debug, Default)]

@@ -9,6 +9,8 @@ pub mod decode;
 pub mod man;
 mod open;
 mod prepare;
+mod score;
+mod sim;
 pub mod values;
 
 use std::fmt;
@@ -77,6 +79,8 @@ fn run(command: &Command) -> (anyhow::Result<Outcome>, bool) {
         Command::Decode(arguments) => {
             (prepare::decode(arguments).and_then(|settings| decode::run(arguments, &settings)), arguments.input.strict)
         }
+        Command::Sim(arguments) => (sim::run(arguments), false),
+        Command::Score(arguments) => (score::run(arguments), false),
         Command::Config(arguments) => (config::command::run(arguments), false),
         Command::Completions(arguments) => (completions::run(arguments), false),
     }
@@ -111,6 +115,8 @@ fn wrong_usage(command: &Command, wrong: &WrongUsage) -> clap::Error {
     let name = match command {
         Command::Analyze(_) => "analyze",
         Command::Decode(_) => "decode",
+        Command::Sim(_) => "sim",
+        Command::Score(_) => "score",
         Command::Config(_) => "config",
         Command::Completions(_) => "completions",
     };

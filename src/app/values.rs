@@ -295,6 +295,30 @@ fn is_tap_name(name: &str) -> bool {
     !name.is_empty() && name.chars().all(|letter| letter.is_alphanumeric() || "_-.".contains(letter))
 }
 
+pub const EXAMPLES_SIM: &str = "\
+Examples:
+  tickscope sim --list
+  tickscope sim exchange-slows --seed 7 --write out
+  tickscope sim calm --live --md 127.0.0.1:26477 --fix 127.0.0.1:9876";
+
+pub const EXAMPLES_SCORE: &str = "\
+Examples:
+  tickscope analyze out/tap.pcap --orders orders.csv
+  tickscope score out/truth.csv orders.csv --external 1 --missed 0 --extra 0";
+
+/// A share from 0 to 1.
+pub fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "expected a share such as 0.98".to_owned())?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("expected a share from 0 to 1".to_owned()) }
+}
+
+/// A factor above 0.
+pub fn speed(text: &str) -> Result<f64, String> {
+    let text = text.strip_suffix('x').unwrap_or(text);
+    let factor: f64 = text.parse().map_err(|_| "expected a factor such as 2 or 10x".to_owned())?;
+    if factor.is_finite() && factor > 0.0 { Ok(factor) } else { Err("expected a factor above 0".to_owned()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

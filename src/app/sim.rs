@@ -1,0 +1,96 @@
+//! `tickscope sim`: captures whose truth is known, or a market on real sockets.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use tickscope_sim::live::{Live, MarketData, Options};
+use tickscope_sim::{Scenario, scenarios};
+
+use super::args::SimArgs;
+use super::{Outcome, WrongUsage, complain, stop, watch_signals};
+
+pub fn run(arguments: &SimArgs) -> anyhow::Result<Outcome> {
+    let mut out = io::stdout().lock();
+    if arguments.list {
+        for (name, text) in scenarios() {
+            let about = text.lines().next().unwrap_or("").trim_start_matches('#').trim();
+            writeln!(out, "{name:<22} {about}")?;
+        }
+        return Ok(Outcome::Done);
+    }
+    let name = arguments.scenario.as_deref().ok_or_else(|| WrongUsage("which SCENARIO? see --list".to_owned()))?;
+    let text = text_of(name)?;
+    if arguments.print {
+        out.write_all(text.as_bytes())?;
+        return Ok(Outcome::Done);
+    }
+    let scenario = Scenario::parse(&text, name).map_err(|error| anyhow!("{error}"))?;
+    match (&arguments.write, arguments.live) {
+        (Some(folder), _) => write(&scenario, arguments.seed, folder, &mut out),
+        (None, true) => live(scenario, arguments, &mut out),
+        (None, false) => Err(WrongUsage("say what to do: --write DIR, --live or --print".to_owned()).into()),
+    }
+}
+
+/// A file where there is one of this name, else a shipped scenario.
+fn text_of(name: &str) -> anyhow::Result<String> {
+    if Path::new(name).is_file() {
+        return fs::read_to_string(name).with_context(|| name.to_owned());
+    }
+    let shipped = scenarios().iter().find(|(known, _)| *known == name);
+    shipped.map(|(_, text)| (*text).to_owned()).ok_or_else(|| {
+        let names: Vec<&str> = scenarios().iter().map(|(name, _)| *name).collect();
+        anyhow!("{name}: neither a file nor a shipped scenario; those are: {}", names.join(", "))
+    })
+}
+
+fn write(scenario: &Scenario, seed: u64, folder: &Path, out: &mut impl Write) -> anyhow::Result<Outcome> {
+    let summary = tickscope_sim::write(scenario, seed, folder).with_context(|| folder.display().to_string())?;
+    writeln!(
+        out,
+        "{} market-data messages in {} packets, {} order requests, into {}:",
+        summary.messages,
+        summary.packets,
+        summary.requests,
+        folder.display()
+    )?;
+    for (name, frames, bytes) in &summary.captures {
+        writeln!(out, "  {name}: {frames} frames, {bytes} bytes")?;
+    }
+    writeln!(out, "  truth.csv, instruments.csv")?;
+    Ok(Outcome::Done)
+}
+
+fn live(scenario: Scenario, arguments: &SimArgs, out: &mut impl Write) -> anyhow::Result<Outcome> {
+    let (Some(md), Some(fix)) = (&arguments.md, arguments.fix) else {
+        return Err(WrongUsage("--live needs --md and --fix".to_owned()).into());
+    };
+    watch_signals()?;
+    let options = Options {
+        scenario,
+        seed: arguments.seed,
+        market_data: MarketData::parse(md),
+        fix,
+        reference: arguments.reference,
+        speed: arguments.speed,
+    };
+    let live = Live::bind(options)?;
+    complain("note", &format!("the exchange listens on {}; Ctrl-C ends the market", live.fix_address()?));
+    if let Some(address) = live.reference_address() {
+        complain("note", &format!("instruments are served on {address}"));
+    }
+    let summary = live.run(stop())?;
+    writeln!(
+        out,
+        "{} market-data messages in {} packets; {} connections, {} requests, {} reports, {} session rejects",
+        summary.messages,
+        summary.packets,
+        summary.connections,
+        summary.requests,
+        summary.reports,
+        summary.session_rejects
+    )?;
+    Ok(Outcome::Done)
+}
