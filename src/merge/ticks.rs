@@ -47,6 +47,7 @@ impl Tick {
 }
 
 /// The ticks of one run; heads are kept by observation point and symbol.
+#[derive(Default)]
 pub struct Ticks {
     ring: Vec<Tick>,
     /// Ticks added so far, modulo 2^32; the tick with number `n` lies at `n % RING`. Number 0 is never given.
@@ -54,16 +55,18 @@ pub struct Ticks {
     heads: Vec<Vec<u32>>,
 }
 
-impl Default for Ticks {
-    fn default() -> Self {
-        Ticks { ring: Vec::new(), count: 0, heads: Vec::new() }
-    }
-}
-
 impl Ticks {
     /// Remembers a message.
     #[inline]
-    pub fn push(&mut self, point: u16, symbol: SymbolId, seen: (Timestamp, u64, u16), sequence: u64, kind: MarketKind, code: u8) {
+    pub fn push(
+        &mut self,
+        point: u16,
+        symbol: SymbolId,
+        seen: (Timestamp, u64, u16),
+        sequence: u64,
+        kind: MarketKind,
+        code: u8,
+    ) {
         let (time, frame, line) = seen;
         self.count = self.count.wrapping_add(1);
         if self.count == 0 {
@@ -188,16 +191,12 @@ impl Iterator for Walk<'_> {
         if self.number == 0 {
             return None;
         }
-        match self.ticks.get(self.number) {
-            Some(&tick) => {
-                self.number = tick.before;
-                Some(Ok(tick))
-            }
-            None => {
-                self.number = 0;
-                Some(Err(Evicted))
-            }
-        }
+        let Some(&tick) = self.ticks.get(self.number) else {
+            self.number = 0;
+            return Some(Err(Evicted));
+        };
+        self.number = tick.before;
+        Some(Ok(tick))
     }
 }
 

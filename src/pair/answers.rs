@@ -1,6 +1,8 @@
 //! What a message from the exchange means for the request that it is about. The rules are those of INTERFACE.md:
 //! pending states, corrections and copies are no answers, and a cancel nobody asked for answers nothing.
 
+use std::fmt::Write as _;
+
 use tickscope_model::{Loss, OrderEvent, OrderKind, SegmentKind, Timestamp};
 
 use super::pairer::Pairer;
@@ -84,13 +86,7 @@ impl Pairer {
         if event.kind == OrderKind::Fill && last {
             open.row.latency[SegmentKind::FullFill.index()].get_or_insert(latency);
         }
-        let moment = Moment {
-            time: seen.time,
-            tap: seen.tap,
-            frame: seen.frame,
-            what,
-            detail: detail(event).into(),
-        };
+        let moment = Moment { time: seen.time, tap: seen.tap, frame: seen.frame, what, detail: detail(event).into() };
         if open.row.timeline.len() < 64 {
             open.row.timeline.push(moment);
         }
@@ -100,7 +96,8 @@ impl Pairer {
         if event.is_damaged {
             open.row.flags.set(Flag::BadChecksum);
         }
-        if !outcome.is_empty() && !(outcome == "accepted" && open.row.outcome != "unanswered") {
+        let comes_late = outcome == "accepted" && open.row.outcome != "unanswered";
+        if !outcome.is_empty() && !comes_late {
             open.row.outcome = outcome;
         }
         let is_done = match event.kind {
@@ -148,7 +145,7 @@ fn detail(event: &OrderEvent<'_>) -> String {
         text.push(char::from(event.order_status));
     }
     if let (OrderKind::Fill, Some(quantity), Some(price)) = (event.kind, event.last_quantity, event.last_price) {
-        text.push_str(&format!(" {quantity} @ {price}"));
+        let _ = write!(text, " {quantity} @ {price}"); // a String takes everything
     }
     text
 }
