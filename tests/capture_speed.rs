@@ -1,7 +1,7 @@
 //! How long reading and taking apart takes, beside what `cat`, capinfos and tcpdump need for the same file:
 //! `cargo test --release --test capture_speed -- --ignored --nocapture`.
 #![allow(clippy::disallowed_methods, reason = "this measures by the clock")]
-#![allow(clippy::print_stdout, reason = "the output is the point")]
+#![allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "the output is the point, and for people")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs::File;
