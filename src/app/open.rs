@@ -39,11 +39,7 @@ impl Prepared {
     }
 }
 
-pub fn prepare(
-    settings: &Settings,
-    selection: &SelectionArgs,
-    clock: &ClockArgs,
-) -> anyhow::Result<Prepared> {
+pub fn prepare(settings: &Settings, selection: &SelectionArgs, clock: &ClockArgs) -> anyhow::Result<Prepared> {
     let captures = open_all(settings)?;
     let filter = selection.filter.as_deref().map(Filter::parse).transpose();
     let filter = filter.map_err(|error| WrongUsage(format!("--filter: {error}")))?;
@@ -51,11 +47,8 @@ pub fn prepare(
     // Standard input cannot be read twice, and a single capture of one interface is one point anyway.
     let readable_twice = settings.captures.iter().all(|capture| capture.input != settings::Input::Stdin);
     let points = if needs_points && readable_twice {
-        let groups: Vec<TapGroup> = settings
-            .taps
-            .iter()
-            .map(|tap| TapGroup { name: tap.name.clone(), group: tap.group.clone() })
-            .collect();
+        let groups: Vec<TapGroup> =
+            settings.taps.iter().map(|tap| TapGroup { name: tap.name.clone(), group: tap.group.clone() }).collect();
         points::find(open_all(settings)?, &groups)
     } else {
         Vec::new()

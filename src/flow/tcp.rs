@@ -96,7 +96,14 @@ pub struct StreamBytes {
 
 impl Conversations {
     pub fn new(named: Vec<NamedSession>) -> Conversations {
-        Conversations { conversations: Vec::new(), index: HashMap::new(), named, next_number: 0, used_frames: 0, bytes: StreamBytes::default() }
+        Conversations {
+            conversations: Vec::new(),
+            index: HashMap::new(),
+            named,
+            next_number: 0,
+            used_frames: 0,
+            bytes: StreamBytes::default(),
+        }
     }
 
     /// Frames of conversations that a decoder reads.
@@ -168,7 +175,9 @@ impl Conversations {
         self.next_number += 1;
         for session in &self.named {
             for (way, source, target) in [(0, key.source, key.target), (1, key.target, key.source)] {
-                if session.client.is_none_or(|end| end.holds(source)) && session.server.is_none_or(|end| end.holds(target)) {
+                if session.client.is_none_or(|end| end.holds(source))
+                    && session.server.is_none_or(|end| end.holds(target))
+                {
                     conversation.client = Some(way);
                     conversation.state = session.protocol.map_or(conversation.state, State::known);
                     break;
@@ -282,7 +291,8 @@ impl Conversation {
 
     /// Stream and reader of one direction, borrowed apart.
     fn reader<'a, L: Lane>(&'a mut self, way: usize, lane: &'a mut L) -> (&'a mut Stream, StreamReader<'a, L>) {
-        let key = if way == 0 { self.key } else { FlowKey { source: self.key.target, target: self.key.source, ..self.key } };
+        let key =
+            if way == 0 { self.key } else { FlowKey { source: self.key.target, target: self.key.source, ..self.key } };
         let reader = StreamReader {
             lane,
             state: &mut self.state,
@@ -391,12 +401,8 @@ struct StreamReader<'a, L: Lane> {
 impl<L: Lane> StreamReader<'_, L> {
     fn acknowledged(&mut self, place: u64, arrival: Arrival) {
         if let State::Known { protocol, .. } = self.state {
-            let direction = Direction {
-                protocol,
-                key: &self.key,
-                conversation: self.conversation,
-                from_client: self.from_client,
-            };
+            let direction =
+                Direction { protocol, key: &self.key, conversation: self.conversation, from_client: self.from_client };
             self.lane.acknowledged(&direction, place, arrival);
         }
     }

@@ -251,7 +251,10 @@ impl Feeds {
             self.feeds.len() - 1
         });
         // A retransmission request travels to the exchange: its destination is not a line of the feed.
-        let known = self.lines.iter().position(|line| line.feed == feed && line.endpoint == at.key.target && line.tap == at.tap);
+        let known = self
+            .lines
+            .iter()
+            .position(|line| line.feed == feed && line.endpoint == at.key.target && line.tap == at.tap);
         let number = known.unwrap_or_else(|| {
             let letter = self.letter(feed, at, unit);
             self.lines.push(Line::new(feed, at, letter));

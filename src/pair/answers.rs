@@ -77,20 +77,15 @@ impl Pairer {
             _ => (None, "pending", ""),
         };
         if let Some(slot) = kind.and_then(|kind| open.row.latency.get_mut(kind.index())) {
-            slot.get_or_insert(latency);
+            // The smallest: where the capture delivered segments out of order, the second fill may be the first seen.
+            *slot = Some(slot.map_or(latency, |earlier| earlier.min(latency)));
         }
         open.answered |= !outcome.is_empty();
         let last = event.leaves.is_some_and(|leaves| leaves.mantissa == 0) || event.order_status == b'2';
         if event.kind == OrderKind::Fill && last {
             open.row.latency[SegmentKind::FullFill.index()].get_or_insert(latency);
         }
-        let moment = Moment {
-            time: seen.time,
-            tap: seen.tap,
-            frame: seen.frame,
-            what,
-            detail: detail(event).into(),
-        };
+        let moment = Moment { time: seen.time, tap: seen.tap, frame: seen.frame, what, detail: detail(event).into() };
         if open.row.timeline.len() < 64 {
             open.row.timeline.push(moment);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, SymbolId, TapId, Timestamp};
 
-use super::requests::{Open, Requests, RequestId, Session};
+use super::requests::{Open, RequestId, Requests, Session};
 use super::row::{Flag, Flags, Moment, OrderRow, SegmentRow, Trigger};
 use super::trigger::{TriggerRule, look_up};
 use super::walls::{Relation, Walls};
@@ -123,7 +123,14 @@ impl Pairer {
     }
 
     /// An order-entry message. `ticks` is the count of ticks so far.
-    pub fn order(&mut self, direction: &Direction<'_>, seen: &Seen, event: &OrderEvent<'_>, symbols: &Symbols, ticks: u32) {
+    pub fn order(
+        &mut self,
+        direction: &Direction<'_>,
+        seen: &Seen,
+        event: &OrderEvent<'_>,
+        symbols: &Symbols,
+        ticks: u32,
+    ) {
         let from_client = direction.from_client != Some(false);
         let quote = matches!(event.kind, OrderKind::Quote | OrderKind::MassQuote);
         let is_request = event.kind.is_request() && (from_client || !quote);
@@ -223,7 +230,14 @@ impl Pairer {
         }
     }
 
-    fn opened(&self, session: usize, direction: &Direction<'_>, seen: &Seen, event: &OrderEvent<'_>, symbols: &Symbols) -> Open {
+    fn opened(
+        &self,
+        session: usize,
+        direction: &Direction<'_>,
+        seen: &Seen,
+        event: &OrderEvent<'_>,
+        symbols: &Symbols,
+    ) -> Open {
         let text = |bytes: &[u8]| -> Box<str> { String::from_utf8_lossy(bytes).into() };
         let placeholder = event.symbol.is_empty() || event.symbol == b"[N/A]";
         let orig = self.find(session, event.orig_clordid);
@@ -441,10 +455,14 @@ impl Pairer {
             }
             let lookup = look_up(view.ticks, point, symbol, time, &self.rules.trigger, view.typical);
             evicted |= lookup.evicted;
-            let gap_since = lookup.found.map_or(time.shifted(Nanos(-self.rules.trigger.window.0)), |found| found.tick.time);
-            let gap = view.feeds.feeds.iter().filter(|feed| feed.point == point).any(|feed| {
-                feed.last_gap.is_some_and(|gap| gap_since <= gap && gap <= time)
-            });
+            let gap_since =
+                lookup.found.map_or(time.shifted(Nanos(-self.rules.trigger.window.0)), |found| found.tick.time);
+            let gap = view
+                .feeds
+                .feeds
+                .iter()
+                .filter(|feed| feed.point == point)
+                .any(|feed| feed.last_gap.is_some_and(|gap| gap_since <= gap && gap <= time));
             if gap {
                 open.row.flags.set(Flag::MdGap);
             }
