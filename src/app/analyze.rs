@@ -204,7 +204,9 @@ fn feeds(summary: &mut Summary, feeds: &Feeds) {
     for (at, feed) in feeds.feeds.iter().enumerate() {
         let lines: Vec<&Line> = feeds.lines.iter().filter(|line| line.feed == at).collect();
         let mut delay = stats::Histogram::default();
-        lines.iter().for_each(|line| delay.merge(&line.delay));
+        for line in &lines {
+            delay.merge(&line.delay);
+        }
         let main = lines.iter().find(|line| line.letter != 'R').or(lines.first());
         summary.feeds.push(stats::Feed {
             label: main.map(|line| line.endpoint.to_string()).unwrap_or_default(),

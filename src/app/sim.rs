@@ -11,7 +11,7 @@ use tickscope_sim::{Scenario, scenarios};
 use super::args::SimArgs;
 use super::{Outcome, WrongUsage, complain, stop, watch_signals};
 
-pub fn run(arguments: &SimArgs) -> anyhow::Result<Outcome> {
+pub(super) fn run(arguments: &SimArgs) -> anyhow::Result<Outcome> {
     let mut out = io::stdout().lock();
     if arguments.list {
         for (name, text) in scenarios() {

@@ -47,6 +47,7 @@ impl Tick {
 }
 
 /// The ticks of one run; heads are kept by observation point and symbol.
+#[derive(Default)]
 pub struct Ticks {
     ring: Vec<Tick>,
     /// Ticks added so far, modulo 2^32; the tick with number `n` lies at `n % RING`. Number 0 is never given.
@@ -54,12 +55,6 @@ pub struct Ticks {
     heads: Vec<Vec<u32>>,
     /// The latest time so far: as long as time goes forward, no older tick needs to be looked at.
     latest: Timestamp,
-}
-
-impl Default for Ticks {
-    fn default() -> Self {
-        Ticks { ring: Vec::new(), count: 0, heads: Vec::new(), latest: Timestamp::MIN }
-    }
 }
 
 impl Ticks {
@@ -200,16 +195,12 @@ impl Iterator for Walk<'_> {
         if self.number == 0 {
             return None;
         }
-        match self.ticks.get(self.number) {
-            Some(&tick) => {
-                self.number = tick.before;
-                Some(Ok(tick))
-            }
-            None => {
-                self.number = 0;
-                Some(Err(Evicted))
-            }
-        }
+        let Some(&tick) = self.ticks.get(self.number) else {
+            self.number = 0;
+            return Some(Err(Evicted));
+        };
+        self.number = tick.before;
+        Some(Ok(tick))
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a message from the exchange means for the request that it is about. The rules are those of INTERFACE.md:
 //! pending states, corrections and copies are no answers, and a cancel nobody asked for answers nothing.
 
+use std::fmt::Write as _;
+
 use tickscope_model::{Loss, OrderEvent, OrderKind, SegmentKind, Timestamp};
 
 use super::pairer::Pairer;
@@ -95,7 +97,8 @@ impl Pairer {
         if event.is_damaged {
             open.row.flags.set(Flag::BadChecksum);
         }
-        if !outcome.is_empty() && !(outcome == "accepted" && open.row.outcome != "unanswered") {
+        let comes_late = outcome == "accepted" && open.row.outcome != "unanswered";
+        if !outcome.is_empty() && !comes_late {
             open.row.outcome = outcome;
         }
         let is_done = match event.kind {
@@ -143,7 +146,7 @@ fn detail(event: &OrderEvent<'_>) -> String {
         text.push(char::from(event.order_status));
     }
     if let (OrderKind::Fill, Some(quantity), Some(price)) = (event.kind, event.last_quantity, event.last_price) {
-        text.push_str(&format!(" {quantity} @ {price}"));
+        let _ = write!(text, " {quantity} @ {price}"); // a String takes everything
     }
     text
 }

@@ -214,12 +214,11 @@ impl Pairer {
         state.remember(event.sequence, id);
         self.relate(id);
         self.waiting.push_back((time, ticks, id));
-        match seen.acked {
-            Some(ack) => self.acknowledge(id, ack),
-            None => {
-                let key = (direction.conversation, direction.key.source < direction.key.target);
-                self.unacknowledged.entry(key).or_default().push_back((end, id));
-            }
+        if let Some(ack) = seen.acked {
+            self.acknowledge(id, ack);
+        } else {
+            let key = (direction.conversation, direction.key.source < direction.key.target);
+            self.unacknowledged.entry(key).or_default().push_back((end, id));
         }
         if let Some(oldest) = self.requests.overflow() {
             self.losses.add(Loss::OrderEvicted);
