@@ -379,4 +379,36 @@ mod tests {
             assert!(line.chars().count() <= 126, "{} characters: {line}", line.chars().count());
         }
     }
+
+    /// The same number by another way: the JSON's nanoseconds as decimal text, rounded half up by hand.
+    #[test]
+    fn the_screen_says_what_the_json_says() {
+        let shared = Shared::default();
+        let summary = sample::full();
+        super::super::write_json(&summary, shared.output()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&shared.text()).unwrap();
+        let report = written(&summary, &Style::default());
+        let mut compared = 0;
+        for (name, values) in json["segments"].as_object().unwrap() {
+            let line = report.lines().find(|line| line.trim_start().starts_with(&format!("{name} "))).unwrap();
+            let cells: Vec<&str> = line.split_whitespace().collect();
+            let step: u64 = match cells[2] {
+                "ns" => panic!("no row of the sample is that fast"),
+                "µs" => 1,
+                _ => 1000,
+            };
+            let keys = ["min_ns", "p50_ns", "p90_ns", "p99_ns", "p99_9_ns", "p99_99_ns", "max_ns", "mean_ns"];
+            for (key, cell) in keys.iter().zip(&cells[3..]) {
+                let thousandths = (values[key].as_u64().unwrap() + step / 2) / step;
+                let shown: String = cell.chars().filter(char::is_ascii_digit).collect();
+                assert_eq!(shown.parse::<u64>().unwrap(), thousandths, "{name} {key}");
+                let few =
+                    values["few"].as_array().unwrap().iter().any(|few| format!("{}_ns", few.as_str().unwrap()) == *key);
+                assert_eq!(cell.ends_with('*'), few, "{name} {key}");
+                compared += 1;
+            }
+            assert_eq!(cells[1].replace(',', ""), values["n"].to_string());
+        }
+        assert_eq!(compared, 4 * 8);
+    }
 }
