@@ -117,14 +117,10 @@ struct Level {
 /// A part of an order that traded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fill {
-    /// Whose order was resting, and which.
+    /// Whose order was resting.
     pub owner: Owner,
-    pub id: u64,
     pub price: u32,
     pub quantity: u32,
-    /// What is left of the resting order.
-    pub left: u32,
-    pub matched: u64,
 }
 
 /// The book of one symbol.
@@ -277,9 +273,9 @@ impl Book {
         }
         let before = self.best();
         let traded = quantity.min(resting.quantity);
-        let (left, level) = self.take(maker, price, resting.id, traded)?;
+        let (_, level) = self.take(maker, price, resting.id, traded)?;
         let change = self.change(Action::Execute { matched }, resting.id, maker, price, traded, before);
-        let fill = Fill { owner: resting.owner, id: resting.id, price, quantity: traded, left: left.quantity, matched };
+        let fill = Fill { owner: resting.owner, price, quantity: traded };
         Some((Change { level, ..change }, fill))
     }
 
@@ -305,10 +301,10 @@ mod tests {
         book.add(Side::Sell, 10_100, resting(3, 50));
         let change = book.add(Side::Buy, 10_000, resting(4, 70));
         assert_eq!(change.after, Best { bid: 10_000, bid_quantity: 70, ask: 10_100, ask_quantity: 150 });
-        let fills: Vec<_> = std::iter::from_fn(|| book.hit(Side::Buy, 10_100, 120, 9).map(|(_, fill)| fill)).collect();
+        let fills: Vec<_> = std::iter::from_fn(|| book.hit(Side::Buy, 10_100, 120, 9)).collect();
         assert_eq!(
-            fills.iter().map(|fill| (fill.id, fill.quantity, fill.left)).collect::<Vec<_>>(),
-            [(2, 100, 0), (3, 50, 0)]
+            fills.iter().map(|(change, fill)| (change.id, fill.quantity)).collect::<Vec<_>>(),
+            [(2, 100), (3, 50)]
         );
         assert_eq!(book.best().ask, 10_200);
         assert!(book.hit(Side::Sell, 10_001, 1, 9).is_none());

@@ -12,7 +12,7 @@ use crate::scenario::{Kind, On, Scenario, Strategy, Style};
 /// A request that is ready to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
-    /// MsgType: D, F or G.
+    /// `MsgType`: D, F or G.
     pub(crate) kind: &'static str,
     pub(crate) clordid: String,
     pub(crate) orig_clordid: String,
@@ -172,11 +172,12 @@ impl Trader {
 
     fn react(&mut self, at: usize, tick: &Tick, orders: &mut Vec<Order>) {
         let cancel = self.strategies[at].cancel;
-        if cancel > 0.0 && self.random.chance(cancel) {
-            if let Some(id) = self.settled(at, tick.symbol, None) {
-                orders.push(self.change(&id, "F", 0));
-                return;
-            }
+        if cancel > 0.0
+            && self.random.chance(cancel)
+            && let Some(id) = self.settled(at, tick.symbol, None)
+        {
+            orders.push(self.change(&id, "F", 0));
+            return;
         }
         for _ in 0..self.strategies[at].orders {
             // Follow the trade: what was offered and got traded may soon be dearer.
@@ -286,9 +287,9 @@ impl Trader {
         let is_true = left > right;
         let rises = is_true && !link.was_true;
         link.was_true = is_true;
-        let sell = link.sell;
+        let sold = link.sell;
         if rises {
-            orders.extend(self.new_order(at, sell, Side::Sell));
+            orders.extend(self.new_order(at, sold, Side::Sell));
         }
     }
 
@@ -308,7 +309,7 @@ impl Trader {
         crate::random::to_count(crate::random::to_float(every) * self.random.exponential()).max(1)
     }
 
-    /// A report, or a reject of a request with this ClOrdID.
+    /// A report, or a reject of a request with this `ClOrdID`.
     pub(crate) fn report(&mut self, message: &Received, rejected: Option<&str>) {
         let id = message.text(11).to_owned();
         let orig = message.text(41).to_owned();
