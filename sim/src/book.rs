@@ -110,7 +110,7 @@ pub(crate) struct Resting {
 #[derive(Clone, Debug)]
 struct Level {
     price: u32,
-    total: u32,
+    total: u64,
     orders: VecDeque<Resting>,
 }
 
@@ -121,6 +121,11 @@ pub(crate) struct Fill {
     pub owner: Owner,
     pub price: u32,
     pub quantity: u32,
+}
+
+/// A level's quantity as feeds can show it.
+fn shown(total: u64) -> u32 {
+    u32::try_from(total).unwrap_or(u32::MAX)
 }
 
 /// The book of one symbol.
@@ -142,9 +147,9 @@ impl Book {
         let (bid, ask) = (self.bids.last(), self.asks.last());
         Best {
             bid: bid.map_or(0, |level| level.price),
-            bid_quantity: bid.map_or(0, |level| level.total),
+            bid_quantity: bid.map_or(0, |level| shown(level.total)),
             ask: ask.map_or(0, |level| level.price),
-            ask_quantity: ask.map_or(0, |level| level.total),
+            ask_quantity: ask.map_or(0, |level| shown(level.total)),
         }
     }
 
@@ -200,9 +205,9 @@ impl Book {
             }
         };
         let level = &mut self.side(side)[at];
-        level.total += order.quantity;
+        level.total += u64::from(order.quantity);
         level.orders.push_back(order);
-        level.total
+        shown(level.total)
     }
 
     /// Takes `quantity` from an order (all of it removes it); gives back what is left of the order and of its level.
@@ -214,11 +219,11 @@ impl Book {
         let quantity = quantity.min(order.quantity);
         order.quantity -= quantity;
         let left = *order;
-        level.total -= quantity;
+        level.total -= u64::from(quantity);
         if left.quantity == 0 {
             level.orders.remove(place);
         }
-        let total = level.total;
+        let total = shown(level.total);
         if level.orders.is_empty() {
             let level = self.side(side).remove(at);
             self.spare.push(level.orders);

@@ -289,13 +289,13 @@ impl Arrivals {
             let bound = base + self.excitation;
             let wait = if bound > 0.0 { to_count(self.random.exponential() / bound * 1e9).max(1) } else { u64::MAX };
             let candidate = self.next.saturating_add(wait);
+            if candidate == u64::MAX && until == u64::MAX {
+                self.next = u64::MAX;
+                return;
+            }
             if candidate >= until {
                 self.decay_to(until);
                 continue;
-            }
-            if candidate == u64::MAX {
-                self.next = u64::MAX;
-                return;
             }
             self.decay_to(candidate);
             if self.excitation >= bound - base || self.random.unit() * bound < base + self.excitation {
@@ -331,6 +331,12 @@ mod tests {
             arrivals.advance();
         }
         assert!((190_000..210_000).contains(&events), "{events}");
+    }
+
+    #[test]
+    fn a_market_without_events_has_no_next_one() {
+        let settings = Scenario::parse("[market]\nrate = 0.0\nbranching = 0.0", "test").unwrap().market;
+        assert_eq!(Arrivals::new(&settings, 1, 5).next, u64::MAX);
     }
 
     #[test]

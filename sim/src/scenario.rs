@@ -7,7 +7,7 @@ use crate::capture::Format;
 use crate::encode::feed::FeedProtocol;
 use crate::encode::fix::Version;
 use crate::scenario_error::{ScenarioError, key_position, position, syntax_error};
-use crate::time::{DAY, Instant, Latency, SECOND, Shift, Span};
+use crate::time::{DAY, Instant, Latency, MILLI, SECOND, Shift, Span};
 
 /// A scenario that ships with tickscope: its name and the text of its file.
 pub type Shipped = (&'static str, &'static str);
@@ -236,8 +236,8 @@ pub struct Strategy {
     /// Share of the matching messages that it reacts to.
     #[serde(default = "one")]
     pub share: f64,
-    /// Not again on the same symbol within this time.
-    #[serde(default)]
+    /// Not again on the same symbol within this time: a trader's own trades are ticks, too.
+    #[serde(default = "millisecond")]
     pub pause: Span,
     #[serde(default = "take")]
     pub style: Style,
@@ -274,6 +274,9 @@ fn hundred() -> u32 {
 }
 fn one_order() -> u16 {
     1
+}
+fn millisecond() -> Span {
+    Span(MILLI)
 }
 fn second() -> Span {
     Span(SECOND)

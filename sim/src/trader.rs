@@ -9,6 +9,9 @@ use crate::market::Instrument;
 use crate::random::Random;
 use crate::scenario::{Kind, On, Scenario, Strategy, Style};
 
+/// A sweep takes what is shown, but not more than this: its own rests are shown, too.
+const LARGEST_SWEEP: u32 = 5_000;
+
 /// A request that is ready to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
@@ -200,7 +203,8 @@ impl Trader {
             return None;
         }
         let shown = if side == Side::Buy { best.ask_quantity } else { best.bid_quantity };
-        let quantity = if style == Style::Sweep { shown + strategy.quantity } else { strategy.quantity };
+        let quantity =
+            if style == Style::Sweep { shown.min(LARGEST_SWEEP) + strategy.quantity } else { strategy.quantity };
         let immediate = style == Style::Take;
         let clordid = self.new_id();
         let chain = clordid.clone();
