@@ -280,7 +280,7 @@ fn group_line(group: &Group, kinds: &[SegmentKind]) -> Vec<String> {
 fn over_time(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
     let spans = summary.timeline.at_most(TIMES);
     let internal = summary.overall.of(SegmentKind::TickToTrade).map(|_| SegmentKind::TickToTrade);
-    let external = externals(&summary.overall).first().copied();
+    let external = shown_beside(summary);
     if spans.len() < 2 || (internal.is_none() && external.is_none()) {
         return;
     }
@@ -316,6 +316,15 @@ fn over_time(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
     let note =
         format!("  each line is {} wide; bars show p50, each column on its own scale from 0", duration(width_ns));
     lines.push(style.faint(&note));
+}
+
+/// The exchange's answer that stands beside tick-to-trade: the most frequent one, since an ACK of the network says
+/// nothing of the exchange; fills and network only where there is no other.
+fn shown_beside(summary: &Summary) -> Option<SegmentKind> {
+    let n = |kind: &SegmentKind| summary.overall.of(*kind).map_or(0, Histogram::n);
+    let answers = [SegmentKind::ReplaceAck, SegmentKind::CancelAck, SegmentKind::Reject, SegmentKind::Ack];
+    let most = answers.into_iter().filter(|kind| n(kind) > 0).max_by_key(n);
+    most.or([SegmentKind::FirstFill, SegmentKind::TcpAck].into_iter().find(|kind| n(kind) > 0))
 }
 
 fn time_cells(span: &Span, kind: SegmentKind, spans: &[Span]) -> [String; 3] {
