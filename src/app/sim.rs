@@ -15,8 +15,8 @@ pub(super) fn run(arguments: &SimArgs) -> anyhow::Result<Outcome> {
     let mut out = io::stdout().lock();
     if arguments.list {
         for (name, text) in scenarios() {
-            let about = text.lines().next().unwrap_or("").trim_start_matches('#').trim();
-            writeln!(out, "{name:<22} {about}")?;
+            let scenario = Scenario::parse(text, name).map_err(|error| anyhow!("{error}"))?;
+            writeln!(out, "{name:<22} {}", scenario.title)?;
         }
         return Ok(Outcome::Done);
     }

@@ -308,9 +308,9 @@ impl Line {
         }
     }
 
-    /// `group:port/A`, the `trigger_feed` of `--orders`.
+    /// `group:port A`, the `trigger_feed` of `--orders`.
     pub fn label(&self) -> String {
-        format!("{}/{}", self.endpoint, self.letter)
+        format!("{} {}", self.endpoint, self.letter)
     }
 
     /// Whether this line has gone back for good: it repeats its own numbers, packet after packet.

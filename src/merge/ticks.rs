@@ -53,6 +53,8 @@ pub struct Ticks {
     /// Ticks added so far, modulo 2^32; the tick with number `n` lies at `n % RING`. Number 0 is never given.
     count: u32,
     heads: Vec<Vec<u32>>,
+    /// The latest time so far: as long as time goes forward, no older tick needs to be looked at.
+    latest: Timestamp,
 }
 
 impl Ticks {
@@ -91,11 +93,10 @@ impl Ticks {
             Some(slot) => *slot = tick,
             None => self.grow(tick),
         }
-        if let Some(previous) = self.get(before)
-            && previous.time > time
-        {
+        if time < self.latest {
             self.sink(point, symbol, number);
         }
+        self.latest = self.latest.max(time);
     }
 
     #[cold]
@@ -135,6 +136,9 @@ impl Ticks {
     fn sink(&mut self, point: u16, symbol: SymbolId, number: u32) {
         let Some(&tick) = self.get(number) else { return };
         let mut above = tick.before;
+        if self.get(above).is_none_or(|previous| previous.time <= tick.time) {
+            return;
+        }
         for _ in 0..REORDER_STEPS {
             let Some(&upper) = self.get(above) else { return };
             match self.get(upper.before) {

@@ -79,7 +79,8 @@ impl Pairer {
             _ => (None, "pending", ""),
         };
         if let Some(slot) = kind.and_then(|kind| open.row.latency.get_mut(kind.index())) {
-            slot.get_or_insert(latency);
+            // The smallest: where the capture delivered segments out of order, the second fill may be the first seen.
+            *slot = Some(slot.map_or(latency, |earlier| earlier.min(latency)));
         }
         open.answered |= !outcome.is_empty();
         let last = event.leaves.is_some_and(|leaves| leaves.mantissa == 0) || event.order_status == b'2';
