@@ -2,6 +2,7 @@
 //! `cargo test --release --test capture_speed -- --ignored --nocapture`.
 #![allow(clippy::disallowed_methods, reason = "this measures by the clock")]
 #![allow(clippy::print_stdout, reason = "the output is the point")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs::File;
 use std::io::{BufWriter, Write};

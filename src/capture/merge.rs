@@ -162,7 +162,11 @@ impl Merged {
         }
         let lane = self.files.get(self.current)?;
         let frame = lane.file.frame(lane.tap);
-        Some(Captured { frame: Frame { time: lane.time, ..frame }, has_time: lane.file.time().is_some(), file: self.current })
+        Some(Captured {
+            frame: Frame { time: lane.time, ..frame },
+            has_time: lane.file.time().is_some(),
+            file: self.current,
+        })
     }
 
     /// Goes over to another file where its next frame is earlier.

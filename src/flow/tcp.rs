@@ -77,7 +77,7 @@ struct Conversation {
 
 /// All TCP conversations of a run.
 pub struct Conversations {
-    conversations: Vec<Conversation>,
+    all: Vec<Conversation>,
     index: HashMap<FlowKey, usize>,
     named: Vec<NamedSession>,
     next_number: u32,
@@ -96,7 +96,14 @@ pub struct StreamBytes {
 
 impl Conversations {
     pub fn new(named: Vec<NamedSession>) -> Conversations {
-        Conversations { conversations: Vec::new(), index: HashMap::new(), named, next_number: 0, used_frames: 0, bytes: StreamBytes::default() }
+        Conversations {
+            all: Vec::new(),
+            index: HashMap::new(),
+            named,
+            next_number: 0,
+            used_frames: 0,
+            bytes: StreamBytes::default(),
+        }
     }
 
     /// Frames of conversations that a decoder reads.
@@ -115,7 +122,7 @@ impl Conversations {
             Some(&at) => at,
             None => self.add(conversation_key, lane),
         };
-        let Some(conversation) = self.conversations.get_mut(at) else { return };
+        let Some(conversation) = self.all.get_mut(at) else { return };
         let way = usize::from(swapped);
         if conversation.is_copy(way, peer, arrival) {
             lane.loss(Loss::CaptureDuplicate, 1);
@@ -141,16 +148,16 @@ impl Conversations {
 
     /// The end of the capture: what waits is read or given up, what is undecided is unknown.
     pub fn finish<L: Lane>(&mut self, lane: &mut L) {
-        for conversation in &mut self.conversations {
+        for conversation in &mut self.all {
             self.used_frames += conversation.close(lane);
             self.bytes.add(conversation.bytes);
         }
-        self.conversations.clear();
+        self.all.clear();
         self.index.clear();
     }
 
     fn add<L: Lane>(&mut self, key: FlowKey, lane: &mut L) -> usize {
-        if self.conversations.len() >= CONVERSATION_LIMIT {
+        if self.all.len() >= CONVERSATION_LIMIT {
             self.evict(lane);
         }
         let mut conversation = Conversation {
@@ -168,26 +175,28 @@ impl Conversations {
         self.next_number += 1;
         for session in &self.named {
             for (way, source, target) in [(0, key.source, key.target), (1, key.target, key.source)] {
-                if session.client.is_none_or(|end| end.holds(source)) && session.server.is_none_or(|end| end.holds(target)) {
+                if session.client.is_none_or(|end| end.holds(source))
+                    && session.server.is_none_or(|end| end.holds(target))
+                {
                     conversation.client = Some(way);
                     conversation.state = session.protocol.map_or(conversation.state, State::known);
                     break;
                 }
             }
         }
-        self.conversations.push(conversation);
-        self.index.insert(key, self.conversations.len() - 1);
-        self.conversations.len() - 1
+        self.all.push(conversation);
+        self.index.insert(key, self.all.len() - 1);
+        self.all.len() - 1
     }
 
     /// Closes the longest idle quarter, conversations that nobody reads first.
     fn evict<L: Lane>(&mut self, lane: &mut L) {
-        self.conversations.sort_by_key(|conversation| (conversation.is_read(), conversation.last));
-        for mut conversation in self.conversations.drain(..CONVERSATION_LIMIT / 4) {
+        self.all.sort_by_key(|conversation| (conversation.is_read(), conversation.last));
+        for mut conversation in self.all.drain(..CONVERSATION_LIMIT / 4) {
             self.used_frames += conversation.close(lane);
             self.bytes.add(conversation.bytes);
         }
-        self.index = self.conversations.iter().enumerate().map(|(at, conversation)| (conversation.key, at)).collect();
+        self.index = self.all.iter().enumerate().map(|(at, conversation)| (conversation.key, at)).collect();
     }
 }
 
@@ -282,7 +291,8 @@ impl Conversation {
 
     /// Stream and reader of one direction, borrowed apart.
     fn reader<'a, L: Lane>(&'a mut self, way: usize, lane: &'a mut L) -> (&'a mut Stream, StreamReader<'a, L>) {
-        let key = if way == 0 { self.key } else { FlowKey { source: self.key.target, target: self.key.source, ..self.key } };
+        let key =
+            if way == 0 { self.key } else { FlowKey { source: self.key.target, target: self.key.source, ..self.key } };
         let reader = StreamReader {
             lane,
             state: &mut self.state,
@@ -391,12 +401,8 @@ struct StreamReader<'a, L: Lane> {
 impl<L: Lane> StreamReader<'_, L> {
     fn acknowledged(&mut self, place: u64, arrival: Arrival) {
         if let State::Known { protocol, .. } = self.state {
-            let direction = Direction {
-                protocol,
-                key: &self.key,
-                conversation: self.conversation,
-                from_client: self.from_client,
-            };
+            let direction =
+                Direction { protocol, key: &self.key, conversation: self.conversation, from_client: self.from_client };
             self.lane.acknowledged(&direction, place, arrival);
         }
     }

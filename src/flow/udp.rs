@@ -16,8 +16,15 @@ const RECENT: usize = 64;
 
 enum State {
     /// Nobody is sure yet. `frames` wait for the decision.
-    Probing { tries: u8, frames: u64, maybe: Option<&'static Protocol> },
-    Known { protocol: &'static Protocol, decoder: Box<dyn Decoder> },
+    Probing {
+        tries: u8,
+        frames: u64,
+        maybe: Option<&'static Protocol>,
+    },
+    Known {
+        protocol: &'static Protocol,
+        decoder: Box<dyn Decoder>,
+    },
     Unknown,
 }
 

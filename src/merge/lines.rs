@@ -3,6 +3,7 @@
 //! observation point; its lines are the flows that carry it, and a unicast flow is a retransmission on request.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -251,7 +252,10 @@ impl Feeds {
             self.feeds.len() - 1
         });
         // A retransmission request travels to the exchange: its destination is not a line of the feed.
-        let known = self.lines.iter().position(|line| line.feed == feed && line.endpoint == at.key.target && line.tap == at.tap);
+        let known = self
+            .lines
+            .iter()
+            .position(|line| line.feed == feed && line.endpoint == at.key.target && line.tap == at.tap);
         let number = known.unwrap_or_else(|| {
             let letter = self.letter(feed, at, unit);
             self.lines.push(Line::new(feed, at, letter));
@@ -330,7 +334,10 @@ impl Feed {
         let session = if printable {
             String::from_utf8_lossy(unit.session).trim().to_owned()
         } else {
-            unit.session.iter().map(|byte| format!("{byte:02x}")).collect()
+            unit.session.iter().fold(String::new(), |mut text, byte| {
+                let _ = write!(text, "{byte:02x}"); // a String takes everything
+                text
+            })
         };
         Feed {
             point: at.key.point,
