@@ -41,7 +41,7 @@ fn make(path: &Path) {
 }
 
 fn best(name: &str, mut run: impl FnMut()) -> u128 {
-    let nanoseconds = (0..5).map(|_| {
+    let nanoseconds = (0..15).map(|_| {
         let start = Instant::now();
         run();
         start.elapsed().as_nanos()

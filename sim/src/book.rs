@@ -136,11 +136,12 @@ pub(crate) struct Book {
     bids: Vec<Level>,
     asks: Vec<Level>,
     spare: Vec<VecDeque<Resting>>,
+    count: usize,
 }
 
 impl Book {
     pub(crate) fn new(symbol: u16) -> Book {
-        Book { symbol, bids: Vec::new(), asks: Vec::new(), spare: Vec::new() }
+        Book { symbol, bids: Vec::new(), asks: Vec::new(), spare: Vec::new(), count: 0 }
     }
 
     pub(crate) fn best(&self) -> Best {
@@ -158,6 +159,11 @@ impl Book {
             Side::Buy => &mut self.bids,
             Side::Sell => &mut self.asks,
         }
+    }
+
+    /// How many orders rest on both sides.
+    pub(crate) fn count(&self) -> usize {
+        self.count
     }
 
     /// How many price levels a side has.
@@ -207,7 +213,9 @@ impl Book {
         let level = &mut self.side(side)[at];
         level.total += u64::from(order.quantity);
         level.orders.push_back(order);
-        shown(level.total)
+        let total = shown(level.total);
+        self.count += 1;
+        total
     }
 
     /// Takes `quantity` from an order (all of it removes it); gives back what is left of the order and of its level.
@@ -224,7 +232,9 @@ impl Book {
             level.orders.remove(place);
         }
         let total = shown(level.total);
-        if level.orders.is_empty() {
+        let is_empty = level.orders.is_empty();
+        self.count -= usize::from(left.quantity == 0);
+        if is_empty {
             let level = self.side(side).remove(at);
             self.spare.push(level.orders);
         }

@@ -117,7 +117,7 @@ impl Market {
         let depth = self.books[symbol].depth(side);
         match self.random.below(100) {
             _ if depth < 3 => self.add(symbol, side, changes),
-            0..40 if depth < 30 => self.add(symbol, side, changes),
+            0..40 if depth < 30 && self.books[symbol].count() < 80 => self.add(symbol, side, changes),
             0..72 => self.take_away(symbol, side, changes),
             72..80 => self.trade(symbol, side, changes),
             80..98 => self.move_order(symbol, side, changes),

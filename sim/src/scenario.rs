@@ -411,9 +411,6 @@ impl Scenario {
     /// What types cannot say. The key is the one whose line the error shows.
     fn check(&self) -> Result<(), (&'static str, String)> {
         let market = &self.market;
-        let share = |key: &'static str, value: f64| {
-            if (0.0..=1.0).contains(&value) { Ok(()) } else { Err((key, format!("`{key}` is a share from 0 to 1"))) }
-        };
         if market.symbols == 0 || market.symbols > 10_000 {
             return Err(("symbols", "`symbols` is a number from 1 to 10000".into()));
         }
@@ -452,6 +449,19 @@ impl Scenario {
         if self.trader.digits > 9 {
             return Err(("digits", "`digits` is a number from 0 to 9".into()));
         }
+        self.check_network()?;
+        self.check_taps()?;
+        self.check_strategies()
+    }
+
+    fn check_network(&self) -> Result<(), (&'static str, String)> {
+        let share = |key: &'static str, value: f64| {
+            if (0.0..=1.0).contains(&value) { Ok(()) } else { Err((key, format!("`{key}` is a share from 0 to 1"))) }
+        };
+        if let Some(gateway) = &self.gateway {
+            let address = &gateway.address;
+            parse_address(address).ok_or(("address", format!("`{address}` is no address like 10.0.0.30:9800")))?;
+        }
         for line in &self.line {
             share("loss", line.loss)?;
             parse_address(&line.group)
@@ -478,8 +488,7 @@ impl Scenario {
         ] {
             share(key, value)?;
         }
-        self.check_taps()?;
-        self.check_strategies()
+        Ok(())
     }
 
     fn check_taps(&self) -> Result<(), (&'static str, String)> {

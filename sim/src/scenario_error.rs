@@ -97,6 +97,8 @@ mod tests {
             ("[[strategy]]\nkind = \"conditional\"", "a conditional strategy needs `when` and `sell`"),
             ("[[strategy]]\nkind = \"reakt\"", "did you mean `react`?"),
             ("[market]\nprotocol = \"itch51\"", "did you mean `itch50`?"),
+            ("[gateway]\naddress = \"x\"", "mine.toml:2:1: `x` is no address"),
+            ("[network]\nloss = 2.0", "`loss` is a share"),
             ("not toml", "mine.toml:1:"),
         ] {
             let complaint = complaint(text);

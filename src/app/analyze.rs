@@ -3,7 +3,7 @@
 use std::io;
 
 use anyhow::Context;
-use tickscope_model::{Level, Loss, MarketKind, TapId};
+use tickscope_model::{Loss, MarketKind, TapId};
 
 use super::args::{AnalyzeArgs, OutputArgs};
 use super::config::Settings;
@@ -143,21 +143,21 @@ fn facts(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correl
     summary.losses.merge(correlator.pairer.losses());
     let missing: u64 = correlator.feeds.feeds.iter().map(crate::merge::Feed::lost).sum();
     summary.losses.add_many(Loss::FeedGap, missing);
-    let skipped = correlator.losses.count(Loss::StreamSkipped);
-    let early = prepared.pipeline.stream_bytes();
+    let bytes = prepared.pipeline.stream_bytes();
+    // A decoder passes over bytes that it has taken; those in front of a hole it never took.
+    let passed_over = correlator.losses.count(Loss::StreamSkipped) - bytes.discarded;
     let (messages, pairer) = (correlator.messages, &correlator.pairer);
     summary.totals = stats::Totals {
         frames_read: prepared.pipeline.frames_read(),
         frames_used: prepared.pipeline.frames_used(),
-        stream_bytes: early.spanned,
-        stream_bytes_used: early.spanned.saturating_sub(summary.losses.total(Level::Stream)),
+        stream_bytes: bytes.spanned,
+        stream_bytes_used: bytes.consumed.saturating_sub(passed_over),
         messages: messages.market + messages.order + missing,
         messages_used: messages.market_used + messages.order_used,
         requests: pairer.requests_seen - pairer.hops,
         answers: pairer.answers,
         answers_matched: pairer.answers_matched,
     };
-    debug_assert!(skipped <= early.spanned, "no more can be passed over than there was");
     taps(summary, settings, prepared, correlator);
     feeds(summary, &correlator.feeds);
     sessions(summary, correlator);

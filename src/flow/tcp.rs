@@ -92,6 +92,8 @@ pub struct StreamBytes {
     pub spanned: u64,
     /// Handed to a decoder and used, bytes that the decoder passed over included.
     pub consumed: u64,
+    /// Begun messages that were given up because a hole followed.
+    pub discarded: u64,
 }
 
 impl Conversations {
@@ -204,6 +206,7 @@ impl StreamBytes {
     fn add(&mut self, other: StreamBytes) {
         self.spanned += other.spanned;
         self.consumed += other.consumed;
+        self.discarded += other.discarded;
     }
 }
 
@@ -296,7 +299,7 @@ impl Conversation {
         let reader = StreamReader {
             lane,
             state: &mut self.state,
-            consumed: &mut self.bytes.consumed,
+            counts: &mut self.bytes,
             lost_early: &mut self.lost_early,
             key,
             way,
@@ -319,6 +322,7 @@ impl Conversation {
                 let (missing, discarded) = std::mem::take(&mut self.lost_early);
                 lane.loss(Loss::StreamGap, missing);
                 lane.loss(Loss::StreamSkipped, discarded);
+                self.bytes.discarded += discarded;
                 let (stream, mut reader) = self.reader(1 - way, lane);
                 stream.reread(&mut reader);
             }
@@ -390,7 +394,7 @@ fn is_encrypted(bytes: &[u8]) -> bool {
 struct StreamReader<'a, L: Lane> {
     lane: &'a mut L,
     state: &'a mut State,
-    consumed: &'a mut u64,
+    counts: &'a mut StreamBytes,
     lost_early: &'a mut (u64, u64),
     key: FlowKey,
     way: usize,
@@ -432,7 +436,7 @@ impl<L: Lane> StreamSink for StreamReader<'_, L> {
         let Some(decoder) = decoders.get_mut(self.way) else { return 0 };
         let mut output = StreamOutput { lane: self.lane, direction, base, history };
         let used = decoder.decode(bytes, &mut output);
-        *self.consumed += used as u64;
+        self.counts.consumed += used as u64;
         used
     }
 
@@ -444,6 +448,7 @@ impl<L: Lane> StreamSink for StreamReader<'_, L> {
         };
         self.lane.loss(Loss::StreamGap, missing);
         self.lane.loss(Loss::StreamSkipped, discarded);
+        self.counts.discarded += discarded;
         if let Some(decoder) = decoders.get_mut(self.way) {
             decoder.gap();
         }

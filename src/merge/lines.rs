@@ -232,7 +232,10 @@ impl Feeds {
     #[inline]
     fn line_of(&mut self, at: &Datagram<'_>, unit: &Sequenced<'_>) -> u16 {
         if let Some(Some(number)) = self.by_flow.get(at.flow as usize)
-            && self.lines.get(usize::from(*number)).is_some_and(|line| self.feeds[line.feed].key == unit.session)
+            && self
+                .lines
+                .get(usize::from(*number))
+                .is_some_and(|line| is_same(&self.feeds[line.feed].key, unit.session))
         {
             return *number;
         }
@@ -439,6 +442,17 @@ impl Feed {
         let (old, new) = self.arrivals.split_at(self.newest + usize::from(!self.arrivals.is_empty()));
         let newest_first = old.iter().rev().chain(new.iter().rev());
         newest_first.copied().find(|arrived| arrived.first <= number && number < arrived.first + arrived.count)
+    }
+}
+
+/// Whether two session names are equal. Asked for each packet, and names have 8 to 16 bytes, so two words decide.
+#[inline]
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    match (one.first_chunk::<8>(), other.first_chunk::<8>(), one.last_chunk::<8>(), other.last_chunk::<8>()) {
+        (Some(a), Some(b), Some(c), Some(d)) if one.len() == other.len() && one.len() <= 16 => {
+            u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b) && u64::from_ne_bytes(*c) == u64::from_ne_bytes(*d)
+        }
+        _ => one == other,
     }
 }
 

@@ -5,7 +5,7 @@
 use tickscope_model::{MarketKind, SymbolId, Timestamp};
 
 /// How many ticks are remembered over all symbols; 32 bytes each.
-const RING: u32 = 1 << 21;
+const RING: u32 = 1 << 20;
 /// A step back in time of the capture is put in its place if it is at most this many ticks of the symbol long.
 const REORDER_STEPS: usize = 64;
 

@@ -16,7 +16,7 @@ use crate::merge::{Feeds, Symbols, Ticks};
 /// A request that is done is kept this long, for answers that cross it on the wire.
 const LINGER: Nanos = Nanos(10_000_000_000);
 /// A look-up of a trigger waits this long, since frames of other taps and queues may be a little late.
-const LOOKUP_DELAY: Nanos = Nanos(100_000_000);
+const LOOKUP_DELAY: Nanos = Nanos(5_000_000);
 
 /// A TCP retransmission concerns one of so many newest requests.
 const RETRANSMISSION_REACH: usize = 512;
