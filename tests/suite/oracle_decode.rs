@@ -75,7 +75,11 @@ fn check_market(lines: &[Value], rows: &[Row], protocol: &str) {
             assert_eq!(cell(&line["exch_t_ns"]), row["exch_ts"], "{context}");
             assert_eq!(cell(&line["symbol"]), row["symbol"], "{context}");
         }
-        let side = if side.is_empty() { &row["side"] } else { side };
+        let side = match &row["side"] {
+            "N" => "", // An auction without an imbalance.
+            "" => side,
+            theirs => theirs,
+        };
         assert_eq!(cell(&line["side"]), side, "{context}");
         let order_id = if &row["order_id"] == "0" { "" } else { &row["order_id"] };
         assert!(cell(&line["order_id"]) == order_id || cell(&line["order_id"]) == "0", "{context}");
@@ -226,11 +230,12 @@ fn single_packets_arrive_as_the_oracle_reads_them() {
     let mut compared = 0;
     for (file, title) in single_packets(&folder) {
         let Some(protocol) = built(&title) else { continue };
-        let expected = folder.join(format!("expected/omi/{title}.msgs.tsv"));
-        if expected.exists() {
-            check_market(&decoded(&[], &file), &oracle(&expected), protocol);
-            compared += 1;
+        if title == MISFILED {
+            continue; // The dissector for MEMX made nothing of it.
         }
+        let expected = folder.join(format!("expected/omi/{title}.msgs.tsv"));
+        check_market(&decoded(&[], &file), &oracle(&expected), protocol);
+        compared += 1;
     }
     assert_eq!(compared, 39);
 }

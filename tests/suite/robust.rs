@@ -67,7 +67,9 @@ fn broken_and_odd_captures_give_a_report_or_one_line() {
         let used = report["quality"]["frames"]["used"].as_u64().expect("a number");
         // Those made from our FIX session hold FIX; no other file here holds anything that is built.
         assert_eq!(used > 0, name.starts_with("made_"), "{name}: {used} frames used");
-        assert_eq!(lines.is_empty(), used == 0, "{name}: {} lines", lines.len());
+        // With 96 bytes a frame no FIX message is whole.
+        let is_whole = used > 0 && name != "made_snaplen96.pcap";
+        assert_eq!(lines.is_empty(), !is_whole, "{name}: {} lines", lines.len());
     }
     unread.retain(|name| !NO_CAPTURES.contains(&name.as_str()));
     assert!(unread.is_empty(), "these should have been read: {unread:?}");
@@ -91,8 +93,12 @@ fn protocols_that_are_not_built_are_counted_as_unknown() {
         assert!(lines.is_empty(), "{}: {}", file.display(), lines[0]);
         assert_eq!((&quality["frames"]["used"], &quality["messages"]["in"]), (&0.into(), &0.into()), "{file:?}");
         assert_eq!(report["requests"], 0, "{file:?}");
-        let carried = ["unknown_udp", "unknown_tcp", "not_udp_tcp", "not_ip"].map(|reason| loss(&report, reason));
-        assert_eq!(Some(carried.iter().sum()), quality["frames"]["in"].as_u64(), "{file:?}: {}", quality["losses"]);
+        let mut reasons = vec!["unknown_udp", "unknown_tcp", "not_udp_tcp", "not_ip"];
+        if file.ends_with("exa.mode.append.pcap") {
+            reasons.push("frame_malformed"); // Three test frames say IPv4 and hold zeros.
+        }
+        let carried = reasons.iter().map(|reason| loss(&report, reason));
+        assert_eq!(Some(carried.sum()), quality["frames"]["in"].as_u64(), "{file:?}: {}", quality["losses"]);
     }
     assert!(foreign > 200, "{foreign}");
 }
