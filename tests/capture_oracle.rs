@@ -1,6 +1,7 @@
 //! Every foreign capture of `robust/` frame by frame against what tshark read in it
 //! (`expected/robust/*.tsv`): number, time, lengths, interface, VLAN, addresses, ports, UDP length, TCP sequence number and length.
 //! Differences are allowed only where they are listed here, with the reason.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

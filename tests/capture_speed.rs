@@ -1,7 +1,8 @@
 //! How long reading and taking apart takes, beside what `cat`, capinfos and tcpdump need for the same file:
 //! `cargo test --release --test capture_speed -- --ignored --nocapture`.
 #![allow(clippy::disallowed_methods, reason = "this measures by the clock")]
-#![allow(clippy::print_stdout, reason = "the output is the point")]
+#![allow(clippy::print_stdout, clippy::cast_precision_loss, reason = "the output is the point, and for people")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -40,7 +41,7 @@ fn make(path: &Path) {
 }
 
 fn best(name: &str, mut run: impl FnMut()) -> u128 {
-    let nanoseconds = (0..5).map(|_| {
+    let nanoseconds = (0..15).map(|_| {
         let start = Instant::now();
         run();
         start.elapsed().as_nanos()

@@ -75,12 +75,8 @@ pub enum Guess {
 }
 
 /// Every protocol that tickscope reads.
-pub static PROTOCOLS: &[&Protocol] = &[
-    &market::itch50::PROTOCOL,
-    &market::iex_tops::PROTOCOL,
-    &market::iex_deep::PROTOCOL,
-    &orders::fix::PROTOCOL,
-];
+pub static PROTOCOLS: &[&Protocol] =
+    &[&market::itch50::PROTOCOL, &market::iex_tops::PROTOCOL, &market::iex_deep::PROTOCOL, &orders::fix::PROTOCOL];
 
 /// Decodes one UDP flow, or one direction of a TCP conversation. Never fails: trouble is counted through `out`.
 pub trait Decoder: Send {

@@ -110,21 +110,22 @@ pub(crate) struct Resting {
 #[derive(Clone, Debug)]
 struct Level {
     price: u32,
-    total: u32,
+    total: u64,
     orders: VecDeque<Resting>,
 }
 
 /// A part of an order that traded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fill {
-    /// Whose order was resting, and which.
+    /// Whose order was resting.
     pub owner: Owner,
-    pub id: u64,
     pub price: u32,
     pub quantity: u32,
-    /// What is left of the resting order.
-    pub left: u32,
-    pub matched: u64,
+}
+
+/// A level's quantity as feeds can show it.
+fn shown(total: u64) -> u32 {
+    u32::try_from(total).unwrap_or(u32::MAX)
 }
 
 /// The book of one symbol.
@@ -135,20 +136,21 @@ pub(crate) struct Book {
     bids: Vec<Level>,
     asks: Vec<Level>,
     spare: Vec<VecDeque<Resting>>,
+    count: usize,
 }
 
 impl Book {
     pub(crate) fn new(symbol: u16) -> Book {
-        Book { symbol, bids: Vec::new(), asks: Vec::new(), spare: Vec::new() }
+        Book { symbol, bids: Vec::new(), asks: Vec::new(), spare: Vec::new(), count: 0 }
     }
 
     pub(crate) fn best(&self) -> Best {
         let (bid, ask) = (self.bids.last(), self.asks.last());
         Best {
             bid: bid.map_or(0, |level| level.price),
-            bid_quantity: bid.map_or(0, |level| level.total),
+            bid_quantity: bid.map_or(0, |level| shown(level.total)),
             ask: ask.map_or(0, |level| level.price),
-            ask_quantity: ask.map_or(0, |level| level.total),
+            ask_quantity: ask.map_or(0, |level| shown(level.total)),
         }
     }
 
@@ -157,6 +159,11 @@ impl Book {
             Side::Buy => &mut self.bids,
             Side::Sell => &mut self.asks,
         }
+    }
+
+    /// How many orders rest on both sides.
+    pub(crate) fn count(&self) -> usize {
+        self.count
     }
 
     /// How many price levels a side has.
@@ -204,9 +211,11 @@ impl Book {
             }
         };
         let level = &mut self.side(side)[at];
-        level.total += order.quantity;
+        level.total += u64::from(order.quantity);
         level.orders.push_back(order);
-        level.total
+        let total = shown(level.total);
+        self.count += 1;
+        total
     }
 
     /// Takes `quantity` from an order (all of it removes it); gives back what is left of the order and of its level.
@@ -218,12 +227,14 @@ impl Book {
         let quantity = quantity.min(order.quantity);
         order.quantity -= quantity;
         let left = *order;
-        level.total -= quantity;
+        level.total -= u64::from(quantity);
         if left.quantity == 0 {
             level.orders.remove(place);
         }
-        let total = level.total;
-        if level.orders.is_empty() {
+        let total = shown(level.total);
+        let is_empty = level.orders.is_empty();
+        self.count -= usize::from(left.quantity == 0);
+        if is_empty {
             let level = self.side(side).remove(at);
             self.spare.push(level.orders);
         }
@@ -277,9 +288,9 @@ impl Book {
         }
         let before = self.best();
         let traded = quantity.min(resting.quantity);
-        let (left, level) = self.take(maker, price, resting.id, traded)?;
+        let (_, level) = self.take(maker, price, resting.id, traded)?;
         let change = self.change(Action::Execute { matched }, resting.id, maker, price, traded, before);
-        let fill = Fill { owner: resting.owner, id: resting.id, price, quantity: traded, left: left.quantity, matched };
+        let fill = Fill { owner: resting.owner, price, quantity: traded };
         Some((Change { level, ..change }, fill))
     }
 
@@ -305,10 +316,10 @@ mod tests {
         book.add(Side::Sell, 10_100, resting(3, 50));
         let change = book.add(Side::Buy, 10_000, resting(4, 70));
         assert_eq!(change.after, Best { bid: 10_000, bid_quantity: 70, ask: 10_100, ask_quantity: 150 });
-        let fills: Vec<_> = std::iter::from_fn(|| book.hit(Side::Buy, 10_100, 120, 9).map(|(_, fill)| fill)).collect();
+        let fills: Vec<_> = std::iter::from_fn(|| book.hit(Side::Buy, 10_100, 120, 9)).collect();
         assert_eq!(
-            fills.iter().map(|fill| (fill.id, fill.quantity, fill.left)).collect::<Vec<_>>(),
-            [(2, 100, 0), (3, 50, 0)]
+            fills.iter().map(|(change, fill)| (change.id, fill.quantity)).collect::<Vec<_>>(),
+            [(2, 100), (3, 50)]
         );
         assert_eq!(book.best().ask, 10_200);
         assert!(book.hit(Side::Sell, 10_001, 1, 9).is_none());

@@ -42,7 +42,7 @@ pub(crate) struct Outcome {
 struct Order {
     session: usize,
     version: Version,
-    /// The ClOrdID that reports name now.
+    /// The `ClOrdID` that reports name now.
     clordid: String,
     symbol: u16,
     side: Side,
@@ -67,7 +67,7 @@ pub(crate) struct Exchange {
     next_exec: u64,
 }
 
-/// Digits of the second in TransactTime.
+/// Digits of the second in `TransactTime`.
 const DIGITS: u8 = 6;
 
 /// Why a request is turned down: tag 103 or 102, and the text.
@@ -190,12 +190,12 @@ impl Exchange {
         if let Err((reason, text)) = self.fill_in(&mut order, message) {
             let mut fields = self.execution(now, at, &order, "8", "8", market, None);
             fields = fields.number(103, reason).text(58, text);
-            self.report(out, session, fields, Some((order.clordid.clone(), Answer::Reject)));
+            Self::report(out, session, fields, Some((order.clordid.clone(), Answer::Reject)));
             return;
         }
         order.is_open = true;
         let acknowledged = self.execution(now, at, &order, "0", "0", market, None);
-        self.report(out, session, acknowledged, Some((order.clordid.clone(), Answer::Ack)));
+        Self::report(out, session, acknowledged, Some((order.clordid.clone(), Answer::Ack)));
         self.by_id.insert(key, at);
         self.orders.push(order);
         // TimeInForce 3: immediate or cancel. 1 in 40 marks a market order.
@@ -249,7 +249,7 @@ impl Exchange {
             self.orders[at].is_open = false;
             let order = self.orders[at].clone();
             let fields = self.execution(now, at, &order, "4", "4", market, None);
-            self.report(out, order.session, fields, None);
+            Self::report(out, order.session, fields, None);
         }
     }
 
@@ -279,7 +279,7 @@ impl Exchange {
         let status = if is_last { "2" } else { "1" };
         let kind = if order.version == Version::Fix42 { status } else { "F" };
         let fields = self.execution(now, at, &order, kind, status, market, Some(fill));
-        self.report(out, order.session, fields, Some((order.clordid.clone(), Answer::Fill { is_last })));
+        Self::report(out, order.session, fields, Some((order.clordid.clone(), Answer::Fill { is_last })));
     }
 
     fn cancel(
@@ -301,7 +301,7 @@ impl Exchange {
         let id = message.text(11).to_owned();
         let named = Order { clordid: id.clone(), ..self.orders[at].clone() };
         let fields = self.execution(now, at, &named, "4", "4", market, None).text(41, message.text(41));
-        self.report(out, session, fields, Some((id, Answer::CancelAck)));
+        Self::report(out, session, fields, Some((id, Answer::CancelAck)));
     }
 
     fn replace(
@@ -339,7 +339,7 @@ impl Exchange {
             _ => "0",
         };
         let fields = self.execution(now, at, &named, "5", status, market, None).text(41, message.text(41));
-        self.report(out, session, fields, Some((id, Answer::ReplaceAck)));
+        Self::report(out, session, fields, Some((id, Answer::ReplaceAck)));
         let book = &mut market.books[usize::from(old.symbol)];
         let opposite = book.best().opposite(old.side);
         let crosses = opposite > 0 && if old.side == Side::Buy { price >= opposite } else { price <= opposite };
@@ -406,7 +406,7 @@ impl Exchange {
         out.changes.extend(book.reduce(order.side, order.price, order.book_id, u32::MAX));
         self.orders[at].is_open = false;
         let fields = self.execution(now, at, &order, "4", "4", market, None);
-        self.report(&mut out, order.session, fields.text(58, "cancelled by the exchange"), None);
+        Self::report(&mut out, order.session, fields.text(58, "cancelled by the exchange"), None);
         out
     }
 
@@ -417,7 +417,7 @@ impl Exchange {
         rests && self.random.chance(self.settings.unsolicited)
     }
 
-    fn report(&self, out: &mut Outcome, session: usize, body: Fields, answers: Option<(String, Answer)>) {
+    fn report(out: &mut Outcome, session: usize, body: Fields, answers: Option<(String, Answer)>) {
         out.reports.push(Report { session, kind: "8", body, answers, session_reject: None });
     }
 
@@ -485,7 +485,7 @@ mod tests {
     use crate::encode::fix::{Framer, Header, encode};
     use crate::scenario::Scenario;
 
-    fn message(kind: &str, body: Fields) -> Received {
+    fn message(kind: &str, body: &Fields) -> Received {
         let header = Header {
             version: Version::Fix44,
             kind,
@@ -523,7 +523,7 @@ mod tests {
     fn fills_replaces_and_cancels_name_the_right_request() {
         let (mut exchange, mut market, symbol, price) = setup();
         let mut ask =
-            |kind: &str, body: Fields| exchange.request(0, 0, Version::Fix44, &message(kind, body), &mut market);
+            |kind: &str, body: Fields| exchange.request(0, 0, Version::Fix44, &message(kind, &body), &mut market);
         // More than the whole offered side: several fills, and the rest stays.
         let got = answers(&ask("D", order("A", &symbol, "1", 10_000, price + 500)));
         assert_eq!(got[0], ("A".into(), Answer::Ack));
@@ -542,7 +542,7 @@ mod tests {
     fn immediate_or_cancel_leaves_nothing_behind() {
         let (mut exchange, mut market, symbol, price) = setup();
         let body = order("A", &symbol, "1", 100, price - 1000).text(59, "3");
-        let outcome = exchange.request(0, 0, Version::Fix44, &message("D", body), &mut market);
+        let outcome = exchange.request(0, 0, Version::Fix44, &message("D", &body), &mut market);
         assert_eq!(answers(&outcome), [("A".into(), Answer::Ack)]);
         assert_eq!(outcome.reports.len(), 2, "the cancel that nobody asked for is no answer");
         assert!(outcome.changes.is_empty());
@@ -551,10 +551,10 @@ mod tests {
     #[test]
     fn a_missing_field_is_a_session_reject_and_an_unknown_kind_a_business_reject() {
         let (mut exchange, mut market, symbol, price) = setup();
-        let outcome = exchange.request(0, 0, Version::Fix44, &message("D", Fields::new().text(11, "A")), &mut market);
+        let outcome = exchange.request(0, 0, Version::Fix44, &message("D", &Fields::new().text(11, "A")), &mut market);
         assert_eq!(outcome.reports[0].session_reject, Some((55, 1)));
         let outcome =
-            exchange.request(0, 0, Version::Fix44, &message("V", order("B", &symbol, "1", 1, price)), &mut market);
+            exchange.request(0, 0, Version::Fix44, &message("V", &order("B", &symbol, "1", 1, price)), &mut market);
         assert_eq!(outcome.reports[0].kind, "j");
     }
 }

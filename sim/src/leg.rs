@@ -36,7 +36,7 @@ struct Connection {
 pub(crate) struct Leg {
     pub(crate) sessions: [Session; 2],
     pub(crate) name: String,
-    is_client_leg: bool,
+    is_for_client: bool,
     framers: [Framer; 2],
     connection: Option<Connection>,
     generation: u32,
@@ -44,7 +44,7 @@ pub(crate) struct Leg {
     busy: [u64; 2],
     waiting: [Vec<Outgoing>; 2],
     metas: HashMap<(usize, u64), Meta>,
-    /// ClOrdID to request.
+    /// `ClOrdID` to request.
     pub(crate) requests: HashMap<String, usize>,
     random: Random,
     ticking: [u64; 2],
@@ -63,14 +63,14 @@ impl Leg {
             let sender = numbered(&orders.sender);
             let client = Node { port: node(&orders.client).port + number, ..node(&orders.client) };
             let server = node(&orders.server);
-            let mut add = |sender: &str, target: &str, nodes: [Node; 2], is_client_leg: bool| {
+            let mut add = |sender: &str, target: &str, nodes: [Node; 2], is_for_client: bool| {
                 let digits = scenario.trader.digits;
                 let sessions = [
                     Session::initiator(orders.version, sender, target, orders.heartbeat.0, digits),
                     Session::acceptor(orders.version, target, sender, digits),
                 ];
                 let random = Random::new(seed, &format!("leg {sender} {target}"));
-                legs.push(Leg::new(sessions, nodes, is_client_leg, random));
+                legs.push(Leg::new(sessions, nodes, is_for_client, random));
             };
             match &scenario.gateway {
                 None => add(&sender, &orders.target, [client, server], false),
@@ -86,11 +86,11 @@ impl Leg {
         legs
     }
 
-    fn new(sessions: [Session; 2], nodes: [Node; 2], is_client_leg: bool, random: Random) -> Leg {
+    fn new(sessions: [Session; 2], nodes: [Node; 2], is_for_client: bool, random: Random) -> Leg {
         Leg {
             name: format!("{}->{}", sessions[0].sender, sessions[0].target),
             sessions,
-            is_client_leg,
+            is_for_client,
             framers: Default::default(),
             connection: None,
             generation: 0,
@@ -182,7 +182,7 @@ impl<W: Write> World<W> {
             let payload = segment.payload.len();
             let on_wire = OnWire { frame: Rc::new(frame), payload_at, payload, carries };
             let way = side == 0;
-            let link = if self.legs[leg].is_client_leg { Link::Client(way) } else { Link::Orders(way) };
+            let link = if self.legs[leg].is_for_client { Link::Client(way) } else { Link::Orders(way) };
             self.taps.pass(link, sent, delay, &on_wire);
             if !lost {
                 self.at(sent + delay, Event::Segment { leg, generation, side: 1 - side, segment });
@@ -276,8 +276,8 @@ impl<W: Write> World<W> {
         match happened {
             Some(Happened::Application(message)) => self.application(leg, side, message, from),
             // The client closes the connection; the server answers with its own FIN.
-            Some(Happened::Down(_)) if side == 0 => self.finish(leg, 0),
-            Some(Happened::Up | Happened::Down(_)) | None => {}
+            Some(Happened::Down) if side == 0 => self.finish(leg, 0),
+            Some(Happened::Up | Happened::Down) | None => {}
         }
     }
 
@@ -358,7 +358,7 @@ impl<W: Write> World<W> {
         let session = &mut self.legs[leg].sessions[side];
         let happened = if now >= session.deadline() { session.tick(now) } else { None };
         self.pump(leg, side);
-        if matches!(happened, Some(Happened::Down(_))) {
+        if matches!(happened, Some(Happened::Down)) {
             self.finish(leg, side);
         }
     }

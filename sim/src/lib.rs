@@ -17,8 +17,11 @@ mod exchange;
 mod leg;
 pub mod live;
 mod market;
+mod market_data;
 mod random;
+mod replay;
 mod scenario;
+mod scenario_error;
 pub mod score;
 mod session;
 mod table;
@@ -35,7 +38,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 pub use capture::Format;
-pub use scenario::{Scenario, ScenarioError, Shipped, Tap, scenarios};
+pub use scenario::{Scenario, Shipped, Tap, scenarios};
+pub use scenario_error::ScenarioError;
 pub use truth::COLUMNS;
 pub use world::Summary;
 

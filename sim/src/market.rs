@@ -41,7 +41,7 @@ pub(crate) fn instruments(settings: &Settings, random: &mut Random) -> Vec<Instr
     const LETTERS: &[u8; 20] = b"BCDFGHJKLMNPQRSTVWXZ";
     (0..settings.symbols)
         .map(|index| {
-            let drawn = random.between(10_00, 300_00);
+            let drawn = random.between(1_000, 30_000);
             let given = settings.prices.get(usize::from(index)).map(|price| to_count(price * 100.0));
             let price = u32::try_from(given.unwrap_or(drawn)).expect("checked by the scenario") * TICK;
             // 7919 has no factor in common with 20^4: every index gives another name.
@@ -117,7 +117,7 @@ impl Market {
         let depth = self.books[symbol].depth(side);
         match self.random.below(100) {
             _ if depth < 3 => self.add(symbol, side, changes),
-            0..40 if depth < 30 => self.add(symbol, side, changes),
+            0..40 if depth < 30 && self.books[symbol].count() < 80 => self.add(symbol, side, changes),
             0..72 => self.take_away(symbol, side, changes),
             72..80 => self.trade(symbol, side, changes),
             80..98 => self.move_order(symbol, side, changes),
@@ -233,7 +233,11 @@ struct Arrivals {
 impl Arrivals {
     fn new(settings: &Settings, seed: u64, start: u64) -> Arrivals {
         let rushes = settings.rush.iter().map(|rush| (start + rush.from.0, start + rush.to.0, rush.rate)).collect();
-        let burst = settings.burst.as_ref().map(|burst| (to_float(burst.every.0), burst.length.0, burst.rate));
+        let burst = settings
+            .burst
+            .as_ref()
+            .filter(|_| settings.replay.is_none())
+            .map(|burst| (to_float(burst.every.0), burst.length.0, burst.rate));
         let mut arrivals = Arrivals {
             random: Random::new(seed, "arrivals"),
             next: start,
@@ -241,7 +245,7 @@ impl Arrivals {
             excitation: 0.0,
             branching: settings.branching,
             decay: 1e9 / to_float(settings.memory.0.max(1)),
-            rate: settings.rate,
+            rate: if settings.replay.is_some() { 0.0 } else { settings.rate },
             rushes,
             burst,
             burst_from: 0,
@@ -285,16 +289,16 @@ impl Arrivals {
             let bound = base + self.excitation;
             let wait = if bound > 0.0 { to_count(self.random.exponential() / bound * 1e9).max(1) } else { u64::MAX };
             let candidate = self.next.saturating_add(wait);
+            if candidate == u64::MAX && until == u64::MAX {
+                self.next = u64::MAX;
+                return;
+            }
             if candidate >= until {
                 self.decay_to(until);
                 continue;
             }
-            if candidate == u64::MAX {
-                self.next = u64::MAX;
-                return;
-            }
             self.decay_to(candidate);
-            if self.random.unit() * bound < base + self.excitation {
+            if self.excitation >= bound - base || self.random.unit() * bound < base + self.excitation {
                 // Each event brings `branching` further ones on average, within about 1/decay.
                 self.excitation += self.branching * self.decay;
                 return;
@@ -303,8 +307,10 @@ impl Arrivals {
     }
 
     fn decay_to(&mut self, time: u64) {
-        let elapsed = to_float(time - self.next) / to_float(SECOND);
-        self.excitation *= if elapsed * self.decay > 40.0 { 0.0 } else { exp(-elapsed * self.decay) };
+        if self.excitation > 0.0 {
+            let elapsed = to_float(time - self.next) / to_float(SECOND);
+            self.excitation *= if elapsed * self.decay > 40.0 { 0.0 } else { exp(-elapsed * self.decay) };
+        }
         self.next = time;
     }
 }
@@ -325,6 +331,12 @@ mod tests {
             arrivals.advance();
         }
         assert!((190_000..210_000).contains(&events), "{events}");
+    }
+
+    #[test]
+    fn a_market_without_events_has_no_next_one() {
+        let settings = Scenario::parse("[market]\nrate = 0.0\nbranching = 0.0", "test").unwrap().market;
+        assert_eq!(Arrivals::new(&settings, 1, 5).next, u64::MAX);
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! Scenarios: what a TOML file may say, its defaults, and errors that name line, column and the nearest known key.
 //! `sim/README.md` explains every key.
 
-use std::fmt;
-
 use serde::Deserialize;
 
 use crate::capture::Format;
 use crate::encode::feed::FeedProtocol;
 use crate::encode::fix::Version;
-use crate::time::{DAY, Instant, Latency, SECOND, Shift, Span};
+use crate::scenario_error::{ScenarioError, key_position, position, syntax_error};
+use crate::time::{DAY, Instant, Latency, MILLI, SECOND, Shift, Span};
 
 /// A scenario that ships with tickscope: its name and the text of its file.
 pub type Shipped = (&'static str, &'static str);
@@ -86,7 +85,7 @@ pub struct Market {
     pub heartbeat: Span,
     /// How far New York is behind UTC.
     pub west: Span,
-    /// MoldUDP64: the trader asks for messages that no line brought, and gets them after so long; absent: it does not.
+    /// `MoldUDP64`: the trader asks for messages that no line brought, and gets them after so long; absent: it does not.
     pub recover: Option<Latency>,
     /// Plays this capture's datagrams instead of an invented market.
     pub replay: Option<Replay>,
@@ -185,7 +184,7 @@ pub struct Network {
 pub struct Trader {
     /// From the last byte of the trigger's frame to the order's frame.
     pub latency: Latency,
-    /// Digits of the second in SendingTime and TransactTime.
+    /// Digits of the second in `SendingTime` and `TransactTime`.
     pub digits: u8,
 }
 
@@ -237,8 +236,8 @@ pub struct Strategy {
     /// Share of the matching messages that it reacts to.
     #[serde(default = "one")]
     pub share: f64,
-    /// Not again on the same symbol within this time.
-    #[serde(default)]
+    /// Not again on the same symbol within this time: a trader's own trades are ticks, too.
+    #[serde(default = "millisecond")]
     pub pause: Span,
     #[serde(default = "take")]
     pub style: Style,
@@ -275,6 +274,9 @@ fn hundred() -> u32 {
 }
 fn one_order() -> u16 {
     1
+}
+fn millisecond() -> Span {
+    Span(MILLI)
 }
 fn second() -> Span {
     Span(SECOND)
@@ -377,34 +379,6 @@ pub struct Tap {
     pub format: Format,
 }
 
-/// Why a scenario cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScenarioError {
-    pub file: String,
-    /// From 1; 0 where the error belongs to no place in particular.
-    pub line: usize,
-    pub column: usize,
-    pub message: String,
-    /// A known key that resembles the unknown one.
-    pub nearest: Option<String>,
-}
-
-impl fmt::Display for ScenarioError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file)?;
-        if self.line > 0 {
-            write!(f, ":{}:{}", self.line, self.column)?;
-        }
-        write!(f, ": {}", self.message)?;
-        match &self.nearest {
-            Some(nearest) => write!(f, "; did you mean `{nearest}`?"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl std::error::Error for ScenarioError {}
-
 impl Scenario {
     /// Reads a scenario; `file` only names it in errors.
     pub fn parse(text: &str, file: &str) -> Result<Scenario, ScenarioError> {
@@ -437,9 +411,6 @@ impl Scenario {
     /// What types cannot say. The key is the one whose line the error shows.
     fn check(&self) -> Result<(), (&'static str, String)> {
         let market = &self.market;
-        let share = |key: &'static str, value: f64| {
-            if (0.0..=1.0).contains(&value) { Ok(()) } else { Err((key, format!("`{key}` is a share from 0 to 1"))) }
-        };
         if market.symbols == 0 || market.symbols > 10_000 {
             return Err(("symbols", "`symbols` is a number from 1 to 10000".into()));
         }
@@ -451,6 +422,17 @@ impl Scenario {
         }
         if let Some(name) = market.names.iter().find(|name| name.is_empty() || name.len() > 8 || !name.is_ascii()) {
             return Err(("names", format!("`{name}` is no symbol: 1 to 8 ASCII letters")));
+        }
+        if let Some(replay) = &market.replay {
+            if !(0.001..=1e6).contains(&replay.speed) {
+                return Err(("speed", "`speed` is a factor from 0.001 to 1e6".into()));
+            }
+            if self.strategy.iter().any(|strategy| strategy.kind != Kind::Timer) {
+                return Err((
+                    "replay",
+                    "with `replay`, only timer strategies: recorded messages are not decoded here".into(),
+                ));
+            }
         }
         if !(0.0..0.99).contains(&market.branching) {
             return Err(("branching", "`branching` is at least 0 and below 0.99".into()));
@@ -466,6 +448,19 @@ impl Scenario {
         }
         if self.trader.digits > 9 {
             return Err(("digits", "`digits` is a number from 0 to 9".into()));
+        }
+        self.check_network()?;
+        self.check_taps()?;
+        self.check_strategies()
+    }
+
+    fn check_network(&self) -> Result<(), (&'static str, String)> {
+        let share = |key: &'static str, value: f64| {
+            if (0.0..=1.0).contains(&value) { Ok(()) } else { Err((key, format!("`{key}` is a share from 0 to 1"))) }
+        };
+        if let Some(gateway) = &self.gateway {
+            let address = &gateway.address;
+            parse_address(address).ok_or(("address", format!("`{address}` is no address like 10.0.0.30:9800")))?;
         }
         for line in &self.line {
             share("loss", line.loss)?;
@@ -493,8 +488,7 @@ impl Scenario {
         ] {
             share(key, value)?;
         }
-        self.check_taps()?;
-        self.check_strategies()
+        Ok(())
     }
 
     fn check_taps(&self) -> Result<(), (&'static str, String)> {
@@ -554,51 +548,4 @@ impl Scenario {
 pub(crate) fn parse_address(text: &str) -> Option<([u8; 4], u16)> {
     let address: std::net::SocketAddrV4 = text.parse().ok()?;
     Some((address.ip().octets(), address.port()))
-}
-
-fn syntax_error(text: &str, file: &str, error: &toml::de::Error) -> ScenarioError {
-    let (line, column) = error.span().map_or((0, 0), |span| position(text, span.start));
-    let message = error.message().to_owned();
-    // serde says: unknown field `x`, expected one of `a`, `b`.
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let nearest = message.starts_with("unknown ").then(|| {
-        let wrong = quoted.next()?;
-        let best = quoted.min_by_key(|known| distance(wrong, known))?;
-        (distance(wrong, best) <= 1 + wrong.len() / 3).then(|| best.to_owned())
-    });
-    ScenarioError { file: file.to_owned(), line, column, message, nearest: nearest.flatten() }
-}
-
-fn position(text: &str, at: usize) -> (usize, usize) {
-    let before = text.get(..at).unwrap_or(text);
-    let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
-    (line, before.chars().rev().take_while(|&c| c != '\n').count() + 1)
-}
-
-/// Where a key is set, as far as can be told without its table.
-fn key_position(text: &str, key: &str) -> Option<usize> {
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        let bare = line.trim_start();
-        if bare.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=')) {
-            return Some(at + line.len() - bare.len());
-        }
-        at += line.len();
-    }
-    None
-}
-
-/// Levenshtein's distance between two short words.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let next = (diagonal + usize::from(x != *y)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = std::mem::replace(&mut row[j + 1], next);
-        }
-    }
-    row[b.len()]
 }

@@ -1,4 +1,4 @@
-//! `tickscope score`: an `--orders` file against a truth. Requests are matched by session and ClOrdID; every latency is
+//! `tickscope score`: an `--orders` file against a truth. Requests are matched by session and `ClOrdID`; every latency is
 //! exact, within a microsecond, wrong, missing, or given where nothing could be observed; attribution is judged by the
 //! trigger's time and sequence number, method by method.
 
@@ -36,11 +36,8 @@ pub struct Column {
 impl Column {
     fn count(&mut self, truth: &str, given: &str, is_hidden: bool) {
         if truth.is_empty() {
-            match (given.is_empty(), is_hidden) {
-                (true, _) => {}
-                (false, true) => self.unobservable_given += 1,
-                (false, false) => self.not_happened_given += 1,
-            }
+            self.unobservable_given += u64::from(!given.is_empty() && is_hidden);
+            self.not_happened_given += u64::from(!given.is_empty() && !is_hidden);
             return;
         }
         self.expected += 1;
@@ -147,12 +144,11 @@ fn compare(truth: &Table, orders: &Table) -> Result<Score, String> {
         }
         score.expected += 1;
         let key = (text(row, "session"), text(row, "clordid"));
-        match given.get_mut(&key).and_then(VecDeque::pop_front) {
-            Some(found) => score.judge(row, found),
-            None => {
-                score.missed += 1;
-                score.example(|| format!("missed: {} {}", key.0, key.1));
-            }
+        if let Some(found) = given.get_mut(&key).and_then(VecDeque::pop_front) {
+            score.judge(row, found);
+        } else {
+            score.missed += 1;
+            score.example(|| format!("missed: {} {}", key.0, key.1));
         }
     }
     for ((session, id), rest) in given.iter().filter(|(_, rest)| !rest.is_empty()) {

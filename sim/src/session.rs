@@ -32,7 +32,7 @@ pub(crate) enum Happened {
     Up,
     Application(Received),
     /// The session ended; the connection is to be closed once everything is written.
-    Down(String),
+    Down,
 }
 
 #[derive(Debug)]
@@ -198,7 +198,7 @@ impl Session {
         }
         if now >= self.last_heard + self.heartbeat * 12 / 5 {
             self.state = State::Down;
-            return Some(Happened::Down("the other side is silent".into()));
+            return Some(Happened::Down);
         }
         if now >= self.last_heard + self.heartbeat * 6 / 5 && !self.test_sent {
             self.test_sent = true;
@@ -217,11 +217,11 @@ impl Session {
         if self.state == State::Waiting && message.kind() != "A" {
             // FIX volume 2: the first message must be a logon; anything else ends the connection.
             self.state = State::Down;
-            return Some(Happened::Down(format!("first message is {}, not a logon", message.kind())));
+            return Some(Happened::Down);
         }
         if let Some(wrong) = self.identity_error(&message) {
             self.reject_identity(now, &message, wrong);
-            return Some(Happened::Down(format!("wrong {wrong}")));
+            return Some(Happened::Down);
         }
         match message.kind() {
             "A" => return self.receive_logon(now, &message),
@@ -238,14 +238,14 @@ impl Session {
             let text = format!("MsgSeqNum too low, expecting {} but received {sequence}", self.next_in);
             self.logout(now, &text);
             self.state = State::Down;
-            return Some(Happened::Down(text));
+            return Some(Happened::Down);
         }
         if sequence > self.next_in {
             self.ask_again(now);
             // These two are acted upon whatever their number; they will be filled as a gap when they come again.
             return match message.kind() {
                 "2" => self.dispatch(now, message),
-                "5" => self.receive_logout(now),
+                "5" => Some(self.receive_logout(now)),
                 _ => None,
             };
         }
@@ -288,7 +288,7 @@ impl Session {
                 self.receive_reset(now, &message);
                 None
             }
-            "5" => self.receive_logout(now),
+            "5" => Some(self.receive_logout(now)),
             _ => Some(Happened::Application(message)),
         }
     }
@@ -309,7 +309,7 @@ impl Session {
             let text = format!("MsgSeqNum too low, expecting {} but received {sequence}", self.next_in);
             self.logout(now, &text);
             self.state = State::Down;
-            return Some(Happened::Down(text));
+            return Some(Happened::Down);
         }
         if self.is_acceptor {
             self.heartbeat = message.number(108).unwrap_or(30).min(3_600) * 1_000_000_000;
@@ -324,15 +324,15 @@ impl Session {
         Some(Happened::Up)
     }
 
-    fn receive_logout(&mut self, now: u64) -> Option<Happened> {
+    fn receive_logout(&mut self, now: u64) -> Happened {
         if self.state != State::LogoutSent {
             self.send_admin(now, "5", &Fields::new());
         }
         self.state = State::Down;
-        Some(Happened::Down("logged out".into()))
+        Happened::Down
     }
 
-    /// SequenceReset: a gap fill when it is its turn, a reset whatever its own number.
+    /// `SequenceReset`: a gap fill when it is its turn, a reset whatever its own number.
     fn receive_reset(&mut self, now: u64, message: &Received) {
         match message.number(36) {
             Some(next) if next >= self.next_in => self.next_in = next,
@@ -412,8 +412,8 @@ mod tests {
         client.send(NOW, "D", Fields::new().text(11, "X"));
         assert!(matches!(&deliver(&mut client, &mut server)[..], [Happened::Application(m)] if m.text(11) == "X"));
         client.logout(NOW, "");
-        assert!(matches!(deliver(&mut client, &mut server)[..], [Happened::Down(_)]));
-        assert!(matches!(deliver(&mut server, &mut client)[..], [Happened::Down(_)]));
+        assert!(matches!(deliver(&mut client, &mut server)[..], [Happened::Down]));
+        assert!(matches!(deliver(&mut server, &mut client)[..], [Happened::Down]));
     }
 
     #[test]
@@ -455,7 +455,7 @@ mod tests {
         assert_eq!(client.out.len(), 1); // heartbeat
         assert!(client.tick(hour(12)).is_none());
         assert_eq!(client.out.len(), 2); // test request
-        assert!(matches!(client.tick(hour(24)), Some(Happened::Down(_))));
+        assert!(matches!(client.tick(hour(24)), Some(Happened::Down)));
     }
 
     #[test]
@@ -464,6 +464,7 @@ mod tests {
         log_on(&mut client, &mut server);
         client.next_out = 1;
         client.send(NOW, "D", Fields::new());
-        assert!(matches!(&deliver(&mut client, &mut server)[..], [Happened::Down(text)] if text.contains("too low")));
+        assert!(matches!(deliver(&mut client, &mut server)[..], [Happened::Down]));
+        assert!(String::from_utf8_lossy(&server.out[0].bytes).contains("MsgSeqNum too low"));
     }
 }

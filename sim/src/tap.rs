@@ -68,7 +68,7 @@ impl Ord for Pending {
     }
 }
 
-struct State<W: Write> {
+struct Station<W: Write> {
     settings: Tap,
     writer: Writer<W>,
     random: Random,
@@ -80,7 +80,7 @@ struct State<W: Write> {
 /// All taps of a run.
 pub(crate) struct Taps<W: Write> {
     start: u64,
-    taps: Vec<State<W>>,
+    stations: Vec<Station<W>>,
     lines: Vec<String>,
     pending: BinaryHeap<Reverse<Pending>>,
     order: u64,
@@ -97,15 +97,15 @@ impl<W: Write> Taps<W> {
             let writer = Writer::new(open(settings)?, settings.format, &settings.name, settings.snaplen)?;
             let random = Random::new(seed, &format!("tap {}", settings.name));
             let settings = settings.clone();
-            taps.push(State { settings, writer, random, frames: 0, last_file_time: 0, scratch: Vec::new() });
+            taps.push(Station { settings, writer, random, frames: 0, last_file_time: 0, scratch: Vec::new() });
         }
         let lines = scenario.line.iter().map(|line| line.name.clone()).collect();
-        Ok(Taps { start: scenario.start.0, taps, lines, pending: BinaryHeap::new(), order: 0 })
+        Ok(Taps { start: scenario.start.0, stations: taps, lines, pending: BinaryHeap::new(), order: 0 })
     }
 
     /// A frame leaves at `sent` and takes `delay` for the whole way between exchange and trader.
     pub(crate) fn pass(&mut self, link: Link, sent: u64, delay: u64, on_wire: &OnWire) {
-        for (at, tap) in self.taps.iter_mut().enumerate() {
+        for (at, tap) in self.stations.iter_mut().enumerate() {
             let towards_exchange = match link {
                 Link::Line(_) | Link::Recovery => false,
                 Link::Orders(way) | Link::Client(way) => way,
@@ -133,19 +133,19 @@ impl<W: Write> Taps<W> {
     pub(crate) fn flush(&mut self, now: u64, recorder: &mut Recorder) -> io::Result<()> {
         while self.pending.peek().is_some_and(|Reverse(first)| first.time < now) {
             let Some(Reverse(pending)) = self.pending.pop() else { break };
-            self.taps[pending.tap].write(self.start, &pending, recorder)?;
+            self.stations[pending.tap].write(self.start, &pending, recorder)?;
         }
         Ok(())
     }
 
     /// Ends the captures: name, frames and bytes of each.
     pub(crate) fn finish(self) -> io::Result<Vec<(String, u64, u64)>> {
-        let end = |tap: State<W>| {
+        let end = |tap: Station<W>| {
             let bytes = tap.writer.bytes();
             tap.writer.finish()?;
             Ok((tap.settings.name, tap.frames, bytes))
         };
-        self.taps.into_iter().map(end).collect()
+        self.stations.into_iter().map(end).collect()
     }
 }
 
@@ -157,14 +157,14 @@ fn sees(tap: &Tap, link: Link, towards_exchange: bool, lines: &[String]) -> bool
         Direction::In => !towards_exchange,
     };
     match link {
-        Link::Line(line) => any("md") || lines.get(line).is_some_and(|name| any(name)),
+        Link::Line(at) => any("md") || lines.get(at).is_some_and(|name| any(name)),
         Link::Recovery => any("md"),
         Link::Orders(_) => direction && any("orders"),
         Link::Client(_) => direction && any("client"),
     }
 }
 
-impl<W: Write> State<W> {
+impl<W: Write> Station<W> {
     /// What the tap's clock shows at a moment of true time.
     fn reading(&self, start: u64, time: u64) -> u64 {
         let elapsed = i128::from(time) - i128::from(start);
@@ -270,7 +270,7 @@ mod tests {
         // The published vector 2b9fa023f4 stands for ….442575; cut to nanoseconds, the upper four bytes agree.
         assert_eq!(exablaze[66..74], [0x5B, 0x0C, 0x9A, 0x4D, 0x2B, 0x9F, 0xA0, 0x21]);
         let fraction = exablaze[70..75].iter().fold(0_u128, |sum, &byte| sum << 8 | u128::from(byte));
-        assert_eq!(fraction * 1_000_000_000 >> 40, 170_404_442);
+        assert_eq!((fraction * 1_000_000_000) >> 40, 170_404_442);
         let metamako = stamped(Trailer::Metamako);
         assert_eq!(metamako.len(), 60 + 16);
         assert_eq!(metamako[64..72], [0x5B, 0x0C, 0x9A, 0x4D, 0x0A, 0x28, 0x2A, 0x5A]);

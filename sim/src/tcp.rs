@@ -14,7 +14,7 @@ pub(crate) struct Segment {
     pub payload: Rc<[u8]>,
     pub ack: u64,
     pub flags: u8,
-    /// TSval of its sender.
+    /// `TSval` of its sender.
     pub stamp: u32,
 }
 
@@ -31,6 +31,7 @@ impl Segment {
 
 /// What the host of an end has to do next.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "independent things to do, not the states of a machine")]
 pub(crate) struct Todo {
     pub send: Vec<Segment>,
     /// Bytes for the application, in order.
@@ -267,7 +268,7 @@ fn low(offset: u64) -> u32 {
     u32::try_from(offset & u64::from(u32::MAX)).expect("masked")
 }
 
-/// TSval: milliseconds, as Linux counts.
+/// `TSval`: milliseconds, as Linux counts.
 fn stamp(now: u64) -> u32 {
     low(now / 1_000_000)
 }

@@ -218,7 +218,7 @@ fn day_number(year: u64, month: u64, day: u64) -> u64 {
     (year / 400) * 146_097 + of_era - 719_468
 }
 
-/// `YYYYMMDD-HH:MM:SS.` and as many digits of the second as asked for, as FIX writes a UTCTimestamp.
+/// `YYYYMMDD-HH:MM:SS.` and as many digits of the second as asked for, as FIX writes a `UTCTimestamp`.
 pub(crate) fn fix_time(out: &mut Vec<u8>, ns: u64, digits: usize) {
     let (year, month, day) = civil(ns / DAY);
     let second = ns % DAY / SECOND;

@@ -9,10 +9,13 @@ use crate::market::Instrument;
 use crate::random::Random;
 use crate::scenario::{Kind, On, Scenario, Strategy, Style};
 
+/// A sweep takes what is shown, but not more than this: its own rests are shown, too.
+const LARGEST_SWEEP: u32 = 5_000;
+
 /// A request that is ready to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Order {
-    /// MsgType: D, F or G.
+    /// `MsgType`: D, F or G.
     pub(crate) kind: &'static str,
     pub(crate) clordid: String,
     pub(crate) orig_clordid: String,
@@ -172,11 +175,12 @@ impl Trader {
 
     fn react(&mut self, at: usize, tick: &Tick, orders: &mut Vec<Order>) {
         let cancel = self.strategies[at].cancel;
-        if cancel > 0.0 && self.random.chance(cancel) {
-            if let Some(id) = self.settled(at, tick.symbol, None) {
-                orders.push(self.change(&id, "F", 0));
-                return;
-            }
+        if cancel > 0.0
+            && self.random.chance(cancel)
+            && let Some(id) = self.settled(at, tick.symbol, None)
+        {
+            orders.push(self.change(&id, "F", 0));
+            return;
         }
         for _ in 0..self.strategies[at].orders {
             // Follow the trade: what was offered and got traded may soon be dearer.
@@ -199,7 +203,8 @@ impl Trader {
             return None;
         }
         let shown = if side == Side::Buy { best.ask_quantity } else { best.bid_quantity };
-        let quantity = if style == Style::Sweep { shown + strategy.quantity } else { strategy.quantity };
+        let quantity =
+            if style == Style::Sweep { shown.min(LARGEST_SWEEP) + strategy.quantity } else { strategy.quantity };
         let immediate = style == Style::Take;
         let clordid = self.new_id();
         let chain = clordid.clone();
@@ -286,9 +291,9 @@ impl Trader {
         let is_true = left > right;
         let rises = is_true && !link.was_true;
         link.was_true = is_true;
-        let sell = link.sell;
+        let sold = link.sell;
         if rises {
-            orders.extend(self.new_order(at, sell, Side::Sell));
+            orders.extend(self.new_order(at, sold, Side::Sell));
         }
     }
 
@@ -308,7 +313,7 @@ impl Trader {
         crate::random::to_count(crate::random::to_float(every) * self.random.exponential()).max(1)
     }
 
-    /// A report, or a reject of a request with this ClOrdID.
+    /// A report, or a reject of a request with this `ClOrdID`.
     pub(crate) fn report(&mut self, message: &Received, rejected: Option<&str>) {
         let id = message.text(11).to_owned();
         let orig = message.text(41).to_owned();

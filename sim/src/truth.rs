@@ -11,6 +11,9 @@ use crate::scenario::Scenario;
 /// How many packets of market data are remembered in case one of them turns out to be a trigger.
 const REMEMBERED: usize = 100_000;
 
+/// Whether an answer belongs into a column.
+type IsIt = fn(Answer) -> bool;
+
 /// A message of market data that made the trader act.
 #[derive(Clone, Debug)]
 pub(crate) struct Cause {
@@ -319,7 +322,7 @@ impl Recorder {
             Some(ack) => row.latency("tcp_ack_ns", out.time, ack.time),
             None => row.hide(&["tcp_ack_ns"]),
         }
-        let wanted: [(&'static str, fn(Answer) -> bool); 6] = [
+        let wanted: [(&'static str, IsIt); 6] = [
             ("ack_ns", |answer| answer == Answer::Ack),
             ("reject_ns", |answer| answer == Answer::Reject),
             ("first_fill_ns", |answer| matches!(answer, Answer::Fill { .. })),

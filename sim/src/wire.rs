@@ -48,7 +48,7 @@ pub(crate) struct TcpHeader {
     pub acknowledgement: u32,
     pub flags: u8,
     pub window: u16,
-    /// TSval and TSecr.
+    /// `TSval` and `TSecr`.
     pub stamps: (u32, u32),
     /// The MSS option of a SYN.
     pub mss: Option<u16>,
@@ -168,7 +168,7 @@ fn pad(out: &mut Vec<u8>) {
     }
 }
 
-/// Puts an 802.1Q tag behind the MAC addresses (another call puts one more in front of it, as QinQ).
+/// Puts an 802.1Q tag behind the MAC addresses (another call puts one more in front of it, as `QinQ`).
 pub(crate) fn add_vlan(frame: &mut Vec<u8>, id: u16, ethertype: [u8; 2]) {
     let [high, low] = (id & 0x0FFF).to_be_bytes();
     frame.splice(12..12, [ethertype[0], ethertype[1], high, low]);

@@ -2,24 +2,26 @@
 //! exchange), the trader, and perhaps a gateway; legs are the TCP conversations between them.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::io::{self, Write};
+use std::path::Path;
 use std::rc::Rc;
 
 use crate::book::Change;
 use crate::encode::feed::{Feed, Packet};
-use crate::encode::fix::{Fields, Received, price_text};
+use crate::encode::fix::{Fields, Received};
 use crate::exchange::{Exchange, Outcome, Report};
 use crate::leg::{Leg, Meta};
 use crate::market::Market;
 use crate::random::{Random, to_count, to_float};
+use crate::replay::{Recorded, Recording};
 use crate::scenario::{Kind, Public, Scenario, Tap, parse_address};
-use crate::tap::{Carries, Link, OnWire, Taps};
+use crate::tap::Taps;
 use crate::tcp::Segment;
 use crate::time::{MICRO, MILLI, SECOND};
 use crate::trader::{Order, Trader};
 use crate::truth::{Cause, Recorder};
-use crate::wire::{Node, UDP_HEADERS, udp_begin, udp_finish, udp_frame};
+use crate::wire::Node;
 
 /// What happens at a point in time.
 #[derive(Debug)]
@@ -27,6 +29,10 @@ pub(crate) enum Event {
     /// The messages collected so far go out.
     FlushFeed,
     FeedHeartbeat,
+    /// A recorded frame goes out.
+    Replay {
+        recorded: Box<Recorded>,
+    },
     Packet {
         number: u64,
         packet: Rc<Packet>,
@@ -137,46 +143,48 @@ pub struct Summary {
 }
 
 /// Packets that the exchange can send again.
-const KEPT_PACKETS: usize = 10_000;
+pub(crate) const KEPT_PACKETS: usize = 10_000;
 
 /// From the directory to the first trade there is time for it, and for the sessions to log on.
-const PREAMBLE: u64 = 50 * MILLI;
+pub(crate) const PREAMBLE: u64 = 50 * MILLI;
 
 /// How long after the last trade everybody logs out, and how long that may take.
-const CLOSING: u64 = 500 * MILLI;
+pub(crate) const CLOSING: u64 = 500 * MILLI;
 
 pub(crate) struct World<W: Write> {
     pub(crate) scenario: Scenario,
     pub(crate) now: u64,
     queue: BinaryHeap<Reverse<Queued>>,
-    order: u64,
+    pub(crate) order: u64,
     pub(crate) taps: Taps<W>,
     pub(crate) recorder: Recorder,
     pub(crate) network_random: Random,
     pub(crate) latency_random: Random,
-    market: Market,
-    feed: Feed,
-    changes: Vec<Change>,
-    held: Vec<Change>,
-    hold_until: u64,
-    flush_due: bool,
-    last_packet: u64,
-    feed_ip_id: u16,
-    feed_source: Node,
-    line_groups: Vec<Node>,
-    line_busy: Vec<u64>,
-    packets: u64,
-    kept: VecDeque<(u64, Rc<Packet>)>,
+    pub(crate) market: Market,
+    pub(crate) feed: Feed,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) held: Vec<Change>,
+    pub(crate) hold_until: u64,
+    pub(crate) flush_due: bool,
+    pub(crate) last_packet: u64,
+    pub(crate) feed_ip_id: u16,
+    pub(crate) feed_source: Node,
+    pub(crate) line_groups: Vec<Node>,
+    pub(crate) line_busy: Vec<u64>,
+    pub(crate) packets: u64,
+    pub(crate) kept: VecDeque<(u64, Rc<Packet>)>,
     pub(crate) exchange: Exchange,
-    exchange_busy: Vec<u64>,
-    report_busy: Vec<u64>,
+    pub(crate) exchange_busy: Vec<u64>,
+    pub(crate) report_busy: Vec<u64>,
     pub(crate) trader: Trader,
-    seen_packets: HashSet<u64>,
-    next_expected: u64,
+    /// One bit a packet.
+    pub(crate) seen_packets: Vec<u64>,
+    pub(crate) next_expected: u64,
     pub(crate) legs: Vec<Leg>,
-    end: u64,
+    pub(crate) end: u64,
     pub(crate) is_closing: bool,
-    messages: u64,
+    pub(crate) messages: u64,
+    pub(crate) recording: Option<Recording>,
 }
 
 impl<W: Write> World<W> {
@@ -186,6 +194,8 @@ impl<W: Write> World<W> {
         open: &mut dyn FnMut(&Tap) -> io::Result<W>,
     ) -> io::Result<World<W>> {
         let start = scenario.start.0;
+        let replay = scenario.market.replay.as_ref();
+        let recording = replay.map(|replay| Recording::open(Path::new(&replay.file))).transpose()?;
         let market = Market::new(&scenario.market, seed, start + PREAMBLE);
         let exchange = Exchange::new(&scenario.exchange, seed, &market);
         let trader = Trader::new(scenario, seed, &market.instruments);
@@ -219,12 +229,13 @@ impl<W: Write> World<W> {
             exchange_busy: vec![0; sessions],
             report_busy: vec![0; sessions],
             trader,
-            seen_packets: HashSet::new(),
+            seen_packets: Vec::new(),
             next_expected: 1,
             legs: Leg::all(scenario, seed),
             end: start + PREAMBLE + scenario.duration.0,
             is_closing: false,
             messages: 0,
+            recording,
             market,
             scenario: scenario.clone(),
         })
@@ -232,7 +243,12 @@ impl<W: Write> World<W> {
 
     /// Runs to the end.
     pub(crate) fn run(mut self) -> io::Result<(Summary, Recorder)> {
-        self.open_market()?;
+        if self.recording.is_some() {
+            self.next_recorded()?;
+        } else {
+            self.open_market()?;
+            self.at(self.now + self.scenario.market.heartbeat.0.max(MILLI), Event::FeedHeartbeat);
+        }
         for leg in 0..self.legs.len() {
             self.at(self.scenario.start.0 + MILLI + leg as u64 * 100 * MICRO, Event::Connect { leg });
         }
@@ -245,10 +261,11 @@ impl<W: Write> World<W> {
                 self.at(self.scenario.start.0 + PREAMBLE + wait, Event::Timer { strategy });
             }
         }
-        self.at(self.now + self.scenario.market.heartbeat.0.max(MILLI), Event::FeedHeartbeat);
         self.at(self.end + CLOSING, Event::LogOut);
         self.trade()?;
-        self.close()?;
+        if self.recording.is_none() {
+            self.close()?;
+        }
         self.taps.flush(u64::MAX, &mut self.recorder)?;
         let requests = self.recorder.requests.len() as u64;
         let captures = self.taps.finish()?;
@@ -289,6 +306,7 @@ impl<W: Write> World<W> {
         match event {
             Event::FlushFeed => self.send_packet()?,
             Event::FeedHeartbeat => self.feed_heartbeat()?,
+            Event::Replay { recorded } => self.replay(*recorded)?,
             Event::Packet { number, packet } => self.packet_arrives(number, &packet),
             Event::Recover { number } => self.recover(number),
             Event::Timer { strategy } => self.timer(strategy),
@@ -301,7 +319,7 @@ impl<W: Write> World<W> {
             Event::Connect { leg } => self.connect(leg),
             Event::Drop => self.drop_connections(),
             Event::GatewayForwards { leg, side, kind, body, from } => {
-                self.gateway_forwards(leg, side, &kind, body, from)
+                self.gateway_forwards(leg, side, &kind, body, from);
             }
             Event::Match { session, message, arrived } => self.match_request(session, &message, arrived)?,
             Event::Pending { report } => self.send_report(*report, None),
@@ -311,223 +329,6 @@ impl<W: Write> World<W> {
             Event::LogOut => self.log_out(),
         }
         Ok(())
-    }
-
-    // ── market data ──
-
-    fn open_market(&mut self) -> io::Result<()> {
-        self.feed.system_event(self.now, b'O');
-        for symbol in 0..self.scenario.market.symbols {
-            let instrument = &self.market.instruments[usize::from(symbol)];
-            self.feed.introduce(self.now, symbol, instrument);
-            if self.feed.is_full() {
-                self.send_packet()?;
-                self.now += 2 * MICRO;
-            }
-        }
-        self.feed.system_event(self.now, b'S');
-        self.feed.system_event(self.now, b'Q');
-        for symbol in 0..self.scenario.market.symbols {
-            let mut changes = Vec::new();
-            self.market.open(symbol, &mut changes);
-            for change in changes {
-                self.feed.change(self.now, &change, &self.market.instruments[usize::from(symbol)]);
-                if self.feed.is_full() {
-                    self.send_packet()?;
-                    self.now += 2 * MICRO;
-                }
-            }
-        }
-        if !self.feed.is_empty() {
-            self.send_packet()?;
-        }
-        self.now = self.scenario.start.0;
-        Ok(())
-    }
-
-    fn close(&mut self) -> io::Result<()> {
-        self.now = self.end + CLOSING + SECOND;
-        self.feed.system_event(self.now, b'M');
-        self.feed.system_event(self.now, b'E');
-        self.feed.system_event(self.now, b'C');
-        self.send_packet()?;
-        self.now += MILLI;
-        let packet = self.feed.end_of_session(self.now);
-        self.distribute(packet, self.now)
-    }
-
-    fn crowd_acts(&mut self) -> io::Result<()> {
-        let mut changes = std::mem::take(&mut self.changes);
-        changes.clear();
-        self.market.step(&mut changes);
-        if self.now < self.hold_until {
-            self.held.append(&mut changes);
-        } else {
-            self.publish_changes(&changes)?;
-        }
-        self.changes = changes;
-        if !self.market.struck.is_empty() {
-            let outcome = self.exchange.struck(self.now, &mut self.market);
-            self.schedule_reports(outcome.reports, self.now, None);
-        }
-        Ok(())
-    }
-
-    fn publish_changes(&mut self, changes: &[Change]) -> io::Result<()> {
-        for change in changes {
-            if self.feed.is_full() {
-                self.send_packet()?;
-            }
-            let instrument = &self.market.instruments[usize::from(change.symbol)];
-            self.feed.change(self.now, change, instrument);
-        }
-        if self.feed.is_empty() {
-            return Ok(());
-        }
-        if self.scenario.market.collect.0 == 0 {
-            return self.send_packet();
-        }
-        if !self.flush_due {
-            self.flush_due = true;
-            self.at(self.now + self.scenario.market.collect.0, Event::FlushFeed);
-        }
-        Ok(())
-    }
-
-    fn publish(&mut self) -> io::Result<()> {
-        let held = std::mem::take(&mut self.held);
-        self.publish_changes(&held)
-    }
-
-    fn send_packet(&mut self) -> io::Result<()> {
-        self.flush_due = false;
-        if self.feed.is_empty() {
-            return Ok(());
-        }
-        let packet = self.feed.packet(self.now);
-        self.messages += u64::from(packet.count);
-        self.distribute(packet, self.now)
-    }
-
-    /// Sends a packet on every line.
-    fn distribute(&mut self, packet: Packet, now: u64) -> io::Result<()> {
-        let number = self.packets;
-        self.packets += 1;
-        self.last_packet = now;
-        self.feed_ip_id = self.feed_ip_id.wrapping_add(1);
-        let trades = !self.scenario.strategy.is_empty() && packet.count > 0 && packet.count < u16::MAX;
-        let mut arrivals = Vec::with_capacity(self.scenario.line.len());
-        for at in 0..self.scenario.line.len() {
-            let line = &self.scenario.line[at];
-            if self.network_random.chance(line.loss) {
-                continue;
-            }
-            let jitter = if line.jitter.0 > 0 { self.network_random.below(line.jitter.0) } else { 0 };
-            let mut frame = Vec::with_capacity(UDP_HEADERS + packet.payload.len());
-            udp_begin(&mut frame, &self.feed_source, &self.line_groups[at], self.feed_ip_id);
-            frame.extend_from_slice(&packet.payload);
-            udp_finish(&mut frame);
-            // One packet after the other: 10 Gb/s are 0.8 ns a byte.
-            let sent = (now + jitter).max(self.line_busy[at]);
-            self.line_busy[at] = sent + frame.len() as u64 * 4 / 5;
-            let carries = Carries::Packet { number, line: at };
-            let payload = packet.payload.len();
-            let on_wire = OnWire { frame: Rc::new(frame), payload_at: UDP_HEADERS, payload, carries };
-            self.taps.pass(Link::Line(at), sent, line.delay.0, &on_wire);
-            arrivals.push(sent + line.delay.0);
-        }
-        if trades {
-            let packet = Rc::new(packet);
-            for time in arrivals {
-                self.at(time, Event::Packet { number, packet: Rc::clone(&packet) });
-            }
-            if self.scenario.market.recover.is_some() {
-                if self.kept.len() == KEPT_PACKETS {
-                    self.kept.pop_front();
-                }
-                self.kept.push_back((number, packet));
-            }
-        }
-        self.taps.flush(now, &mut self.recorder)
-    }
-
-    fn feed_heartbeat(&mut self) -> io::Result<()> {
-        let every = self.scenario.market.heartbeat.0.max(MILLI);
-        if self.now >= self.last_packet + every {
-            let packet = self.feed.heartbeat(self.now);
-            self.distribute(packet, self.now)?;
-        }
-        if !self.is_closing {
-            self.at((self.last_packet + every).max(self.now + MILLI), Event::FeedHeartbeat);
-        }
-        Ok(())
-    }
-
-    fn packet_arrives(&mut self, number: u64, packet: &Packet) {
-        if !self.seen_packets.insert(number) {
-            return;
-        }
-        self.ask_for_missing(packet);
-        for tick in &packet.ticks {
-            for order in self.trader.tick(self.now, tick) {
-                self.recorder.pin(number);
-                let instrument = &self.market.instruments[usize::from(tick.symbol)];
-                let price = price_text(tick.price);
-                let side = if tick.side == crate::book::Side::Buy { "B" } else { "S" };
-                let cause = Cause {
-                    packet: number,
-                    end: tick.end,
-                    sequence: tick.sequence,
-                    name: tick.name,
-                    symbol: instrument.symbol.clone(),
-                    text: format!("{} {} {side} {} @ {price}", tick.name, instrument.symbol, tick.quantity),
-                };
-                let elapsed = self.now - self.scenario.start.0;
-                let latency = self.scenario.trader.latency.draw(&mut self.latency_random, elapsed);
-                let (cause, decided) = (Some(Box::new(cause)), self.now);
-                self.at(self.now + latency, Event::TraderSends { order: Box::new(order), cause, decided });
-            }
-        }
-    }
-
-    /// Where messages are missing on every line so far, MoldUDP64's request server is asked for them.
-    fn ask_for_missing(&mut self, packet: &Packet) {
-        let expected = self.next_expected;
-        self.next_expected = expected.max(packet.first + u64::from(packet.count));
-        let Some(latency) = &self.scenario.market.recover else { return };
-        if packet.first <= expected {
-            return;
-        }
-        let latency = latency.draw(&mut self.latency_random, self.now - self.scenario.start.0);
-        let missing: Vec<u64> = (self.kept.iter())
-            .filter(|(number, kept)| {
-                kept.first >= expected && kept.first < packet.first && !self.seen_packets.contains(number)
-            })
-            .map(|(number, _)| *number)
-            .collect();
-        let count = u16::try_from(packet.first - expected).unwrap_or(u16::MAX - 1);
-        let request = self.feed.request(expected, count);
-        self.send_recovery(false, &request, Carries::Nothing);
-        for number in missing {
-            self.at(self.now + latency, Event::Recover { number });
-        }
-    }
-
-    /// The request server sends a packet again.
-    fn recover(&mut self, number: u64) {
-        let Some((_, packet)) = self.kept.iter().find(|(kept, _)| *kept == number).cloned() else { return };
-        self.send_recovery(true, &packet.payload, Carries::Packet { number, line: 0 });
-        self.at(self.now + self.scenario.line[0].delay.0, Event::Packet { number, packet });
-    }
-
-    fn send_recovery(&mut self, to_trader: bool, payload: &[u8], carries: Carries) {
-        let (client, _) = parse_address(&self.scenario.orders.client).expect("checked by the scenario");
-        let (host, server) = (Node::host(client, 40_001), Node { port: 26_400, ..self.feed_source });
-        let (from, to) = if to_trader { (server, host) } else { (host, server) };
-        self.feed_ip_id = self.feed_ip_id.wrapping_add(1);
-        let frame = udp_frame(&from, &to, self.feed_ip_id, payload);
-        let on_wire = OnWire { frame: Rc::new(frame), payload_at: UDP_HEADERS, payload: payload.len(), carries };
-        self.taps.pass(Link::Recovery, self.now, self.scenario.line[0].delay.0, &on_wire);
     }
 
     // ── the trader ──
@@ -574,12 +375,12 @@ impl<W: Write> World<W> {
             self.at(self.now + wait, Event::CancelUnasked { session, clordid });
         }
         let refused = outcome.reports.iter().any(|report| report.session_reject.is_some());
-        let refused = refused.then(|| Box::new(message.clone()));
+        let refused = refused.then_some(message);
         self.settle_outcome(outcome, arrived, refused)
     }
 
     /// Reports go to their sessions, changes to the feed, in the order that the scenario wants.
-    fn settle_outcome(&mut self, outcome: Outcome, arrived: u64, refused: Option<Box<Received>>) -> io::Result<()> {
+    fn settle_outcome(&mut self, outcome: Outcome, arrived: u64, refused: Option<&Received>) -> io::Result<()> {
         let gap = self.scenario.exchange.public_gap.0;
         if outcome.changes.is_empty() {
             self.schedule_reports(outcome.reports, arrived, refused);
@@ -602,7 +403,7 @@ impl<W: Write> World<W> {
         Ok(())
     }
 
-    fn schedule_reports(&mut self, reports: Vec<Report>, arrived: u64, refused: Option<Box<Received>>) {
+    pub(crate) fn schedule_reports(&mut self, reports: Vec<Report>, arrived: u64, refused: Option<&Received>) {
         let elapsed = self.now - self.scenario.start.0;
         for (at, report) in reports.into_iter().enumerate() {
             let gap = self.scenario.exchange.report_gap.draw(&mut self.latency_random, elapsed);
@@ -610,7 +411,7 @@ impl<W: Write> World<W> {
             let after = if at == 0 { *busy } else { *busy + gap };
             let time = self.now.max(after);
             *busy = time;
-            let refused = refused.clone();
+            let refused = refused.map(|message| Box::new(message.clone()));
             self.at(time, Event::Report { report: Box::new(report), arrived, refused });
         }
     }

@@ -3,7 +3,7 @@
 use std::io;
 
 use anyhow::Context;
-use tickscope_model::{Level, Loss, MarketKind, TapId};
+use tickscope_model::{Loss, MarketKind, TapId};
 
 use super::args::{AnalyzeArgs, OutputArgs};
 use super::config::Settings;
@@ -53,7 +53,8 @@ impl Tables {
     fn create(output: &OutputArgs) -> anyhow::Result<Tables> {
         let path = |table: &TableOutput| table.path.clone();
         let orders = output.orders.as_ref().map(|table| OrdersFile::create(path(table).as_deref())).transpose()?;
-        let segments = output.segments.as_ref().map(|table| SegmentsFile::create(path(table).as_deref())).transpose()?;
+        let segments =
+            output.segments.as_ref().map(|table| SegmentsFile::create(path(table).as_deref())).transpose()?;
         Ok(Tables { orders, segments })
     }
 }
@@ -75,13 +76,8 @@ fn correlator(arguments: &AnalyzeArgs, settings: &Settings, prepared: &Prepared)
         sessions: arguments.selection.sessions.clone(),
         clocks: clocks(settings, prepared),
     };
-    let names: Vec<(String, u16)> = prepared
-        .captures
-        .taps()
-        .iter()
-        .enumerate()
-        .map(|(at, tap)| (tap.name.clone(), prepared.point(at)))
-        .collect();
+    let names: Vec<(String, u16)> =
+        prepared.captures.taps().iter().enumerate().map(|(at, tap)| (tap.name.clone(), prepared.point(at))).collect();
     let points = open::nearest(settings, &names);
     Ok(Correlator::new(open::symbols(settings)?, Feeds::new(lines.collect()), Pairer::new(rules), points))
 }
@@ -147,21 +143,21 @@ fn facts(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correl
     summary.losses.merge(correlator.pairer.losses());
     let missing: u64 = correlator.feeds.feeds.iter().map(crate::merge::Feed::lost).sum();
     summary.losses.add_many(Loss::FeedGap, missing);
-    let skipped = correlator.losses.count(Loss::StreamSkipped);
-    let early = prepared.pipeline.stream_bytes();
+    let bytes = prepared.pipeline.stream_bytes();
+    // A decoder passes over bytes that it has taken; those in front of a hole it never took.
+    let passed_over = correlator.losses.count(Loss::StreamSkipped) - bytes.discarded;
     let (messages, pairer) = (correlator.messages, &correlator.pairer);
     summary.totals = stats::Totals {
         frames_read: prepared.pipeline.frames_read(),
         frames_used: prepared.pipeline.frames_used(),
-        stream_bytes: early.spanned,
-        stream_bytes_used: early.spanned.saturating_sub(summary.losses.total(Level::Stream)),
+        stream_bytes: bytes.spanned,
+        stream_bytes_used: bytes.consumed.saturating_sub(passed_over),
         messages: messages.market + messages.order + missing,
         messages_used: messages.market_used + messages.order_used,
         requests: pairer.requests_seen - pairer.hops,
         answers: pairer.answers,
         answers_matched: pairer.answers_matched,
     };
-    debug_assert!(skipped <= early.spanned, "no more can be passed over than there was");
     taps(summary, settings, prepared, correlator);
     feeds(summary, &correlator.feeds);
     sessions(summary, correlator);
@@ -193,7 +189,10 @@ fn taps(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correla
             last: counts.last,
             point: setting.and_then(|tap| tap.point),
             has_market: correlator.feeds.lines.iter().any(|line| line.tap == id && line.messages > 0),
-            has_orders: correlator.pairer.sessions().any(|session| session.point == prepared.point(at) && session.requests > 0),
+            has_orders: correlator
+                .pairer
+                .sessions()
+                .any(|session| session.point == prepared.point(at) && session.requests > 0),
             resolution_ns: tap.tick_ns,
             clock: open::offset_text(tap.offset),
             cut: file.and_then(|file| file.cut()).map(ToString::to_string),
@@ -205,7 +204,9 @@ fn feeds(summary: &mut Summary, feeds: &Feeds) {
     for (at, feed) in feeds.feeds.iter().enumerate() {
         let lines: Vec<&Line> = feeds.lines.iter().filter(|line| line.feed == at).collect();
         let mut delay = stats::Histogram::default();
-        lines.iter().for_each(|line| delay.merge(&line.delay));
+        for line in &lines {
+            delay.merge(&line.delay);
+        }
         let main = lines.iter().find(|line| line.letter != 'R').or(lines.first());
         summary.feeds.push(stats::Feed {
             label: main.map(|line| line.endpoint.to_string()).unwrap_or_default(),
@@ -278,10 +279,8 @@ fn write(arguments: &AnalyzeArgs, summary: &Summary, tables: Tables, names: &[&s
         if arguments.output.json {
             write_json(summary, Output::stdout())?;
         } else {
-            let style = Style {
-                color: arguments.display.is_colored(&io::stdout()),
-                zone: arguments.clock.tz.0.clone(),
-            };
+            let style =
+                Style { color: arguments.display.is_colored(&io::stdout()), zone: arguments.clock.tz.0.clone() };
             write_text(summary, &style, Output::stdout())?;
         }
     }

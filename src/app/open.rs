@@ -24,7 +24,7 @@ use crate::pipeline::{Configured, Pipeline};
 const CHECK_EVERY: u64 = 1 << 14;
 
 /// Captures and everything the stages need, ready to run.
-pub struct Prepared {
+pub(super) struct Prepared {
     pub captures: Merged,
     pub points: Vec<u16>,
     pub pipeline: Pipeline,
@@ -34,16 +34,12 @@ pub struct Prepared {
 
 impl Prepared {
     /// The observation point of a tap by its number; a tap that appeared late is a point of its own.
-    pub fn point(&self, tap: usize) -> u16 {
+    pub(super) fn point(&self, tap: usize) -> u16 {
         self.points.get(tap).copied().unwrap_or(u16::try_from(tap).unwrap_or(u16::MAX))
     }
 }
 
-pub fn prepare(
-    settings: &Settings,
-    selection: &SelectionArgs,
-    clock: &ClockArgs,
-) -> anyhow::Result<Prepared> {
+pub(super) fn prepare(settings: &Settings, selection: &SelectionArgs, clock: &ClockArgs) -> anyhow::Result<Prepared> {
     let captures = open_all(settings)?;
     let filter = selection.filter.as_deref().map(Filter::parse).transpose();
     let filter = filter.map_err(|error| WrongUsage(format!("--filter: {error}")))?;
@@ -51,11 +47,8 @@ pub fn prepare(
     // Standard input cannot be read twice, and a single capture of one interface is one point anyway.
     let readable_twice = settings.captures.iter().all(|capture| capture.input != settings::Input::Stdin);
     let points = if needs_points && readable_twice {
-        let groups: Vec<TapGroup> = settings
-            .taps
-            .iter()
-            .map(|tap| TapGroup { name: tap.name.clone(), group: tap.group.clone() })
-            .collect();
+        let groups: Vec<TapGroup> =
+            settings.taps.iter().map(|tap| TapGroup { name: tap.name.clone(), group: tap.group.clone() }).collect();
         points::find(open_all(settings)?, &groups)
     } else {
         Vec::new()
@@ -115,7 +108,7 @@ fn protocol(name: &str) -> anyhow::Result<&'static Protocol> {
 }
 
 /// The table of symbols, with the user's names for instruments.
-pub fn symbols(settings: &Settings) -> anyhow::Result<Symbols> {
+pub(super) fn symbols(settings: &Settings) -> anyhow::Result<Symbols> {
     let mut symbols = Symbols::default();
     if let Some(path) = &settings.instruments {
         for instrument in instruments::read(path)? {
@@ -127,7 +120,7 @@ pub fn symbols(settings: &Settings) -> anyhow::Result<Symbols> {
 
 /// Runs all frames through the stages. `each` is called before every frame with its time. Returns whether it was
 /// stopped before the end.
-pub fn run<L: Lane>(
+pub(super) fn run<L: Lane>(
     prepared: &mut Prepared,
     display: &DisplayArgs,
     lane: &mut L,
@@ -141,7 +134,7 @@ pub fn run<L: Lane>(
         each(lane, captured.frame.time)?;
         pipeline.frame(&captured, lane);
         count += 1;
-        if count % CHECK_EVERY == 0 {
+        if count.is_multiple_of(CHECK_EVERY) {
             bar.set_position(captures.position());
             if stop().load(Ordering::Relaxed) {
                 stopped = true;
@@ -173,7 +166,7 @@ fn progress(captures: &Merged, display: &DisplayArgs) -> ProgressBar {
 }
 
 /// Says on stderr where captures broke off. Returns whether any did.
-pub fn say_cuts(prepared: &Prepared, display: &DisplayArgs) -> bool {
+pub(super) fn say_cuts(prepared: &Prepared, display: &DisplayArgs) -> bool {
     let mut any = false;
     for (path, cut) in prepared.captures.cuts() {
         any = true;
@@ -186,7 +179,7 @@ pub fn say_cuts(prepared: &Prepared, display: &DisplayArgs) -> bool {
 
 /// The nearest points that a request's market data may come from: its own first, then market-data points by how far
 /// their letters lie from the order's, then the others in the order in which they were named.
-pub fn nearest(settings: &Settings, names: &[(String, u16)]) -> Vec<Vec<u16>> {
+pub(super) fn nearest(settings: &Settings, names: &[(String, u16)]) -> Vec<Vec<u16>> {
     let count = names.iter().map(|(_, point)| usize::from(*point) + 1).max().unwrap_or(1);
     let letter = |point: u16| {
         let name = names.iter().find(|(_, other)| *other == point).map(|(name, _)| name.as_str());
@@ -210,6 +203,6 @@ fn distance(one: Option<char>, other: Option<char>) -> u32 {
 }
 
 /// Offsets as the report prints them.
-pub fn offset_text(offset: Nanos) -> String {
+pub(super) fn offset_text(offset: Nanos) -> String {
     if offset.0 == 0 { String::new() } else { format!("{:+} ns added", offset.0) }
 }

@@ -8,7 +8,7 @@ use tickscope_sim::score::{Thresholds, score};
 use super::args::ScoreArgs;
 use super::{Outcome, complain};
 
-pub fn run(arguments: &ScoreArgs) -> anyhow::Result<Outcome> {
+pub(super) fn run(arguments: &ScoreArgs) -> anyhow::Result<Outcome> {
     let result = score(&arguments.truth, &arguments.orders).map_err(|error| anyhow!(error))?;
     let mut out = io::stdout().lock();
     if arguments.json {

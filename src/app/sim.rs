@@ -11,12 +11,12 @@ use tickscope_sim::{Scenario, scenarios};
 use super::args::SimArgs;
 use super::{Outcome, WrongUsage, complain, stop, watch_signals};
 
-pub fn run(arguments: &SimArgs) -> anyhow::Result<Outcome> {
+pub(super) fn run(arguments: &SimArgs) -> anyhow::Result<Outcome> {
     let mut out = io::stdout().lock();
     if arguments.list {
         for (name, text) in scenarios() {
-            let about = text.lines().next().unwrap_or("").trim_start_matches('#').trim();
-            writeln!(out, "{name:<22} {about}")?;
+            let scenario = Scenario::parse(text, name).map_err(|error| anyhow!("{error}"))?;
+            writeln!(out, "{name:<22} {}", scenario.title)?;
         }
         return Ok(Outcome::Done);
     }

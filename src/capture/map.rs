@@ -17,8 +17,8 @@ pub(super) struct Mapping {
     start: *const u8,
     length: usize,
     slot: &'static Slot,
-    /// Bytes before this were asked for already.
-    populated: usize,
+    /// Where to think about windows again.
+    next_window: usize,
     /// Bytes before this were given back already.
     released: usize,
     file: File,
@@ -27,8 +27,7 @@ pub(super) struct Mapping {
 // SAFETY: the pages are only ever read, the slot consists of atomics, and nothing is bound to a thread.
 unsafe impl Send for Mapping {}
 
-/// How many bytes are brought into the page table at once; big enough that the call costs nothing per page,
-/// small enough that it stays in the level-2 cache's reach and memory does not grow.
+/// Steps in which the kernel is told where we are. A multiple of every page size in use.
 const WINDOW: usize = 4 << 20;
 
 impl Mapping {
@@ -45,7 +44,7 @@ impl Mapping {
             return Err(io::Error::last_os_error());
         }
         slot.watch(start as usize, length);
-        Ok(Mapping { start: start.cast_const().cast(), length, slot, populated: 0, released: 0, file })
+        Ok(Mapping { start: start.cast_const().cast(), length, slot, next_window: 0, released: 0, file })
     }
 
     /// The file's bytes. Another process may change them while we look; every length is checked after it was
@@ -76,24 +75,24 @@ impl Mapping {
         (end < self.length).then_some(end)
     }
 
-    /// Tells how far the reader is: pages ahead are brought in by one call a window, pages behind are given back,
+    /// Tells how far the reader is: what comes next is read from the disk meanwhile, and pages behind are given back,
     /// so a long capture does not fill the memory of the process.
     #[inline]
     pub(super) fn reached(&mut self, at: usize) {
-        if at.saturating_add(WINDOW / 2) >= self.populated && self.populated < self.length {
+        if at >= self.next_window {
             self.move_window(at);
         }
     }
 
     #[cold]
     fn move_window(&mut self, at: usize) {
-        let from = self.populated.max(at - at % PAGE);
-        let to = from.saturating_add(WINDOW).min(self.length);
-        // An error (old kernel, file shrank) only means that the pages come one by one.
-        self.advise(from, to, POPULATE);
-        self.populated = to;
-        let behind = at.saturating_sub(WINDOW);
-        let behind = behind - behind % WINDOW;
+        let here = at - at % WINDOW;
+        self.next_window = here.saturating_add(WINDOW);
+        let ahead = |windows: usize| here.saturating_add(windows * WINDOW).min(self.length);
+        // Bringing pages in by MADV_POPULATE_READ, from here or from a thread of its own, was measured to gain nothing:
+        // the kernel maps 16 pages a fault anyway.
+        self.advise(ahead(1), ahead(3), libc::MADV_WILLNEED);
+        let behind = here.saturating_sub(WINDOW);
         if behind > self.released {
             self.advise(self.released, behind, libc::MADV_DONTNEED);
             self.released = behind;
@@ -109,14 +108,6 @@ impl Mapping {
         }
     }
 }
-
-/// Windows and releases are multiples of it; the largest page size in common use.
-const PAGE: usize = 64 << 10;
-
-#[cfg(target_os = "linux")]
-const POPULATE: c_int = libc::MADV_POPULATE_READ;
-#[cfg(not(target_os = "linux"))]
-const POPULATE: c_int = libc::MADV_WILLNEED;
 
 impl Drop for Mapping {
     fn drop(&mut self) {

@@ -97,6 +97,41 @@ struct Lane {
     time: Timestamp,
 }
 
+enum Step {
+    Frame,
+    OtherInterface,
+    End,
+}
+
+impl Lane {
+    #[inline]
+    fn advance(&mut self) -> Step {
+        if !self.file.advance() {
+            return Step::End;
+        }
+        if self.file.interface() != self.interface {
+            return Step::OtherInterface;
+        }
+        self.take_time();
+        Step::Frame
+    }
+
+    /// A frame without a time keeps that of the frame before it.
+    #[inline]
+    fn take_time(&mut self) {
+        if let Some(time) = self.file.time() {
+            self.time = time.shifted(self.offset);
+        }
+    }
+
+    #[inline]
+    fn captured(&self, file: usize) -> Captured<'_> {
+        let mut frame = self.file.frame(self.tap);
+        frame.time = self.time;
+        Captured { frame, has_time: self.file.time().is_some(), file }
+    }
+}
+
 /// Memory for blocks of decompressed data, all files together.
 const BLOCKS: usize = 128 << 20;
 
@@ -160,9 +195,8 @@ impl Merged {
         } else if !self.waiting.is_empty() {
             self.change_over();
         }
-        let lane = self.files.get(self.current)?;
-        let frame = lane.file.frame(lane.tap);
-        Some(Captured { frame: Frame { time: lane.time, ..frame }, has_time: lane.file.time().is_some(), file: self.current })
+        let file = self.current;
+        self.files.get(file).map(|lane| lane.captured(file))
     }
 
     /// Goes over to another file where its next frame is earlier.
@@ -181,18 +215,14 @@ impl Merged {
     #[inline]
     fn advance(&mut self, index: usize) -> bool {
         let Some(lane) = self.files.get_mut(index) else { return false };
-        if !lane.file.advance() {
-            return false;
+        match lane.advance() {
+            Step::Frame => true,
+            Step::OtherInterface => {
+                self.change_interface(index);
+                true
+            }
+            Step::End => false,
         }
-        if lane.file.interface() != lane.interface {
-            self.change_interface(index);
-        }
-        if let Some(lane) = self.files.get_mut(index)
-            && let Some(time) = lane.file.time()
-        {
-            lane.time = time.shifted(lane.offset);
-        }
-        true
     }
 
     #[cold]
@@ -205,6 +235,7 @@ impl Merged {
             lane.tap = tap;
             lane.offset = self.taps.get(usize::from(tap.0)).map_or(Nanos(0), |tap| tap.offset);
         }
+        lane.take_time();
     }
 
     /// Makes taps of the interfaces that appeared since the last time.

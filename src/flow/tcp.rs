@@ -77,7 +77,7 @@ struct Conversation {
 
 /// All TCP conversations of a run.
 pub struct Conversations {
-    conversations: Vec<Conversation>,
+    all: Vec<Conversation>,
     index: HashMap<FlowKey, usize>,
     named: Vec<NamedSession>,
     next_number: u32,
@@ -92,11 +92,20 @@ pub struct StreamBytes {
     pub spanned: u64,
     /// Handed to a decoder and used, bytes that the decoder passed over included.
     pub consumed: u64,
+    /// Begun messages that were given up because a hole followed.
+    pub discarded: u64,
 }
 
 impl Conversations {
     pub fn new(named: Vec<NamedSession>) -> Conversations {
-        Conversations { conversations: Vec::new(), index: HashMap::new(), named, next_number: 0, used_frames: 0, bytes: StreamBytes::default() }
+        Conversations {
+            all: Vec::new(),
+            index: HashMap::new(),
+            named,
+            next_number: 0,
+            used_frames: 0,
+            bytes: StreamBytes::default(),
+        }
     }
 
     /// Frames of conversations that a decoder reads.
@@ -115,7 +124,7 @@ impl Conversations {
             Some(&at) => at,
             None => self.add(conversation_key, lane),
         };
-        let Some(conversation) = self.conversations.get_mut(at) else { return };
+        let Some(conversation) = self.all.get_mut(at) else { return };
         let way = usize::from(swapped);
         if conversation.is_copy(way, peer, arrival) {
             lane.loss(Loss::CaptureDuplicate, 1);
@@ -141,16 +150,16 @@ impl Conversations {
 
     /// The end of the capture: what waits is read or given up, what is undecided is unknown.
     pub fn finish<L: Lane>(&mut self, lane: &mut L) {
-        for conversation in &mut self.conversations {
+        for conversation in &mut self.all {
             self.used_frames += conversation.close(lane);
             self.bytes.add(conversation.bytes);
         }
-        self.conversations.clear();
+        self.all.clear();
         self.index.clear();
     }
 
     fn add<L: Lane>(&mut self, key: FlowKey, lane: &mut L) -> usize {
-        if self.conversations.len() >= CONVERSATION_LIMIT {
+        if self.all.len() >= CONVERSATION_LIMIT {
             self.evict(lane);
         }
         let mut conversation = Conversation {
@@ -168,26 +177,28 @@ impl Conversations {
         self.next_number += 1;
         for session in &self.named {
             for (way, source, target) in [(0, key.source, key.target), (1, key.target, key.source)] {
-                if session.client.is_none_or(|end| end.holds(source)) && session.server.is_none_or(|end| end.holds(target)) {
+                if session.client.is_none_or(|end| end.holds(source))
+                    && session.server.is_none_or(|end| end.holds(target))
+                {
                     conversation.client = Some(way);
                     conversation.state = session.protocol.map_or(conversation.state, State::known);
                     break;
                 }
             }
         }
-        self.conversations.push(conversation);
-        self.index.insert(key, self.conversations.len() - 1);
-        self.conversations.len() - 1
+        self.all.push(conversation);
+        self.index.insert(key, self.all.len() - 1);
+        self.all.len() - 1
     }
 
     /// Closes the longest idle quarter, conversations that nobody reads first.
     fn evict<L: Lane>(&mut self, lane: &mut L) {
-        self.conversations.sort_by_key(|conversation| (conversation.is_read(), conversation.last));
-        for mut conversation in self.conversations.drain(..CONVERSATION_LIMIT / 4) {
+        self.all.sort_by_key(|conversation| (conversation.is_read(), conversation.last));
+        for mut conversation in self.all.drain(..CONVERSATION_LIMIT / 4) {
             self.used_frames += conversation.close(lane);
             self.bytes.add(conversation.bytes);
         }
-        self.index = self.conversations.iter().enumerate().map(|(at, conversation)| (conversation.key, at)).collect();
+        self.index = self.all.iter().enumerate().map(|(at, conversation)| (conversation.key, at)).collect();
     }
 }
 
@@ -195,6 +206,7 @@ impl StreamBytes {
     fn add(&mut self, other: StreamBytes) {
         self.spanned += other.spanned;
         self.consumed += other.consumed;
+        self.discarded += other.discarded;
     }
 }
 
@@ -282,11 +294,12 @@ impl Conversation {
 
     /// Stream and reader of one direction, borrowed apart.
     fn reader<'a, L: Lane>(&'a mut self, way: usize, lane: &'a mut L) -> (&'a mut Stream, StreamReader<'a, L>) {
-        let key = if way == 0 { self.key } else { FlowKey { source: self.key.target, target: self.key.source, ..self.key } };
+        let key =
+            if way == 0 { self.key } else { FlowKey { source: self.key.target, target: self.key.source, ..self.key } };
         let reader = StreamReader {
             lane,
             state: &mut self.state,
-            consumed: &mut self.bytes.consumed,
+            counts: &mut self.bytes,
             lost_early: &mut self.lost_early,
             key,
             way,
@@ -309,6 +322,7 @@ impl Conversation {
                 let (missing, discarded) = std::mem::take(&mut self.lost_early);
                 lane.loss(Loss::StreamGap, missing);
                 lane.loss(Loss::StreamSkipped, discarded);
+                self.bytes.discarded += discarded;
                 let (stream, mut reader) = self.reader(1 - way, lane);
                 stream.reread(&mut reader);
             }
@@ -380,7 +394,7 @@ fn is_encrypted(bytes: &[u8]) -> bool {
 struct StreamReader<'a, L: Lane> {
     lane: &'a mut L,
     state: &'a mut State,
-    consumed: &'a mut u64,
+    counts: &'a mut StreamBytes,
     lost_early: &'a mut (u64, u64),
     key: FlowKey,
     way: usize,
@@ -391,12 +405,8 @@ struct StreamReader<'a, L: Lane> {
 impl<L: Lane> StreamReader<'_, L> {
     fn acknowledged(&mut self, place: u64, arrival: Arrival) {
         if let State::Known { protocol, .. } = self.state {
-            let direction = Direction {
-                protocol,
-                key: &self.key,
-                conversation: self.conversation,
-                from_client: self.from_client,
-            };
+            let direction =
+                Direction { protocol, key: &self.key, conversation: self.conversation, from_client: self.from_client };
             self.lane.acknowledged(&direction, place, arrival);
         }
     }
@@ -426,7 +436,7 @@ impl<L: Lane> StreamSink for StreamReader<'_, L> {
         let Some(decoder) = decoders.get_mut(self.way) else { return 0 };
         let mut output = StreamOutput { lane: self.lane, direction, base, history };
         let used = decoder.decode(bytes, &mut output);
-        *self.consumed += used as u64;
+        self.counts.consumed += used as u64;
         used
     }
 
@@ -438,6 +448,7 @@ impl<L: Lane> StreamSink for StreamReader<'_, L> {
         };
         self.lane.loss(Loss::StreamGap, missing);
         self.lane.loss(Loss::StreamSkipped, discarded);
+        self.counts.discarded += discarded;
         if let Some(decoder) = decoders.get_mut(self.way) {
             decoder.gap();
         }

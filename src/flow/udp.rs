@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use tickscope_decoders::{Carrier, Decoder, Guess, PROTOCOLS, Protocol};
 use tickscope_model::{Loss, TapId, Timestamp};
 
+use crate::dissect::Packet;
+
 use super::{Datagram, DatagramOutput, Endpoint, FlowKey, Lane};
 
 /// So many payloads that no protocol recognises, and a flow is left alone.
@@ -16,13 +18,20 @@ const RECENT: usize = 64;
 
 enum State {
     /// Nobody is sure yet. `frames` wait for the decision.
-    Probing { tries: u8, frames: u64, maybe: Option<&'static Protocol> },
-    Known { protocol: &'static Protocol, decoder: Box<dyn Decoder> },
+    Probing {
+        tries: u8,
+        frames: u64,
+    },
+    Known {
+        protocol: &'static Protocol,
+        decoder: Box<dyn Decoder>,
+    },
     Unknown,
 }
 
 struct UdpFlow {
     key: FlowKey,
+    packed: Option<u128>,
     number: u32,
     state: State,
 }
@@ -59,24 +68,24 @@ impl UdpFlows {
     #[inline]
     pub fn datagram<L: Lane>(
         &mut self,
-        key: &FlowKey,
+        point: u16,
+        packet: &Packet<'_>,
         payload: &[u8],
-        (tap, frame, time, ip_id): (TapId, u64, Timestamp, u16),
-        cut: bool,
+        (tap, frame, time): (TapId, u64, Timestamp),
         lane: &mut L,
     ) {
-        let at = self.find(key, lane);
+        let at = self.find(point, packet, lane);
         let Some(flow) = self.flows.get_mut(at) else { return };
         if !matches!(flow.state, State::Known { .. }) {
             self.used_frames += probe(flow, payload, lane);
         }
-        let UdpFlow { key, number, state } = flow;
+        let UdpFlow { key, number, state, .. } = flow;
         if let State::Known { protocol, decoder } = state {
-            let at = Datagram { protocol, key, flow: *number, tap, frame, time, ip_id };
+            let at = Datagram { protocol, key, flow: *number, tap, frame, time, ip_id: packet.ip_id };
             let mut output = DatagramOutput { lane, at, copy: false };
             decoder.decode(payload, &mut output);
             let copy = output.copy;
-            match (copy, cut) {
+            match (copy, packet.missing > 0) {
                 (true, _) => lane.loss(Loss::CaptureDuplicate, 1),
                 (false, true) => lane.loss(Loss::FrameCut, 1),
                 (false, false) => self.used_frames += 1,
@@ -95,16 +104,19 @@ impl UdpFlows {
     }
 
     #[inline]
-    fn find<L: Lane>(&mut self, key: &FlowKey, lane: &mut L) -> usize {
-        let slot = usize::from(key.target.port ^ key.source.port.rotate_left(5) ^ key.point) % RECENT;
+    fn find<L: Lane>(&mut self, point: u16, packet: &Packet<'_>, lane: &mut L) -> usize {
+        let slot = usize::from(packet.target_port ^ packet.source_port.rotate_left(5) ^ point) % RECENT;
+        let packed = FlowKey::packed(point, packet);
         if let Some(&at) = self.recent.get(slot)
-            && self.flows.get(at).is_some_and(|flow| flow.key == *key)
+            && packed.is_some()
+            && self.flows.get(at).is_some_and(|flow| flow.packed == packed)
         {
             return at;
         }
-        let at = match self.index.get(key) {
+        let key = FlowKey::of(point, packet);
+        let at = match self.index.get(&key) {
             Some(&at) => at,
-            None => self.add(key, lane),
+            None => self.add(&key, packed, lane),
         };
         if let Some(recent) = self.recent.get_mut(slot) {
             *recent = at;
@@ -113,16 +125,16 @@ impl UdpFlows {
     }
 
     #[cold]
-    fn add<L: Lane>(&mut self, key: &FlowKey, lane: &mut L) -> usize {
+    fn add<L: Lane>(&mut self, key: &FlowKey, packed: Option<u128>, lane: &mut L) -> usize {
         if self.flows.len() >= FLOW_LIMIT {
             self.forget_unknown(lane);
         }
         let named = self.configured.iter().find(|(endpoint, _)| *endpoint == key.target).map(|&(_, protocol)| protocol);
         let state = match named {
             Some(protocol) => State::Known { protocol, decoder: (protocol.open)() },
-            None => State::Probing { tries: 0, frames: 0, maybe: None },
+            None => State::Probing { tries: 0, frames: 0 },
         };
-        self.flows.push(UdpFlow { key: *key, number: self.next_number, state });
+        self.flows.push(UdpFlow { key: *key, packed, number: self.next_number, state });
         self.next_number += 1;
         self.index.insert(*key, self.flows.len() - 1);
         self.flows.len() - 1
@@ -142,7 +154,7 @@ impl UdpFlows {
 
 /// Tries every protocol on a payload. Returns how many earlier frames turn out to have been used.
 fn probe<L: Lane>(flow: &mut UdpFlow, payload: &[u8], lane: &mut L) -> u64 {
-    let State::Probing { tries, frames, maybe } = &mut flow.state else {
+    let State::Probing { tries, frames } = &mut flow.state else {
         lane.loss(Loss::UnknownUdp, 1);
         return 0;
     };
@@ -156,7 +168,6 @@ fn probe<L: Lane>(flow: &mut UdpFlow, payload: &[u8], lane: &mut L) -> u64 {
             }
             Guess::Maybe => {
                 // A heartbeat does not use up a try: a quiet feed begins with many.
-                *maybe = Some(protocol);
                 *tries = 0;
             }
             Guess::No => {}

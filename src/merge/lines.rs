@@ -3,6 +3,7 @@
 //! observation point; its lines are the flows that carry it, and a unicast flow is a retransmission on request.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -231,7 +232,10 @@ impl Feeds {
     #[inline]
     fn line_of(&mut self, at: &Datagram<'_>, unit: &Sequenced<'_>) -> u16 {
         if let Some(Some(number)) = self.by_flow.get(at.flow as usize)
-            && self.lines.get(usize::from(*number)).is_some_and(|line| self.feeds[line.feed].key == unit.session)
+            && self
+                .lines
+                .get(usize::from(*number))
+                .is_some_and(|line| is_same(&self.feeds[line.feed].key, unit.session))
         {
             return *number;
         }
@@ -251,7 +255,10 @@ impl Feeds {
             self.feeds.len() - 1
         });
         // A retransmission request travels to the exchange: its destination is not a line of the feed.
-        let known = self.lines.iter().position(|line| line.feed == feed && line.endpoint == at.key.target && line.tap == at.tap);
+        let known = self
+            .lines
+            .iter()
+            .position(|line| line.feed == feed && line.endpoint == at.key.target && line.tap == at.tap);
         let number = known.unwrap_or_else(|| {
             let letter = self.letter(feed, at, unit);
             self.lines.push(Line::new(feed, at, letter));
@@ -304,9 +311,9 @@ impl Line {
         }
     }
 
-    /// `group:port/A`, the `trigger_feed` of `--orders`.
+    /// `group:port A`, the `trigger_feed` of `--orders`.
     pub fn label(&self) -> String {
-        format!("{}/{}", self.endpoint, self.letter)
+        format!("{} {}", self.endpoint, self.letter)
     }
 
     /// Whether this line has gone back for good: it repeats its own numbers, packet after packet.
@@ -330,7 +337,10 @@ impl Feed {
         let session = if printable {
             String::from_utf8_lossy(unit.session).trim().to_owned()
         } else {
-            unit.session.iter().map(|byte| format!("{byte:02x}")).collect()
+            unit.session.iter().fold(String::new(), |mut text, byte| {
+                let _ = write!(text, "{byte:02x}"); // a String takes everything
+                text
+            })
         };
         Feed {
             point: at.key.point,
@@ -432,6 +442,17 @@ impl Feed {
         let (old, new) = self.arrivals.split_at(self.newest + usize::from(!self.arrivals.is_empty()));
         let newest_first = old.iter().rev().chain(new.iter().rev());
         newest_first.copied().find(|arrived| arrived.first <= number && number < arrived.first + arrived.count)
+    }
+}
+
+/// Whether two session names are equal. Asked for each packet, and names have 8 to 16 bytes, so two words decide.
+#[inline]
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    match (one.first_chunk::<8>(), other.first_chunk::<8>(), one.last_chunk::<8>(), other.last_chunk::<8>()) {
+        (Some(a), Some(b), Some(c), Some(d)) if one.len() == other.len() && one.len() <= 16 => {
+            u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b) && u64::from_ne_bytes(*c) == u64::from_ne_bytes(*d)
+        }
+        _ => one == other,
     }
 }
 

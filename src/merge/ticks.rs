@@ -5,7 +5,7 @@
 use tickscope_model::{MarketKind, SymbolId, Timestamp};
 
 /// How many ticks are remembered over all symbols; 32 bytes each.
-const RING: u32 = 1 << 21;
+const RING: u32 = 1 << 20;
 /// A step back in time of the capture is put in its place if it is at most this many ticks of the symbol long.
 const REORDER_STEPS: usize = 64;
 
@@ -47,23 +47,28 @@ impl Tick {
 }
 
 /// The ticks of one run; heads are kept by observation point and symbol.
+#[derive(Default)]
 pub struct Ticks {
     ring: Vec<Tick>,
     /// Ticks added so far, modulo 2^32; the tick with number `n` lies at `n % RING`. Number 0 is never given.
     count: u32,
     heads: Vec<Vec<u32>>,
-}
-
-impl Default for Ticks {
-    fn default() -> Self {
-        Ticks { ring: Vec::new(), count: 0, heads: Vec::new() }
-    }
+    /// The latest time so far: as long as time goes forward, no older tick needs to be looked at.
+    latest: Timestamp,
 }
 
 impl Ticks {
     /// Remembers a message.
     #[inline]
-    pub fn push(&mut self, point: u16, symbol: SymbolId, seen: (Timestamp, u64, u16), sequence: u64, kind: MarketKind, code: u8) {
+    pub fn push(
+        &mut self,
+        point: u16,
+        symbol: SymbolId,
+        seen: (Timestamp, u64, u16),
+        sequence: u64,
+        kind: MarketKind,
+        code: u8,
+    ) {
         let (time, frame, line) = seen;
         self.count = self.count.wrapping_add(1);
         if self.count == 0 {
@@ -88,11 +93,10 @@ impl Ticks {
             Some(slot) => *slot = tick,
             None => self.grow(tick),
         }
-        if let Some(previous) = self.get(before)
-            && previous.time > time
-        {
+        if time < self.latest {
             self.sink(point, symbol, number);
         }
+        self.latest = self.latest.max(time);
     }
 
     #[cold]
@@ -132,6 +136,9 @@ impl Ticks {
     fn sink(&mut self, point: u16, symbol: SymbolId, number: u32) {
         let Some(&tick) = self.get(number) else { return };
         let mut above = tick.before;
+        if self.get(above).is_none_or(|previous| previous.time <= tick.time) {
+            return;
+        }
         for _ in 0..REORDER_STEPS {
             let Some(&upper) = self.get(above) else { return };
             match self.get(upper.before) {
@@ -188,16 +195,12 @@ impl Iterator for Walk<'_> {
         if self.number == 0 {
             return None;
         }
-        match self.ticks.get(self.number) {
-            Some(&tick) => {
-                self.number = tick.before;
-                Some(Ok(tick))
-            }
-            None => {
-                self.number = 0;
-                Some(Err(Evicted))
-            }
-        }
+        let Some(&tick) = self.ticks.get(self.number) else {
+            self.number = 0;
+            return Some(Err(Evicted));
+        };
+        self.number = tick.before;
+        Some(Ok(tick))
     }
 }
 

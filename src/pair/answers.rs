@@ -1,6 +1,8 @@
 //! What a message from the exchange means for the request that it is about. The rules are those of INTERFACE.md:
 //! pending states, corrections and copies are no answers, and a cancel nobody asked for answers nothing.
 
+use std::fmt::Write as _;
+
 use tickscope_model::{Loss, OrderEvent, OrderKind, SegmentKind, Timestamp};
 
 use super::pairer::Pairer;
@@ -77,20 +79,15 @@ impl Pairer {
             _ => (None, "pending", ""),
         };
         if let Some(slot) = kind.and_then(|kind| open.row.latency.get_mut(kind.index())) {
-            slot.get_or_insert(latency);
+            // The smallest: where the capture delivered segments out of order, the second fill may be the first seen.
+            *slot = Some(slot.map_or(latency, |earlier| earlier.min(latency)));
         }
         open.answered |= !outcome.is_empty();
         let last = event.leaves.is_some_and(|leaves| leaves.mantissa == 0) || event.order_status == b'2';
         if event.kind == OrderKind::Fill && last {
             open.row.latency[SegmentKind::FullFill.index()].get_or_insert(latency);
         }
-        let moment = Moment {
-            time: seen.time,
-            tap: seen.tap,
-            frame: seen.frame,
-            what,
-            detail: detail(event).into(),
-        };
+        let moment = Moment { time: seen.time, tap: seen.tap, frame: seen.frame, what, detail: detail(event).into() };
         if open.row.timeline.len() < 64 {
             open.row.timeline.push(moment);
         }
@@ -100,7 +97,8 @@ impl Pairer {
         if event.is_damaged {
             open.row.flags.set(Flag::BadChecksum);
         }
-        if !outcome.is_empty() && !(outcome == "accepted" && open.row.outcome != "unanswered") {
+        let comes_late = outcome == "accepted" && open.row.outcome != "unanswered";
+        if !outcome.is_empty() && !comes_late {
             open.row.outcome = outcome;
         }
         let is_done = match event.kind {
@@ -148,7 +146,7 @@ fn detail(event: &OrderEvent<'_>) -> String {
         text.push(char::from(event.order_status));
     }
     if let (OrderKind::Fill, Some(quantity), Some(price)) = (event.kind, event.last_quantity, event.last_price) {
-        text.push_str(&format!(" {quantity} @ {price}"));
+        let _ = write!(text, " {quantity} @ {price}"); // a String takes everything
     }
     text
 }

@@ -7,6 +7,6 @@ mod row;
 mod trigger;
 mod walls;
 
-pub use pairer::{Pairer, Paired, Rules, View};
+pub use pairer::{Paired, Pairer, Rules, View};
 pub use row::{Flag, Flags, Method, Moment, OrderRow, SegmentRow, Trigger};
 pub use trigger::TriggerRule;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, SymbolId, TapId, Timestamp};
 
-use super::requests::{Open, Requests, RequestId, Session};
+use super::requests::{Open, RequestId, Requests, Session};
 use super::row::{Flag, Flags, Moment, OrderRow, SegmentRow, Trigger};
 use super::trigger::{TriggerRule, look_up};
 use super::walls::{Relation, Walls};
@@ -16,7 +16,7 @@ use crate::merge::{Feeds, Symbols, Ticks};
 /// A request that is done is kept this long, for answers that cross it on the wire.
 const LINGER: Nanos = Nanos(10_000_000_000);
 /// A look-up of a trigger waits this long, since frames of other taps and queues may be a little late.
-const LOOKUP_DELAY: Nanos = Nanos(100_000_000);
+const LOOKUP_DELAY: Nanos = Nanos(5_000_000);
 
 /// A TCP retransmission concerns one of so many newest requests.
 const RETRANSMISSION_REACH: usize = 512;
@@ -123,7 +123,14 @@ impl Pairer {
     }
 
     /// An order-entry message. `ticks` is the count of ticks so far.
-    pub fn order(&mut self, direction: &Direction<'_>, seen: &Seen, event: &OrderEvent<'_>, symbols: &Symbols, ticks: u32) {
+    pub fn order(
+        &mut self,
+        direction: &Direction<'_>,
+        seen: &Seen,
+        event: &OrderEvent<'_>,
+        symbols: &Symbols,
+        ticks: u32,
+    ) {
         let from_client = direction.from_client != Some(false);
         let quote = matches!(event.kind, OrderKind::Quote | OrderKind::MassQuote);
         let is_request = event.kind.is_request() && (from_client || !quote);
@@ -207,12 +214,11 @@ impl Pairer {
         state.remember(event.sequence, id);
         self.relate(id);
         self.waiting.push_back((time, ticks, id));
-        match seen.acked {
-            Some(ack) => self.acknowledge(id, ack),
-            None => {
-                let key = (direction.conversation, direction.key.source < direction.key.target);
-                self.unacknowledged.entry(key).or_default().push_back((end, id));
-            }
+        if let Some(ack) = seen.acked {
+            self.acknowledge(id, ack);
+        } else {
+            let key = (direction.conversation, direction.key.source < direction.key.target);
+            self.unacknowledged.entry(key).or_default().push_back((end, id));
         }
         if let Some(oldest) = self.requests.overflow() {
             self.losses.add(Loss::OrderEvicted);
@@ -223,7 +229,14 @@ impl Pairer {
         }
     }
 
-    fn opened(&self, session: usize, direction: &Direction<'_>, seen: &Seen, event: &OrderEvent<'_>, symbols: &Symbols) -> Open {
+    fn opened(
+        &self,
+        session: usize,
+        direction: &Direction<'_>,
+        seen: &Seen,
+        event: &OrderEvent<'_>,
+        symbols: &Symbols,
+    ) -> Open {
         let text = |bytes: &[u8]| -> Box<str> { String::from_utf8_lossy(bytes).into() };
         let placeholder = event.symbol.is_empty() || event.symbol == b"[N/A]";
         let orig = self.find(session, event.orig_clordid);
@@ -441,10 +454,14 @@ impl Pairer {
             }
             let lookup = look_up(view.ticks, point, symbol, time, &self.rules.trigger, view.typical);
             evicted |= lookup.evicted;
-            let gap_since = lookup.found.map_or(time.shifted(Nanos(-self.rules.trigger.window.0)), |found| found.tick.time);
-            let gap = view.feeds.feeds.iter().filter(|feed| feed.point == point).any(|feed| {
-                feed.last_gap.is_some_and(|gap| gap_since <= gap && gap <= time)
-            });
+            let gap_since =
+                lookup.found.map_or(time.shifted(Nanos(-self.rules.trigger.window.0)), |found| found.tick.time);
+            let gap = view
+                .feeds
+                .feeds
+                .iter()
+                .filter(|feed| feed.point == point)
+                .any(|feed| feed.last_gap.is_some_and(|gap| gap_since <= gap && gap <= time));
             if gap {
                 open.row.flags.set(Flag::MdGap);
             }

@@ -17,6 +17,7 @@ const RECENT_MESSAGES: usize = 4096;
 pub(super) type RequestId = u64;
 
 /// A request with what is needed until it is written.
+#[allow(clippy::struct_excessive_bools, reason = "four independent facts, not the states of one machine")]
 pub(super) struct Open {
     pub row: OrderRow,
     pub session: usize,

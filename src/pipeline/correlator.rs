@@ -132,7 +132,7 @@ impl Correlator {
                 if let Ok(value) = u64::try_from(segment.latency.0) {
                     self.t2t.record(value);
                 }
-                if self.t2t.n() % TYPICAL_EVERY == 0 && self.t2t.n() > 0 {
+                if self.t2t.n().is_multiple_of(TYPICAL_EVERY) && self.t2t.n() > 0 {
                     self.typical = i64::try_from(self.t2t.median()).ok().map(Nanos);
                 }
             }
@@ -170,11 +170,10 @@ impl Lane for Correlator {
             self.count(at.time, unit.count);
         }
         match &verdict.fresh {
-            Fresh::All => {}
             Fresh::None if unit.kind == UnitKind::Data => {
                 self.losses.add_many(Loss::FeedDuplicate, unit.count);
             }
-            Fresh::None => {}
+            Fresh::All | Fresh::None => {}
             Fresh::Some(ranges) => {
                 let new: u64 = ranges.iter().map(|range| range.end - range.start).sum();
                 self.losses.add_many(Loss::FeedDuplicate, unit.count - new);

@@ -89,11 +89,9 @@ impl Pipeline {
             return;
         }
         let point = self.points.get(usize::from(frame.tap.0)).copied().unwrap_or(frame.tap.0);
-        let key = FlowKey::of(point, &packet);
         match packet.transport {
             Transport::Udp { payload } => {
-                let seen = (frame.tap, frame.number, frame.time, packet.ip_id);
-                self.udp.datagram(&key, payload, seen, packet.missing > 0, lane);
+                self.udp.datagram(point, &packet, payload, (frame.tap, frame.number, frame.time), lane);
             }
             Transport::Tcp { sequence, acknowledgement, flags, payload } => {
                 let peer =
@@ -105,7 +103,7 @@ impl Pipeline {
                     early: false,
                     cut: packet.missing > 0,
                 };
-                self.tcp.segment(&key, &peer, arrival, lane);
+                self.tcp.segment(&FlowKey::of(point, &packet), &peer, arrival, lane);
             }
         }
     }

@@ -39,7 +39,10 @@ pub fn find(mut captures: Merged, groups: &[TapGroup]) -> Vec<u16> {
     }
     let taps = captures.taps();
     let named = |name: &str| {
-        groups.iter().find(|tap| tap.name == name || name.starts_with(&format!("{}:", tap.name))).and_then(|tap| tap.group.clone())
+        groups
+            .iter()
+            .find(|tap| tap.name == name || name.starts_with(&format!("{}:", tap.name)))
+            .and_then(|tap| tap.group.clone())
     };
     let group: Vec<Option<String>> = taps.iter().map(|tap| named(&tap.name)).collect();
     let mut points: Vec<u16> = (0..taps.len()).map(|tap| u16::try_from(tap).unwrap_or(u16::MAX)).collect();
@@ -79,7 +82,8 @@ fn complements(ways: &HashMap<FlowKey, HashMap<TapId, [bool; 2]>>) -> Vec<(TapId
             }
         }
     }
-    let mut pairs: Vec<_> = votes.into_iter().filter(|(_, (apart, same))| *apart > 0 && *same == 0).map(|(pair, _)| pair).collect();
+    let mut pairs: Vec<_> =
+        votes.into_iter().filter(|(_, (apart, same))| *apart > 0 && *same == 0).map(|(pair, _)| pair).collect();
     pairs.sort();
     pairs
 }

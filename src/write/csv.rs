@@ -15,33 +15,37 @@ pub(super) static FORMAT: Format = Format {
 
 pub(super) struct CsvWriter {
     output: Output,
+    /// The row at hand, reused.
+    line: Vec<u8>,
 }
 
 impl CsvWriter {
     pub(super) fn new(mut output: Output, columns: &[Column]) -> io::Result<CsvWriter> {
         let names: Vec<&str> = columns.iter().map(|column| column.name).collect();
         writeln!(output, "{}", names.join(","))?;
-        Ok(CsvWriter { output })
+        Ok(CsvWriter { output, line: Vec::new() })
     }
 }
 
 impl TableWriter for CsvWriter {
     fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
-        let output = &mut self.output;
+        let line = &mut self.line;
+        line.clear();
         for (index, cell) in cells.iter().enumerate() {
             if index > 0 {
-                output.write_all(b",")?;
+                line.push(b',');
             }
             match cell {
                 Cell::Empty => {}
-                Cell::Text(text) => write_text(output, text)?,
-                Cell::Integer(value) => write!(output, "{value}")?,
-                Cell::Unsigned(value) => write!(output, "{value}")?,
-                Cell::Decimal(value) => write!(output, "{value}")?,
-                Cell::Fraction(value) => write!(output, "{value}")?,
+                Cell::Text(text) => write_text(line, text),
+                Cell::Integer(value) => write!(line, "{value}")?,
+                Cell::Unsigned(value) => write!(line, "{value}")?,
+                Cell::Decimal(value) => write!(line, "{value}")?,
+                Cell::Fraction(value) => write!(line, "{value}")?,
             }
         }
-        output.write_all(b"\n")
+        line.push(b'\n');
+        self.output.write_all(line)
     }
 
     fn finish(mut self: Box<Self>) -> io::Result<u64> {
@@ -50,11 +54,13 @@ impl TableWriter for CsvWriter {
     }
 }
 
-fn write_text(output: &mut Output, text: &str) -> io::Result<()> {
+fn write_text(line: &mut Vec<u8>, text: &str) {
     if !text.contains([',', '"', '\n', '\r']) {
-        return output.write_all(text.as_bytes());
+        return line.extend_from_slice(text.as_bytes());
     }
-    write!(output, "\"{}\"", text.replace('"', "\"\""))
+    line.push(b'"');
+    line.extend_from_slice(text.replace('"', "\"\"").as_bytes());
+    line.push(b'"');
 }
 
 #[cfg(test)]

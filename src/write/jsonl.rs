@@ -20,18 +20,33 @@ pub(super) static FORMAT: Format = Format {
 pub(super) struct JsonLinesWriter {
     output: Output,
     columns: &'static [Column],
+    /// The row at hand, reused.
+    line: Vec<u8>,
 }
 
 impl JsonLinesWriter {
     pub(super) fn new(output: Output, columns: &'static [Column]) -> JsonLinesWriter {
-        JsonLinesWriter { output, columns }
+        JsonLinesWriter { output, columns, line: Vec::new() }
     }
 }
 
 impl TableWriter for JsonLinesWriter {
     fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()> {
-        serde_json::to_writer(&mut self.output, &object(self.columns, cells)).map_err(io::Error::from)?;
-        self.output.write_all(b"\n")
+        let line = &mut self.line;
+        line.clear();
+        for (column, cell) in self.columns.iter().zip(cells) {
+            line.push(if line.is_empty() { b'{' } else { b',' });
+            write!(line, "\"{}\":", column.name)?;
+            write_value(line, cell)?;
+            if let Some(name) = text_name(column) {
+                match cell {
+                    Cell::Unsigned(time) => write!(line, ",\"{name}\":\"{}\"", Timestamp(*time))?,
+                    _ => write!(line, ",\"{name}\":null")?,
+                }
+            }
+        }
+        line.extend_from_slice(b"}\n");
+        self.output.write_all(line)
     }
 
     fn finish(mut self: Box<Self>) -> io::Result<u64> {
@@ -40,13 +55,28 @@ impl TableWriter for JsonLinesWriter {
     }
 }
 
-/// A row as an object.
+fn write_value(line: &mut Vec<u8>, cell: &Cell<'_>) -> io::Result<()> {
+    match cell {
+        Cell::Empty => write!(line, "null"),
+        Cell::Integer(value) => write!(line, "{value}"),
+        Cell::Unsigned(value) => write!(line, "{value}"),
+        Cell::Decimal(value) => write!(line, "\"{value}\""),
+        Cell::Text(text) => serde_json::to_writer(line, text).map_err(io::Error::from),
+        Cell::Fraction(value) => serde_json::to_writer(line, &fraction(*value)).map_err(io::Error::from),
+    }
+}
+
+/// The key of a time's text: `t_out` beside `t_out_ns`.
+fn text_name(column: &Column) -> Option<&'static str> {
+    (column.kind == Kind::Time).then(|| column.name.strip_suffix("_ns").unwrap_or(column.name))
+}
+
+/// A row as an object, the same as a line of the file.
 pub(super) fn object(columns: &[Column], cells: &[Cell<'_>]) -> Map<String, Value> {
     let mut object = Map::new();
     for (column, cell) in columns.iter().zip(cells) {
         object.insert(column.name.to_owned(), value(cell));
-        if column.kind == Kind::Time {
-            let name = column.name.strip_suffix("_ns").unwrap_or(column.name);
+        if let Some(name) = text_name(column) {
             let text = match cell {
                 Cell::Unsigned(time) => Value::String(Timestamp(*time).to_string()),
                 _ => Value::Null,
@@ -75,7 +105,9 @@ fn fraction(value: f32) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::TableRow;
     use super::super::table::tests::{full_row, written};
+    use crate::pair::OrderRow;
     use crate::stats::summary_tests::row;
 
     #[test]
@@ -95,6 +127,16 @@ mod tests {
                 "\n"
             )
         );
+    }
+
+    #[test]
+    fn a_line_is_the_object_that_the_report_has() {
+        for row in [full_row(), row("1", 5)] {
+            let (shared, _) = written("jsonl", vec![row.clone()]);
+            let taps = ["md".to_owned()];
+            let expected = super::object(OrderRow::columns(), &row.cells(&taps));
+            assert_eq!(shared.text(), format!("{}\n", serde_json::to_string(&expected).unwrap()));
+        }
     }
 
     #[test]

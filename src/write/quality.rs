@@ -3,7 +3,7 @@
 
 use tickscope_model::{Level, Loss};
 
-use super::screen::{Columns, Style, duration, grouped, latency, plural, printable, share, shortened};
+use super::screen::{Columns, Style, duration, grouped, latency, plural, printable, share, shortened, tail_of};
 use crate::stats::{Feed, Quantile, Summary, Tap};
 
 /// Sessions listed; `--json` has all.
@@ -43,7 +43,7 @@ fn captures(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
             (Some(first), Some(last)) => format!("{} long", duration(last.0.saturating_sub(first.0))),
             _ => "no times".into(),
         };
-        columns.push(vec![format!("capture {}", tap.name), shortened(&tap.file, 44), frames, bytes, time]);
+        columns.push(vec![format!("capture {}", tap.name), tail_of(&tap.file, 48), frames, bytes, time]);
     }
     for (tap, line) in summary.taps.iter().zip(columns.lines()) {
         lines.push(line);
@@ -143,12 +143,10 @@ fn rule(summary: &Summary, lines: &mut Vec<String>) {
     if trigger.text.is_empty() {
         return;
     }
-    let kinds =
-        if trigger.messages.is_empty() { String::new() } else { format!(" of {}", trigger.messages.join(", ")) };
     let min = if trigger.min_ns > 0 { format!(", at least {}", latency(trigger.min_ns)) } else { String::new() };
     let found = share(summary.triggered(), summary.requests(), "requests");
     let window = latency(trigger.window_ns);
-    lines.push(format!("  trigger: {}{kinds}, at most {window}{min} old; found for {found}", trigger.text));
+    lines.push(format!("  trigger: {}, at most {window}{min} old; found for {found}", trigger.text));
 }
 
 fn account(summary: &Summary, lines: &mut Vec<String>) {

@@ -1,6 +1,6 @@
 //! How numbers, times and tables look on the screen. A latency is shown in the unit of its row's median with three
-//! decimals: exact in ns and µs, rounded half up in ms and s, so it equals the JSON digit for digit after conversion;
-//! what would round to zero prints as `<0.001`. Colour only repeats what words and marks say.
+//! decimals, from 10,000 units on with none: exact in ns and µs, rounded half up in ms and s, so it equals the JSON
+//! digit for digit after conversion; what would round to zero prints as `<0.001`. Colour only repeats what words and marks say.
 
 use jiff::tz::TimeZone;
 use tickscope_model::Timestamp;
@@ -119,6 +119,10 @@ impl Unit {
         let thousandths = value_ns / step + u64::from(value_ns % step >= step.div_ceil(2) && step > 1);
         if thousandths == 0 && value_ns > 0 {
             return "<0.001".into();
+        }
+        if thousandths >= 10_000_000 {
+            // Far beyond its row's median: whole units keep the table narrow, and still say five digits.
+            return grouped(value_ns / (step * 1000) + u64::from(value_ns % (step * 1000) >= step * 500));
         }
         format!("{}.{:03}", grouped(thousandths / 1000), thousandths % 1000)
     }
@@ -273,6 +277,16 @@ pub(super) fn shortened(name: &str, width: usize) -> String {
     format!("{head}…{tail}")
 }
 
+/// Cuts a path that is too long for a column at its front: the file's name says most.
+pub(super) fn tail_of(path: &str, width: usize) -> String {
+    let count = path.chars().count();
+    if count <= width {
+        return path.to_owned();
+    }
+    let tail: String = path.chars().skip(count + 1 - width).collect();
+    format!("…{tail}")
+}
+
 /// Control characters from the wire must not reach the terminal.
 pub(super) fn printable(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '·' } else { letter }).collect()
@@ -299,11 +313,14 @@ mod tests {
         ] {
             assert_eq!(latency(value), expected);
         }
+        assert_eq!(Unit::Micro.digits(9_999_999), "9,999.999");
+        assert_eq!(Unit::Micro.digits(10_000_499), "10,000");
+        assert_eq!(Unit::Micro.digits(259_368_722), "259,369");
         assert_eq!(Unit::Milli.digits(345), "<0.001");
         assert_eq!(Unit::Milli.digits(500), "0.001");
         assert_eq!(Unit::Second.digits(0), "0.000");
         assert_eq!(signed_latency(-1_500), "-1.500 µs");
-        assert_eq!(signed_latency(i64::MIN), "-9,223,372,036.855 s");
+        assert_eq!(signed_latency(i64::MIN), "-9,223,372,037 s");
     }
 
     #[test]
@@ -346,6 +363,7 @@ mod tests {
     fn long_names_keep_both_ends() {
         assert_eq!(shortened("abcdefghij", 7), "abc…hij");
         assert_eq!(shortened("abc", 7), "abc");
+        assert_eq!((tail_of("/a/b/c.pcap", 7), tail_of("c.pcap", 7)), ("…c.pcap".into(), "c.pcap".into()));
         assert_eq!(printable("A\x1b[2JB"), "A·[2JB");
     }
 }

@@ -280,7 +280,7 @@ fn group_line(group: &Group, kinds: &[SegmentKind]) -> Vec<String> {
 fn over_time(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
     let spans = summary.timeline.at_most(TIMES);
     let internal = summary.overall.of(SegmentKind::TickToTrade).map(|_| SegmentKind::TickToTrade);
-    let external = externals(&summary.overall).first().copied();
+    let external = shown_beside(summary);
     if spans.len() < 2 || (internal.is_none() && external.is_none()) {
         return;
     }
@@ -316,6 +316,15 @@ fn over_time(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
     let note =
         format!("  each line is {} wide; bars show p50, each column on its own scale from 0", duration(width_ns));
     lines.push(style.faint(&note));
+}
+
+/// The exchange's answer that stands beside tick-to-trade: the most frequent one, since an ACK of the network says
+/// nothing of the exchange; fills and network only where there is no other.
+fn shown_beside(summary: &Summary) -> Option<SegmentKind> {
+    let n = |kind: &SegmentKind| summary.overall.of(*kind).map_or(0, Histogram::n);
+    let answers = [SegmentKind::ReplaceAck, SegmentKind::CancelAck, SegmentKind::Reject, SegmentKind::Ack];
+    let most = answers.into_iter().filter(|kind| n(kind) > 0).max_by_key(n);
+    most.or([SegmentKind::FirstFill, SegmentKind::TcpAck].into_iter().find(|kind| n(kind) > 0))
 }
 
 fn time_cells(span: &Span, kind: SegmentKind, spans: &[Span]) -> [String; 3] {
@@ -378,5 +387,37 @@ mod tests {
         for line in written(&sample::full(), &Style::default()).lines() {
             assert!(line.chars().count() <= 126, "{} characters: {line}", line.chars().count());
         }
+    }
+
+    /// The same number by another way: the JSON's nanoseconds as decimal text, rounded half up by hand.
+    #[test]
+    fn the_screen_says_what_the_json_says() {
+        let shared = Shared::default();
+        let summary = sample::full();
+        super::super::write_json(&summary, shared.output()).unwrap();
+        let json: serde_json::Value = serde_json::from_str(&shared.text()).unwrap();
+        let report = written(&summary, &Style::default());
+        let mut compared = 0;
+        for (name, values) in json["segments"].as_object().unwrap() {
+            let line = report.lines().find(|line| line.trim_start().starts_with(&format!("{name} "))).unwrap();
+            let cells: Vec<&str> = line.split_whitespace().collect();
+            let step: u64 = match cells[2] {
+                "ns" => panic!("no row of the sample is that fast"),
+                "µs" => 1,
+                _ => 1000,
+            };
+            let keys = ["min_ns", "p50_ns", "p90_ns", "p99_ns", "p99_9_ns", "p99_99_ns", "max_ns", "mean_ns"];
+            for (key, cell) in keys.iter().zip(&cells[3..]) {
+                let thousandths = (values[key].as_u64().unwrap() + step / 2) / step;
+                let shown: String = cell.chars().filter(char::is_ascii_digit).collect();
+                assert_eq!(shown.parse::<u64>().unwrap(), thousandths, "{name} {key}");
+                let few =
+                    values["few"].as_array().unwrap().iter().any(|few| format!("{}_ns", few.as_str().unwrap()) == *key);
+                assert_eq!(cell.ends_with('*'), few, "{name} {key}");
+                compared += 1;
+            }
+            assert_eq!(cells[1].replace(',', ""), values["n"].to_string());
+        }
+        assert_eq!(compared, 4 * 8);
     }
 }

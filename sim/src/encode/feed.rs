@@ -1,4 +1,4 @@
-//! A market-data feed: changes of books become messages, messages are collected into packets. MoldUDP64 ("MoldUDP64
+//! A market-data feed: changes of books become messages, messages are collected into packets. `MoldUDP64` ("`MoldUDP64`
 //! Protocol Specification", 1.00) carries ITCH, IEX-TP ("IEX Transport Specification") carries TOPS and DEEP.
 
 use serde::Deserialize;
@@ -12,7 +12,7 @@ use crate::time::{DAY, SECOND};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FeedProtocol {
-    /// Nasdaq TotalView-ITCH 5.0 over MoldUDP64.
+    /// Nasdaq TotalView-ITCH 5.0 over `MoldUDP64`.
     Itch50,
     /// IEX TOPS 1.6 over IEX-TP.
     Tops16,
@@ -103,11 +103,6 @@ impl Feed {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
-    }
-
-    /// The number that the next message will get.
-    pub(crate) fn next_sequence(&self) -> u64 {
-        self.next
     }
 
     fn stamp(&self, now: u64) -> u64 {
@@ -234,7 +229,7 @@ impl Feed {
         Packet { first: self.next, count: 0, payload, ticks: Vec::new() }
     }
 
-    /// The packet that ends the session: MoldUDP64 has a count of its own for it, IEX-TP none.
+    /// The packet that ends the session: `MoldUDP64` has a count of its own for it, IEX-TP none.
     pub(crate) fn end_of_session(&mut self, now: u64) -> Packet {
         let mut packet = self.heartbeat(now);
         if self.protocol == FeedProtocol::Itch50 {
@@ -243,7 +238,7 @@ impl Feed {
         packet
     }
 
-    /// A request for `count` messages from `first` on; only MoldUDP64 has one over UDP.
+    /// A request for `count` messages from `first` on; only `MoldUDP64` has one over UDP.
     pub(crate) fn request(&self, first: u64, count: u16) -> Vec<u8> {
         let mut payload = self.session.to_vec();
         payload.extend_from_slice(&first.to_be_bytes());

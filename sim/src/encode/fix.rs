@@ -105,18 +105,18 @@ fn put(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
 #[derive(Clone, Debug)]
 pub(crate) struct Header<'a> {
     pub version: Version,
-    /// MsgType (35).
+    /// `MsgType` (35).
     pub kind: &'a str,
     pub sender: &'a str,
     pub target: &'a str,
     pub sequence: u64,
     pub sending: u64,
-    /// PossDupFlag, with the time at which it was first sent.
+    /// `PossDupFlag`, with the time at which it was first sent.
     pub first_sent: Option<u64>,
     pub digits: u8,
 }
 
-/// A whole message with BodyLength and CheckSum.
+/// A whole message with `BodyLength` and `CheckSum`.
 pub(crate) fn encode(header: &Header<'_>, body: &[u8]) -> Vec<u8> {
     let mut inner = Vec::with_capacity(128 + body.len());
     put(&mut inner, 35, header.kind.as_bytes());
@@ -181,12 +181,12 @@ impl Received {
         self.find(tag)?.parse().ok()
     }
 
-    /// MsgType (35).
+    /// `MsgType` (35).
     pub(crate) fn kind(&self) -> &str {
         self.text(35)
     }
 
-    /// MsgSeqNum (34); 0 where it is absent.
+    /// `MsgSeqNum` (34); 0 where it is absent.
     pub(crate) fn sequence(&self) -> u64 {
         self.number(34).unwrap_or(0)
     }

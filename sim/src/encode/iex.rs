@@ -64,13 +64,13 @@ pub(super) fn trade(out: &mut Vec<u8>, now: u64, change: &Change, instrument: &I
 pub(super) fn level(
     out: &mut Vec<u8>,
     now: u64,
-    (side, at, size): (Side, u32, u32),
+    (side, at, shares): (Side, u32, u32),
     complete: bool,
     instrument: &Instrument,
 ) -> &'static str {
     head(out, if side == Side::Buy { b'8' } else { b'5' }, u8::from(complete), now);
     out.extend_from_slice(&instrument.padded);
-    out.extend_from_slice(&size.to_le_bytes());
+    out.extend_from_slice(&shares.to_le_bytes());
     price(out, at);
     if side == Side::Buy { "Price Level Update on the Buy Side" } else { "Price Level Update on the Sell Side" }
 }

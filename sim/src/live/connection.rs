@@ -131,7 +131,7 @@ impl Client<'_> {
         let Some((_, session)) = &mut self.session else { return true };
         match session.receive(time, message) {
             None | Some(Happened::Up) => false,
-            Some(Happened::Down(_)) => true,
+            Some(Happened::Down) => true,
             Some(Happened::Application(message)) => {
                 // Rejects of the client are not for the matching engine.
                 if message.kind() == "3" || message.kind() == "j" {

@@ -9,6 +9,7 @@ mod publisher;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -16,8 +17,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::exchange::{Exchange, Report};
 use crate::market::{Market, instruments_csv};
-use crate::random::Random;
-use crate::scenario::Scenario;
+use crate::random::{Random, to_count, to_float};
+use crate::replay::Recording;
+use crate::scenario::{Replay, Scenario};
 use crate::session::Session;
 use publisher::Publisher;
 
@@ -143,7 +145,9 @@ impl Live {
         let Live { options, fix, reference, mut publisher } = self;
         let start = now();
         let mut market = Market::new(&options.scenario.market, options.seed, start);
-        publisher.open_market(&mut market, start)?;
+        if options.scenario.market.replay.is_none() {
+            publisher.open_market(&mut market, start)?;
+        }
         let exchange = Exchange::new(&options.scenario.exchange, options.seed, &market);
         let core = Core {
             market,
@@ -168,7 +172,10 @@ impl Live {
                 scope.spawn(|| serve_reference(listener, &text, &shared));
             }
             scope.spawn(|| accept(scope, &fix, &shared));
-            let result = publish(&shared, start);
+            let result = match &options.scenario.market.replay {
+                Some(replay) => play(&shared, replay),
+                None => publish(&shared, start),
+            };
             shared.over.store(true, Ordering::Relaxed);
             result
         });
@@ -217,6 +224,34 @@ fn send_all(mut stream: TcpStream, text: &str) {
         // Whoever hangs up early does not want the rest.
         let _ = stream.write_all(text.as_bytes());
     }
+}
+
+/// Recorded datagrams go out on the first line, with the time between them divided by the speed.
+fn play(shared: &Shared<'_>, replay: &Replay) -> io::Result<()> {
+    let mut recording = Recording::open(Path::new(&replay.file))?;
+    let begun = Instant::now();
+    while let Some(recorded) = recording.next_frame()? {
+        let due = Duration::from_nanos(to_count(to_float(recorded.after) / (replay.speed * shared.options.speed)));
+        loop {
+            let elapsed = begun.elapsed();
+            if shared.is_over() || elapsed >= Duration::from_nanos(shared.options.scenario.duration.0) {
+                return Ok(());
+            }
+            match due.checked_sub(elapsed) {
+                // Long waits are cut, so that a stop is noticed; short ones are spun, for sleeping is coarser.
+                Some(wait) if wait > Duration::from_micros(200) => {
+                    thread::sleep(wait.saturating_sub(Duration::from_micros(100)).min(Duration::from_millis(20)));
+                }
+                Some(wait) if !wait.is_zero() => thread::yield_now(),
+                _ => break,
+            }
+        }
+        let payload = recorded.frame.get(recorded.payload).unwrap_or_default();
+        let mut core = shared.core();
+        core.publisher.send_recorded(payload)?;
+        core.summary.packets = core.publisher.packets();
+    }
+    Ok(())
 }
 
 /// The crowd acts by the clock, and what it does is published.

@@ -18,6 +18,17 @@ struct Line {
     loss: f64,
 }
 
+impl Line {
+    fn send(&self, payload: &[u8]) -> io::Result<()> {
+        match self.socket.send_to(payload, self.to) {
+            Ok(_) => Ok(()),
+            // Nobody listens at a unicast address: that is the listener's affair.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+            Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", self.to))),
+        }
+    }
+}
+
 /// The feed and its lines.
 pub(super) struct Publisher {
     feed: Feed,
@@ -126,17 +137,22 @@ impl Publisher {
         self.send(&packet)
     }
 
+    /// A recorded datagram, on the first line.
+    pub(super) fn send_recorded(&mut self, payload: &[u8]) -> io::Result<()> {
+        self.packets += 1;
+        match self.lines.first() {
+            Some(line) => line.send(payload),
+            None => Ok(()),
+        }
+    }
+
     fn send(&mut self, packet: &Packet) -> io::Result<()> {
         self.packets += 1;
         for line in &self.lines {
             if self.random.chance(line.loss) {
                 continue;
             }
-            match line.socket.send_to(&packet.payload, line.to) {
-                // Nobody listens at a unicast address: that is the listener's affair.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-                other => _ = other.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", line.to)))?,
-            }
+            line.send(&packet.payload)?;
         }
         Ok(())
     }

@@ -29,7 +29,7 @@ fn noise(step: u64) -> i64 {
 pub(in super::super) fn full() -> Summary {
     let mut summary = Summary::default();
     for message in 0..60_000 {
-        summary.market(Timestamp(START + message * 600 * SECOND / 60_000));
+        summary.market(Timestamp(START + message * 600 * SECOND / 60_000), 1);
     }
     for step in 0..ORDERS {
         feed(&mut summary, &order(step));

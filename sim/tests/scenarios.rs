@@ -1,0 +1,244 @@
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests, which say where they cannot run")]
+//! Whole runs: the same seed gives the same bytes, the truth agrees with what tshark sees, tshark finds nothing
+//! malformed, and no combination of parameters breaks the simulator or the accounting of its truth.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use proptest::prelude::*;
+use tickscope_sim::score::{Thresholds, score};
+use tickscope_sim::{COLUMNS, Scenario, Summary, generate, scenarios, write};
+
+/// Scenarios without loss, damage or a late start, with the port of their market data.
+const CLEAN: [&str; 11] = [
+    "calm",
+    "burst",
+    "exchange-slows",
+    "trader-slows",
+    "both-slow",
+    "conditional",
+    "fan-out",
+    "cancel-replace-storm",
+    "rejects",
+    "partial-fills",
+    "gateway-w2w",
+];
+
+fn scenario(name: &str) -> Scenario {
+    let (_, text) = scenarios().iter().find(|(known, _)| *known == name).unwrap();
+    Scenario::parse(text, name).unwrap()
+}
+
+/// The captures and the truth of a run, in memory.
+fn run(scenario: &Scenario, seed: u64) -> (Summary, HashMap<String, Vec<u8>>, String) {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+    #[derive(Clone, Default)]
+    struct Shared(Rc<RefCell<Vec<u8>>>);
+    impl std::io::Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.borrow_mut().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut captures: HashMap<String, Shared> = HashMap::new();
+    let (summary, truth) =
+        generate(scenario, seed, &mut |tap| Ok(captures.entry(tap.name.clone()).or_default().clone())).unwrap();
+    let mut text = Vec::new();
+    truth.write(&mut text).unwrap();
+    let captures = captures.into_iter().map(|(name, bytes)| (name, bytes.0.take())).collect();
+    (summary, captures, String::from_utf8(text).unwrap())
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("tickscope-sim-{}-{name}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn has_tshark() -> bool {
+    let found = Command::new("tshark").arg("--version").output().is_ok_and(|output| output.status.success());
+    let required = std::env::var("TICKSCOPE_REQUIRE_CAPTURES").is_ok_and(|value| value == "1");
+    assert!(found || !required, "tshark is required");
+    if !found {
+        eprintln!("SKIPPED: no tshark");
+    }
+    found
+}
+
+fn tshark(capture: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("tshark")
+        .arg("-r")
+        .arg(capture)
+        .args(["-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"])
+        .args(["-d", "udp.port==26477,moldudp64", "-d", "tcp.port==9876,fix", "-d", "tcp.port==9800,fix"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes() {
+    for name in ["calm", "lossy-tap", "gateway-w2w", "mid-session", "two-taps-offset"] {
+        let (first, again, other) = (run(&scenario(name), 7), run(&scenario(name), 7), run(&scenario(name), 8));
+        assert!(first == again, "{name}");
+        assert!(first.1 != other.1, "{name}");
+    }
+}
+
+#[test]
+fn the_bytes_of_a_seed_do_not_change_with_the_program() {
+    // FNV-1a over the capture. A change here changes every capture that was ever made from a seed: say so in the log.
+    let (_, captures, _) = run(&scenario("calm"), 1);
+    let hash = captures["tap"]
+        .iter()
+        .fold(0xCBF2_9CE4_8422_2325_u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
+    assert_eq!(format!("{hash:016x}"), include_str!("calm.fnv").trim());
+}
+
+#[test]
+fn tshark_finds_nothing_malformed_and_counts_the_same() {
+    if !has_tshark() {
+        return;
+    }
+    let folder = folder("clean");
+    for name in CLEAN {
+        let scenario = scenario(name);
+        let summary = write(&scenario, 3, &folder).unwrap();
+        let mut requests = 0;
+        for tap in &scenario.tap {
+            let path = folder.join(format!("{}.pcap", tap.name));
+            let bad =
+                "_ws.malformed || ip.checksum.status == 0 || tcp.checksum.status == 0 || udp.checksum.status == 0";
+            let bad = format!("{bad} || tcp.analysis.flags && !tcp.analysis.window_update");
+            assert_eq!(tshark(&path, &["-Y", &bad]), "", "{name}");
+            let kinds = tshark(&path, &["-Y", "fix", "-T", "fields", "-e", "fix.MsgType"]);
+            requests += kinds.split(['\n', ',']).filter(|kind| ["D", "F", "G"].contains(kind)).count();
+            let counts = tshark(&path, &["-Y", "moldudp64", "-T", "fields", "-e", "moldudp64.count"]);
+            let counted: u64 = counts.lines().filter_map(|line| line.parse::<u64>().ok()).filter(|&n| n < 65_535).sum();
+            let lines = scenario.line.len() as u64;
+            if counted > 0 {
+                // The messages that end the day are counted by nobody but the feed.
+                assert_eq!(counted, summary.messages * lines, "{name}");
+            }
+        }
+        assert_eq!(requests as u64, summary.requests, "{name}");
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn the_truth_is_what_tshark_sees() {
+    if !has_tshark() {
+        return;
+    }
+    let folder = folder("oracle");
+    for name in ["calm", "exchange-slows", "both-slow", "conditional"] {
+        for seed in 1..3 {
+            write(&scenario(name), seed, &folder).unwrap();
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle.py");
+            let output = Command::new("python3")
+                .arg(script)
+                .args([folder.join("tap.pcap"), folder.join("truth.csv")])
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stdout));
+        }
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_truth_scores_full_marks_against_itself() {
+    let folder = folder("score");
+    for (name, _) in scenarios().iter().filter(|(name, _)| *name != "opening-rush") {
+        write(&scenario(name), 2, &folder).unwrap();
+        let truth = folder.join("truth.csv");
+        // What was never captured has no row in ORDERS.
+        let text = std::fs::read_to_string(&truth).unwrap();
+        let seen: Vec<&str> = text.lines().filter(|line| !line.starts_with(',')).collect();
+        std::fs::write(folder.join("orders.csv"), seen.join("\n")).unwrap();
+        let score = score(&truth, &folder.join("orders.csv")).unwrap();
+        let perfect = Thresholds {
+            external: Some(1.0),
+            missed: Some(0),
+            extra: Some(0),
+            precision: Some(1.0),
+            recall: Some(1.0),
+        };
+        assert_eq!(score.failures(&perfect), Vec::<String>::new(), "{name}\n{score}");
+        assert!(score.expected > 30, "{name}: {}", score.expected);
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn recorded_market_data_are_played_again() {
+    let folder = folder("replay");
+    let mut first = scenario("calm");
+    first.strategy.clear();
+    write(&first, 1, &folder).unwrap();
+    let recorded = std::fs::metadata(folder.join("tap.pcap")).unwrap().len();
+    let text = format!(
+        "duration = \"40s\"\n[market]\nreplay = {{ file = \"{}\", speed = 2.0 }}\n[[strategy]]\nkind = \"timer\"\nstyle = \"join\"",
+        folder.join("tap.pcap").display()
+    );
+    let (summary, captures, _) = run(&Scenario::parse(&text, "replay").unwrap(), 1);
+    assert!(summary.packets > 3_000, "{summary:?}");
+    assert!(captures["tap"].len() as u64 > recorded * 9 / 10);
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn whatever_the_parameters_the_truth_adds_up(
+        seed: u64,
+        protocol in 0..3_usize,
+        version in 0..3_usize,
+        (loss, wire_loss, reorder, cut, coalesce) in (0.0..0.2, 0.0..0.1, 0.0..0.2, 0.0..1.0, 0.0..1.0),
+        (duplicate, snaplen, mss, resolution) in (0.0..0.2, prop_oneof![Just(0_u32), 120..600_u32], 100..1448_u16, 1..2000_u32),
+        (reject, pending, unsolicited) in (0.0..0.3, 0.0..1.0, 0.0..0.5),
+    ) {
+        let protocol = ["itch50", "tops16", "deep10"][protocol];
+        let version = ["4.2", "4.4", "5.0sp2"][version];
+        let text = format!(
+            "duration = \"1500ms\"\n[market]\nprotocol = \"{protocol}\"\nrate = 300.0\nrecover = {{ fixed = \"80us\" }}\n\
+             [[line]]\nloss = {wire_loss}\n[[line]]\nname = \"B\"\ngroup = \"233.49.196.111:26477\"\nloss = {wire_loss}\n\
+             [orders]\nversion = \"{version}\"\nheartbeat = \"1s\"\ndrops = [\"1s\"]\n\
+             [network]\nloss = {wire_loss}\nreorder = {reorder}\ncut = {cut}\ncoalesce = {coalesce}\nmss = {mss}\nresend_after = \"5ms\"\n\
+             [exchange]\nreject = {reject}\npending = {pending}\nunsolicited = {unsolicited}\nreject_session = 0.05\n\
+             [[strategy]]\nkind = \"quote\"\npause = \"5ms\"\ncancel = 0.1\n[[strategy]]\nkind = \"react\"\nstyle = \"sweep\"\norders = 3\npause = \"20ms\"\n\
+             [[tap]]\nloss = {loss}\nduplicate = {duplicate}\nsnaplen = {snaplen}\nresolution = \"{resolution}ns\"\n"
+        );
+        let (summary, _, truth) = run(&Scenario::parse(&text, "random").unwrap(), seed);
+        prop_assert!(summary.requests > 0);
+        let column = |name: &str| COLUMNS.iter().position(|known| *known == name).unwrap();
+        for line in truth.lines().skip(1) {
+            let cells: Vec<&str> = line.split(',').collect();
+            prop_assert_eq!(cells.len(), COLUMNS.len());
+            for hidden in cells[column("unobservable")].split(' ').filter(|one| !one.is_empty()) {
+                prop_assert_eq!(cells[column(hidden)], "", "{} is hidden and yet there", hidden);
+            }
+            let seen = !cells[column("t_out_ns")].is_empty();
+            for name in ["tcp_ack_ns", "ack_ns", "first_fill_ns", "full_fill_ns", "cancel_ack_ns", "replace_ack_ns"] {
+                let value = cells[column(name)];
+                prop_assert!(value.is_empty() || seen, "{} without a request: {}", name, line);
+                prop_assert!(value.is_empty() || value.parse::<i64>().unwrap() >= 0, "{}: {}", name, line);
+            }
+            let (first, full) = (cells[column("first_fill_ns")], cells[column("full_fill_ns")]);
+            if let (Ok(first), Ok(full)) = (first.parse::<i64>(), full.parse::<i64>()) {
+                prop_assert!(first <= full, "{}", line);
+            }
+            if let (Ok(t2t), Ok(internal)) = (cells[column("t2t_ns")].parse::<i64>(), cells[column("internal_ns")].parse::<i64>()) {
+                prop_assert!(t2t + i64::from(resolution) >= internal, "{}", line);
+            }
+        }
+    }
+}
