@@ -1,6 +1,7 @@
 //! How long reading and taking apart takes, beside what `cat`, capinfos and tcpdump need for the same file:
 //! `cargo test --release --test capture_speed -- --ignored --nocapture`.
 #![allow(clippy::disallowed_methods, reason = "this measures by the clock")]
+#![allow(clippy::unwrap_used, reason = "a test")]
 #![allow(clippy::print_stdout, reason = "the output is the point")]
 
 use std::fs::File;
@@ -46,7 +47,8 @@ fn best(name: &str, mut run: impl FnMut()) -> u128 {
         start.elapsed().as_nanos()
     });
     let best = nanoseconds.min().unwrap();
-    println!("{name:<44} {:>6} ms {:>7.1} ns a frame", best / 1_000_000, best as f64 / f64::from(FRAMES));
+    let tenths = best * 10 / u128::from(FRAMES);
+    println!("{name:<44} {:>6} ms {:>5}.{} ns a frame", best / 1_000_000, tenths / 10, tenths % 10);
     best
 }
 
