@@ -251,7 +251,10 @@ fn triggers_are_found_on_two_taps() {
         let theirs = truth[&row["clordid"]];
         assert_eq!((&row["t2t_ns"], &row["trigger_t_ns"]), (&theirs["tick_to_order_ns"], &theirs["t_tick"]), "{row:?}");
     }
-    let ratio = |part: usize, whole: usize| f64::from(u32::try_from(part).expect("few")) / whole as f64;
+    let ratio = |part: usize, whole: usize| {
+        let count = |count: usize| f64::from(u32::try_from(count).expect("few"));
+        count(part) / count(whole)
+    };
     let (precision, recall) = (ratio(right.len(), named), ratio(right.len(), with_cause));
     let timers = truth.len() - with_cause;
     eprintln!(
