@@ -1,0 +1,4 @@
+mod oracle;
+mod oracle_decode;
+mod robust;
+mod support;
