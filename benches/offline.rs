@@ -75,7 +75,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    println!("peak of anonymous memory: {:.0} MB", peak as f64 / 1e6);
+    println!("peak of anonymous memory: {} MB", peak / 1_000_000);
     ExitCode::SUCCESS
 }
 
