@@ -1,7 +1,7 @@
 //! Every foreign capture of `robust/` frame by frame against what tshark read in it
 //! (`expected/robust/*.tsv`): number, time, lengths, interface, VLAN, addresses, ports, UDP length, TCP sequence number and length.
 //! Differences are allowed only where they are listed here, with the reason.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tickscope::capture::{CaptureFile, Input, Merged, open};
-use tickscope::dissect::{Dissector, Packet, Transport};
+use tickscope::dissect::{Dissector, Filter, Packet, Transport};
 use tickscope_model::{Loss, TapId};
 
 const SECTIONS: &str = "tshark numbers interfaces in each section anew, we number them over the file";
@@ -314,4 +314,112 @@ fn fragments_are_put_together_and_accounted_for() {
     assert_eq!(counts.used + counts.lost, held);
     assert_eq!(frames, packets + lost + counts.used + counts.lost);
     assert_eq!((frames, packets), (53, 9));
+}
+
+/// `--filter` against tcpdump, frame count by frame count. (Frames without VLAN tags and tunnels: behind those a BPF
+/// program looks only where it is told to, and we always do.)
+#[test]
+#[ignore = "needs tcpdump: cargo test --test capture_oracle -- --ignored"]
+fn filters_choose_what_tcpdump_chooses() {
+    let Some(folder) = captures() else { return };
+    let files = [
+        "fix/quickfix_session_cli.pcap",
+        "fix/ttt_iex_fix_cli.pcap",
+        "iex/TOPS16_20170710.pcap",
+        "soup/soup_ouch1.pcap",
+        "robust/pcapplusplus_nanosecs_big_endian.pcap",
+        "robust/suricata_linktype-228.pcap",
+    ];
+    let expressions = [
+        "tcp",
+        "udp",
+        "ip",
+        "ip6",
+        "tcp port 9878",
+        "port 9878 or 10378",
+        "src port 9878",
+        "tcp dst port 9878 and greater 100",
+        "dst net 10.0.0.0/8",
+        "src net 10.77",
+        "net 239.0.0.0/8 or net 192.168.0.0 mask 255.255.0.0",
+        "udp and dst net 224.0.0.0/4",
+        "not tcp and not udp port 53",
+        "portrange 9000-10400",
+        "src portrange 1024-65535 and not dst port 9878",
+        "len > 200",
+        "less 66",
+        "len != 66 && !(tcp || ip6)",
+        "udp or tcp and less 80",
+        "src or dst net 10",
+        "src and dst net 10",
+        "ip proto 17",
+        "ip proto \\tcp and len <= 70",
+        "host 10.0.0.1 or 10.77.0.1 or 10.77.0.2",
+        "src 10.77.0.1",
+    ];
+    let (mut report, mut chosen) = (String::new(), 0);
+    for name in files {
+        let path = folder.join(name);
+        for expression in expressions {
+            let wanted = format!("(tcp or udp) and ({expression})");
+            let output = Command::new("tcpdump").arg("-n").arg("-r").arg(&path).args(["-w", "-", &wanted]).output();
+            let picked = std::env::temp_dir().join(format!("tickscope-filter-{}.pcap", std::process::id()));
+            let output = output.expect("tcpdump is installed");
+            let said = String::from_utf8_lossy(&output.stderr);
+            // libpcap notices where nothing can match, and says so instead of reading.
+            let nothing = said.contains("rejects all packets");
+            assert!(output.status.success() || nothing, "{wanted}: {said}");
+            std::fs::write(&picked, output.stdout).unwrap();
+            let theirs = if nothing { 0 } else { count(&picked, None) };
+            let ours = count(&path, Some(expression));
+            std::fs::remove_file(&picked).unwrap();
+            chosen += ours;
+            if ours != theirs {
+                let _ = writeln!(report, "{name}: `{expression}` chooses {ours}, tcpdump {theirs}");
+            }
+        }
+    }
+    assert!(report.is_empty(), "{report}");
+    assert!(chosen > 100_000, "{chosen}");
+}
+
+fn count(path: &Path, expression: Option<&str>) -> u64 {
+    let filter = expression.map(|text| Filter::parse(text).unwrap());
+    let mut file = open(path).unwrap();
+    let mut dissector = Dissector::new();
+    let mut chosen = 0;
+    while file.advance() {
+        let frame = file.frame(TapId(0));
+        if let Ok(packet) = dissector.dissect(&frame) {
+            chosen += u64::from(filter.as_ref().is_none_or(|filter| filter.matches(&packet, frame.wire_len)));
+        }
+    }
+    chosen
+}
+
+#[test]
+fn joined_captures_keep_their_taps_and_their_own_byte_order() {
+    let Some(folder) = captures() else { return };
+    let part = |inside: &str| std::fs::read(folder.join(inside)).unwrap();
+    let (little, big) = (part("robust/pcapng_le/test100.pcapng"), part("robust/pcapng_be/test100.pcapng"));
+    let path = std::env::temp_dir().join(format!("tickscope-joined-{}.pcapng", std::process::id()));
+    std::fs::write(&path, [little.as_slice(), &big, &little].concat()).unwrap();
+    let input = Input { name: Some("x".to_owned()), path: path.clone() };
+    let mut merged = Merged::open(&[input], &[]).unwrap();
+    let mut seen = Vec::new();
+    while let Some(captured) = merged.next() {
+        let frame = captured.frame;
+        seen.push((frame.tap, frame.link, frame.time, captured.has_time, frame.bytes.to_vec()));
+    }
+    std::fs::remove_file(&path).unwrap();
+    let names: Vec<&str> = merged.taps().iter().map(|tap| tap.name.as_str()).collect();
+    assert_eq!(merged.files().next().unwrap().interfaces().len(), 9, "three in each section");
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert!(names.iter().all(|name| name.starts_with("x:")), "{names:?}");
+    assert_eq!(seen.len(), 15);
+    assert_eq!(seen[..5].iter().filter(|frame| !frame.3).count(), 2, "Simple Packet Blocks have no time");
+    // A frame without a time is handed out with that of the frame before it; the first has none to take over.
+    assert!(seen[1..5].windows(2).all(|pair| pair[1].3 || pair[1].2 == pair[0].2));
+    assert_eq!(seen[1..5], seen[6..10]);
+    assert_eq!(seen[6..10], seen[11..]);
 }

@@ -1,5 +1,6 @@
 //! What holds for every capture: merging sorts and loses nothing, packing changes nothing, a cut file gives what was
 //! before the cut, and no damage makes the reader panic, hang or take memory without bound.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -57,8 +58,10 @@ fn pcap(times: &[u64]) -> Vec<u8> {
     bytes
 }
 
+type Content = (Option<Timestamp>, u64, Vec<u8>);
+
 /// Time, number and bytes of every frame, and how the file ended.
-fn contents(path: &Path) -> (Vec<(Option<Timestamp>, u64, Vec<u8>)>, Option<String>) {
+fn contents(path: &Path) -> (Vec<Content>, Option<String>) {
     let mut file = open(path).unwrap_or_else(|error| panic!("{error}"));
     let mut frames = Vec::new();
     while file.advance() {
@@ -78,10 +81,14 @@ proptest! {
         sorted in any::<bool>(),
     ) {
         if sorted {
-            files.iter_mut().for_each(|times| times.sort_unstable());
+            for times in &mut files {
+ times.sort_unstable();
+ }
         }
         for times in &mut files {
-            times.iter_mut().for_each(|time| *time += 1000);
+            for time in times {
+ *time += 1000;
+ }
         }
         let written: Vec<Temporary> =
             files.iter().enumerate().map(|(n, times)| Temporary::new(&format!("merge{n}.pcap"), &pcap(times))).collect();
@@ -123,7 +130,7 @@ proptest! {
         let file = Temporary::new("cut.pcap", &bytes);
         let (found, cut) = contents(&file.0);
         prop_assert_eq!(found.len(), (bytes.len() - 24) / 24);
-        let is_whole_record = (bytes.len() - 24) % 24 == 0;
+        let is_whole_record = (bytes.len() - 24).is_multiple_of(24);
         prop_assert_eq!(cut.is_none(), is_whole_record, "{:?} of {}", cut, whole);
     }
 }
@@ -172,6 +179,40 @@ fn packing_changes_nothing() {
     }
     let file = Temporary::new("joined.gz", &joined);
     assert!(contents(&file.0) == expected);
+}
+
+#[test]
+fn a_pipe_reads_like_a_file() {
+    let Some(folder) = captures() else { return };
+    for name in
+        ["fix/quickfix_lossy_cli.pcap", "robust/pcapplusplus_many_interfaces-1.pcapng", "iex/TOPS16_20170710.pcap.gz"]
+    {
+        let path = folder.join(name);
+        let pipe = Temporary(std::env::temp_dir().join(format!("tickscope-{}-pipe", std::process::id())));
+        let made = Command::new("mkfifo").arg(&pipe.0).status();
+        if !made.is_ok_and(|status| status.success()) {
+            return skipped("mkfifo does not work here");
+        }
+        let (from, to) = (path.clone(), pipe.0.clone());
+        let writer = std::thread::spawn(move || {
+            let bytes = std::fs::read(from).unwrap();
+            let mut out = std::fs::OpenOptions::new().write(true).open(to).unwrap();
+            // In pieces of an odd size, as a slow writer would.
+            for piece in bytes.chunks(4099) {
+                out.write_all(piece).unwrap();
+            }
+        });
+        // Opened once: a pipe cannot be read twice.
+        let mut file = open(&pipe.0).unwrap();
+        assert_eq!(file.size(), None);
+        let mut frames = Vec::new();
+        while file.advance() {
+            let frame = file.frame(TapId(0));
+            frames.push((file.time(), frame.number, frame.bytes.to_vec()));
+        }
+        writer.join().unwrap();
+        assert!((frames, None) == contents(&path), "{name}: {:?}", file.cut());
+    }
 }
 
 #[test]

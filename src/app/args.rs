@@ -257,7 +257,12 @@ pub struct OutputArgs {
 #[derive(Args, Debug, Default)]
 #[command(next_help_heading = "Selection")]
 pub struct SelectionArgs {
-    /// Read only frames that match this filter, in the syntax of tcpdump (BPF)
+    /// Read only packets that match this filter: the usual part of tcpdump's syntax
+    ///
+    /// host, net, port and portrange, each with src or dst, ip or ip6, tcp or udp; ip, ip6, tcp, udp, proto, vlan [ID], len
+    /// and its comparisons, less, greater; and, or, not and parentheses. It is applied to the innermost packet, behind VLAN
+    /// tags and tunnels, and after fragments are put together; numbers only, no names. As in tcpdump, `and` and `or` bind
+    /// equally strong, from left to right.
     #[arg(long, value_name = "EXPR")]
     pub filter: Option<String>,
 

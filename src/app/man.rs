@@ -84,15 +84,23 @@ fn analyze_sections(page: &mut Writer) {
         "The file of --orders has a row for each request and session, in time order, with these columns. A latency is \
          empty where the thing did not happen or was not captured. New columns are added at the end.",
     );
+    page.paragraph(
+        "A request is over when it is filled, rejected, canceled or replaced; what comes more than 10 seconds after that \
+         is counted as an orphan. Messages that FIX sends again (PossDupFlag, PossResend) are neither requests nor answers, \
+         with one exception: an answer whose first sending was never captured counts from its copy, with the flag resent.",
+    );
     page.rows(tables::ORDERS);
     let requests: Vec<&str> = tables::REQUESTS.iter().map(|request| request.request_name()).collect();
     page.paragraph(&format!("Kinds of request: {}.", requests.join(", ")));
-    page.paragraph("Rules that choose a trigger:");
+    page.paragraph("Rules that choose a trigger; this version knows latest alone:");
     for method in tables::METHODS {
         page.item(vec![bold(method.name())], tables::method(method));
     }
     page.section("SEGMENTS");
-    page.paragraph("The file of --segments has a row for each measured latency, with these columns.");
+    page.paragraph(
+        "The file of --segments has a row for each measured latency, in the order of their requests, with these columns. A \
+         TCP ACK that rode on the answer has none; a second sighting of a request has a row hop.",
+    );
     page.rows(tables::SEGMENTS);
     page.section("FLAGS");
     page.paragraph("Words of the column flags:");

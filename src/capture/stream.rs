@@ -132,18 +132,18 @@ fn produce(source: Source, block_bytes: usize, full: &SyncSender<Handover>, empt
             Ok(_) | Err(TryRecvError::Empty | TryRecvError::Disconnected) => vec![0; HEADROOM + block_bytes],
         };
         let mut end = HEADROOM;
-        let mut state = End::NotYet;
+        let mut ending = End::NotYet;
         while end < HEADROOM + least {
             let Some(behind) = block.get_mut(end..) else { break };
             match input.read(behind) {
                 Ok(0) => {
-                    state = End::Whole;
+                    ending = End::Whole;
                     break;
                 }
                 Ok(count) => end += count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    state = End::Broken(input.explain(&error));
+                    ending = End::Broken(input.explain(&error));
                     break;
                 }
             }
@@ -153,8 +153,8 @@ fn produce(source: Source, block_bytes: usize, full: &SyncSender<Handover>, empt
         if end > HEADROOM && full.send(Handover::Block(handover)).is_err() {
             return;
         }
-        if !matches!(state, End::NotYet) {
-            let _ = full.send(Handover::End(state));
+        if !matches!(ending, End::NotYet) {
+            let _ = full.send(Handover::End(ending));
             return;
         }
     }

@@ -136,16 +136,16 @@ macro_rules! flags {
 }
 
 flags! {
-    Retransmitted = "retransmitted", "the request, or an answer to it, was sent again by TCP; the first copy counts";
+    Retransmitted = "retransmitted", "bytes of the request were sent again by TCP; the first copy counts";
     Resent = "resent", "an answer was first seen as a PossDup copy, sent after a reconnect";
-    Gap = "gap", "bytes of this conversation are missing close to the request or its answers";
-    MdGap = "md_gap", "market data of the trigger's feed is missing in the trigger window";
+    Gap = "gap", "bytes of its conversation are missing while it had no answer, which may have been among them";
+    MdGap = "md_gap", "market data is missing at that point between the trigger, or the window's beginning, and the request";
     Truncated = "truncated", "a frame of the request was cut by the capture";
-    BadChecksum = "bad_checksum", "BodyLength or CheckSum of the message is wrong";
+    BadChecksum = "bad_checksum", "BodyLength or CheckSum of the request or of an answer is wrong";
     AckWithAnswer = "ack_with_answer", "the TCP ACK rode on the answer; it stays out of the network figures";
     Negative = "negative", "a latency is below zero; it is kept out of the histogram";
     OutOfOrder = "out_of_order", "the message's last byte arrived before earlier bytes of its stream";
-    Reused = "reused", "the ClOrdID had been used before in this session";
+    Reused = "reused", "the ClOrdID was still in use by an earlier request of this session";
     Unanswered = "unanswered", "no answer in the capture";
     TickEvicted = "tick_evicted", "the trigger window reached beyond the ticks that are kept";
     Evicted = "evicted", "closed early because too many requests were open";

@@ -137,8 +137,7 @@ fn paired(capture: &Path, expected: &[Row]) -> Vec<Row> {
         ours.entry(key).or_default().push(row);
     }
     let find = |row: &Row| {
-        let key =
-            (row["sess"].to_owned(), row["ClOrdID"].to_owned(), row["req"].to_owned(), row["t_order"].to_owned());
+        let key = (row["sess"].to_owned(), row["ClOrdID"].to_owned(), row["req"].to_owned(), row["t_order"].to_owned());
         let found = ours.get_mut(&key).and_then(Vec::pop);
         found.unwrap_or_else(|| panic!("no row of ours for {key:?} in {}", capture.display()))
     };
@@ -177,7 +176,9 @@ fn reason(row: &Row, ours: &str, cell: &Cell<'_>) -> String {
     let complete = answer.number("t_done") - row.number("t_order");
     if ours == early.to_string() && cell.theirs == complete.to_string() && early < complete {
         let (last, done) = (&answer["frame_last"], &answer["frame_done"]);
-        return format!("the answer's last byte came in frame {last}, the bytes before it were complete in frame {done}");
+        return format!(
+            "the answer's last byte came in frame {last}, the bytes before it were complete in frame {done}"
+        );
     }
     "unexplained".to_owned()
 }
@@ -185,12 +186,9 @@ fn reason(row: &Row, ours: &str, cell: &Cell<'_>) -> String {
 #[test]
 fn orders_equal_the_oracle_in_every_row() {
     let Some(folder) = captures() else { return };
-    for capture in [
-        "quickfix_session_cli.pcap",
-        "tinyfix_fix-session1.pcap",
-        "ttt_iex_fix_cli.pcap",
-        "ttt_iex_fix_exch.pcap.gz",
-    ] {
+    for capture in
+        ["quickfix_session_cli.pcap", "tinyfix_fix-session1.pcap", "ttt_iex_fix_cli.pcap", "ttt_iex_fix_exch.pcap.gz"]
+    {
         let found = differences(&folder, capture);
         assert!(found.is_empty(), "{capture}: {} cells differ: {found:#?}", found.len());
     }
@@ -253,7 +251,10 @@ fn triggers_are_found_on_two_taps() {
         let theirs = truth[&row["clordid"]];
         assert_eq!((&row["t2t_ns"], &row["trigger_t_ns"]), (&theirs["tick_to_order_ns"], &theirs["t_tick"]), "{row:?}");
     }
-    let ratio = |part: usize, whole: usize| f64::from(u32::try_from(part).expect("few")) / whole as f64;
+    let ratio = |part: usize, whole: usize| {
+        let count = |count: usize| f64::from(u32::try_from(count).expect("few"));
+        count(part) / count(whole)
+    };
     let (precision, recall) = (ratio(right.len(), named), ratio(right.len(), with_cause));
     let timers = truth.len() - with_cause;
     eprintln!(

@@ -1,5 +1,5 @@
 //! Every foreign capture, also those of protocols that are not built and those that are broken on purpose: a report or
-//! one clear line of error, never a panic, and an account that adds up. (What is in each frame: tests/capture_oracle.rs.)
+//! one clear line of error, never a panic, and an account that adds up. (What is in each frame: `tests/capture_oracle.rs`.)
 
 use std::path::{Path, PathBuf};
 

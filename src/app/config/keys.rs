@@ -402,8 +402,9 @@ pub static KEYS: &[Key] = &[
         Kind::Choices(TRIGGER_MESSAGES, |settings, messages| settings.trigger.messages = messages),
         "[\"trade\", \"bbo\"]",
         "[\"trade\", \"bbo\"]",
-        "Which market-data messages may be triggers: trade prints; bbo, a change of the best price or its quantity; \
-         quote, every top-of-book update; book, every change of the book; auction and imbalance messages; status.",
+        "Which market-data messages are preferred as triggers; others are taken only where the window holds none of \
+         these: trade prints; quote, a top-of-book update; book, a change of the book; bbo, both of these, since either \
+         may have moved the best price; auction and imbalance messages; status.",
     ),
     later(
         Table::Trigger,

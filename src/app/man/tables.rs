@@ -14,8 +14,9 @@ pub fn segment(kind: SegmentKind) -> &'static str {
     match kind {
         SegmentKind::TickToTrade => {
             "Tick-to-trade, G\u{2192}K: from the market-data message that made the trading system act (the trigger) to the \
-             request, each at the point where its tap stands. It is an inference; trigger_method names the rule and \
-             trigger_confidence says how sure it is."
+             request, each at the point where its tap stands. It is an inference: the newest message of a preferred kind \
+             ([trigger] messages) on the request's symbol within the window, else the newest of any kind. trigger_method \
+             names the rule and trigger_confidence says how sure it is."
         }
         SegmentKind::TcpAck => {
             "From the request to the first segment from the other side that acknowledges its last byte. Where that \
@@ -27,9 +28,11 @@ pub fn segment(kind: SegmentKind) -> &'static str {
             "From the request to its rejection: ExecType 8, OrderCancelReject of a cancel or replace, session or \
              business reject of this message."
         }
-        SegmentKind::FirstFill => "From the request to the first execution report with a fill.",
+        SegmentKind::FirstFill => "From the request to the first execution report with a fill whose ClOrdID names it.",
         SegmentKind::FullFill => "From the request to the fill that left nothing open.",
-        SegmentKind::CancelAck => "From a cancel request to its confirmation.",
+        SegmentKind::CancelAck => {
+            "From a cancel request to its confirmation. A cancel that nobody asked for answers nothing."
+        }
         SegmentKind::ReplaceAck => "From a replace request to its confirmation.",
         SegmentKind::WallToWall => {
             "Wall to wall: where a gateway passes a request on, from its sighting in the one session to that in the other."
@@ -94,9 +97,17 @@ pub const ORDERS: &[Row] = &[
     ("trigger_msg", "The protocol's own name of the message."),
     ("trigger_symbol", "Its symbol."),
     ("trigger_method", "The rule that chose it."),
-    ("trigger_confidence", "How sure that is, 0 to 1."),
+    (
+        "trigger_confidence",
+        "How sure that is: 1 divided by the number of candidates. Candidates are the messages of preferred kinds on the \
+         symbol that came within twice the typical latency (the median of t2t so far) before the request; the newest is \
+         always one. Until 64 latencies are known, only messages of one time are candidates together.",
+    ),
     ("t2t_ns", "Tick-to-trade latency."),
-    ("tcp_ack_ns", "Latency of the TCP acknowledgement."),
+    (
+        "tcp_ack_ns",
+        "Latency of the TCP acknowledgement; also where it rode on the answer, see the flag ack_with_answer.",
+    ),
     ("ack_ns", "Latency of the acknowledgement."),
     ("reject_ns", "Latency of the rejection."),
     ("first_fill_ns", "Latency of the first fill."),
@@ -105,8 +116,8 @@ pub const ORDERS: &[Row] = &[
     ("replace_ack_ns", "Latency of a replace's confirmation."),
     ("w2w_ns", "Wall to wall latency, on the later of the two rows."),
     ("flags", "What makes the row doubtful: words with spaces between them, see FLAGS."),
-    ("t2t_min_ns", "Shortest tick-to-trade latency over all candidates, where there are several."),
-    ("t2t_max_ns", "Longest, likewise."),
+    ("t2t_min_ns", "Where there are several candidates: the latency from the newest, which is t2t_ns."),
+    ("t2t_max_ns", "Likewise: the latency from the oldest candidate."),
 ];
 
 /// Columns of `--segments`, in their order.
@@ -133,11 +144,12 @@ pub const DECODED: &[Row] = &[
     ("seq", "Its sequence number in its feed or session."),
     ("symbol", "Symbol."),
     ("security_id", "The exchange's id of the instrument."),
-    ("side", "B, S, SS or SSE."),
+    ("side", "B, S, SS (short) or SSE (short exempt)."),
     ("price", "Price as decimal text."),
-    ("qty", "Quantity as decimal text."),
+    ("qty", "Quantity, a number; decimal where the message has it so."),
     ("order_id", "The exchange's order reference or OrderID."),
-    ("exch_t_ns", "The exchange's own time."),
+    ("exch_t_ns", "The exchange's own time, nanoseconds since the epoch."),
+    ("exch_t", "The same as text, seconds.nanoseconds."),
     ("clordid", "ClOrdID or its nearest equal."),
     ("fields", "The whole message under the protocol's own field names, repeating groups as arrays."),
 ];
@@ -155,6 +167,7 @@ pub const EXITS: &[Row] = &[
 pub const VARIABLES: &[Row] = &[
     ("TICKSCOPE_CONFIG", "Configuration file, where --config names none."),
     ("NO_COLOR", "Where it is set and not empty, --color auto means never."),
+    ("TMPDIR", "Folder for rows that --orders and --segments have to sort; /tmp where it is not set."),
     ("XDG_CONFIG_HOME", "Folder of the user's configuration; ~/.config where it is not set."),
 ];
 
