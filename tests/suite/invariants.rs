@@ -177,7 +177,7 @@ proptest! {
         let report = report(&[&file]);
         prop_assert_eq!(&report["requests"], &Value::from(12));
         prop_assert_eq!(&report["quality"]["stream_bytes"]["lost"], &Value::from(0));
-        prop_assert_eq!(&report["quality"]["answers"]["matched"], &Value::from(24));
+        prop_assert_eq!(&report["quality"]["messages"]["used"], &Value::from(38));
     }
 
     /// A capture that ends early gives the messages up to there.
