@@ -8,7 +8,7 @@ use tickscope_model::{Frame, LinkType, TapId, Timestamp};
 use super::bytes::Bytes;
 use super::clock::Clock;
 use super::error::{Cut, SourceError};
-use super::pcap::{self, Records};
+use super::pcap::{self, Record, Records};
 use super::pcapng::{self, Description, Order, PacketBlock};
 
 /// An interface as the capture describes it. Classic captures have one.
@@ -132,33 +132,48 @@ impl CaptureFile {
     /// Goes to the next frame; false at the end, and then [`CaptureFile::cut`] tells whether it is the true one.
     #[inline]
     pub fn advance(&mut self) -> bool {
-        if let Format::Pcap(records) = self.format { self.advance_pcap(records) } else { self.advance_blocks() }
+        let Format::Pcap(records) = &self.format else { return self.advance_blocks() };
+        let rest = self.bytes.rest_with_look_ahead();
+        if let Some(record) = records.record(rest)
+            && 0 < record.captured
+            && record.captured <= records.limit
+            && let Ok(captured) = usize::try_from(record.captured)
+            && records.header + captured <= rest.len()
+            && !self.bytes.has_shrunk()
+        {
+            let header = records.header;
+            self.take_record(&record, header, captured);
+            return true;
+        }
+        self.advance_pcap(*records)
     }
 
     #[inline]
-    fn advance_pcap(&mut self, records: Records) -> bool {
-        if self.done || self.bytes.has_shrunk() {
-            return self.end_pcap();
-        }
-        self.bytes.look_ahead();
-        if !self.bytes.need(records.header) {
-            return self.end_pcap();
-        }
-        let Some(record) = records.record(self.bytes.rest()) else { return self.end_pcap() };
-        let Ok(captured) = usize::try_from(record.captured) else { return self.end_pcap() };
-        let total = records.header + captured;
-        if record.captured > records.limit || captured == 0 || !self.bytes.need(total) {
-            // An empty frame is legal, but it is also what a file that shrank within its last page reads as.
-            if captured != 0 || self.bytes.shrunk_to().is_some() {
-                return self.end_pcap();
-            }
-        }
-        self.current.start = self.bytes.at() + records.header;
+    fn take_record(&mut self, record: &Record, header: usize, captured: usize) {
+        self.current.start = self.bytes.at() + header;
         self.current.length = captured;
         self.current.wire_len = record.wire_len;
         self.current.time = record.time;
         self.count += 1;
-        self.bytes.step(total);
+        self.bytes.step(header + captured);
+    }
+
+    /// The next frame where it is not in memory, or empty; or the end.
+    #[cold]
+    fn advance_pcap(&mut self, records: Records) -> bool {
+        if self.done || self.bytes.has_shrunk() || !self.bytes.need(records.header) {
+            return self.end_pcap();
+        }
+        let Some(record) = records.record(self.bytes.rest()) else { return self.end_pcap() };
+        let Ok(captured) = usize::try_from(record.captured) else { return self.end_pcap() };
+        if record.captured > records.limit || !self.bytes.need(records.header + captured) {
+            return self.end_pcap();
+        }
+        // An empty frame is legal, but it is also what a file that shrank within its last page reads as.
+        if captured == 0 && self.bytes.shrunk_to().is_some() {
+            return self.end_pcap();
+        }
+        self.take_record(&record, records.header, captured);
         true
     }
 
@@ -210,7 +225,6 @@ impl CaptureFile {
                 self.finish(None);
                 return false;
             }
-            self.bytes.look_ahead();
             match self.next_block() {
                 Ok(Walk::Frame) => return true,
                 Ok(Walk::Other) => {}
@@ -236,7 +250,7 @@ impl CaptureFile {
                 left => Err(format!("{left} bytes are left where a block needs 12")),
             };
         }
-        let rest = self.bytes.rest();
+        let rest = self.bytes.rest_with_look_ahead();
         let (Some(kind), Some(length)) = (section.order.word(rest, 0), section.order.word(rest, 4)) else {
             return Ok(Walk::End);
         };
