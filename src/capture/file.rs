@@ -132,7 +132,13 @@ impl CaptureFile {
     /// Goes to the next frame; false at the end, and then [`CaptureFile::cut`] tells whether it is the true one.
     #[inline]
     pub fn advance(&mut self) -> bool {
-        let Format::Pcap(records) = &self.format else { return self.advance_blocks() };
+        let records = match &self.format {
+            Format::Pcap(records) => records,
+            Format::PcapNg(section) => {
+                let section = *section;
+                return self.advance_enhanced(section) || self.advance_blocks();
+            }
+        };
         let rest = self.bytes.rest_with_look_ahead();
         if let Some(record) = records.record(rest)
             && 0 < record.captured
@@ -214,6 +220,33 @@ impl CaptureFile {
         self.done = true;
         self.cut = reason.map(|reason| Cut { offset, frame, reason, unread });
         self.current.length = 0;
+    }
+
+    /// The next frame where it is an Enhanced Packet Block that is in memory, as nearly all are. Any doubt is left to
+    /// [`CaptureFile::advance_blocks`], which knows the reasons.
+    #[inline]
+    fn advance_enhanced(&mut self, section: Section) -> bool {
+        let order = section.order;
+        let rest = self.bytes.rest_with_look_ahead();
+        let Some((kind, length, packet)) = pcapng::enhanced_head(order, rest) else { return false };
+        let (Ok(total), Ok(captured)) = (usize::try_from(length), usize::try_from(packet.captured)) else {
+            return false;
+        };
+        let fits = total % 4 == 0 && total <= LONGEST_BLOCK && captured.saturating_add(32) <= total;
+        if kind != pcapng::ENHANCED_PACKET || !fits || order.word(rest, total - 4) != Some(length) {
+            return false;
+        }
+        let Some((number, interface)) = self.interface_of(section, packet.interface) else { return false };
+        if self.bytes.has_shrunk() {
+            return false;
+        }
+        let time = interface.clock.time(packet.ticks.unwrap_or(0));
+        let (link, wire_len) = (interface.link, packet.wire_len);
+        let start = self.bytes.at() + packet.start;
+        self.current = Current { start, length: captured, wire_len, interface: number, link, time, timed: true };
+        self.count += 1;
+        self.bytes.step(total);
+        true
     }
 
     fn advance_blocks(&mut self) -> bool {
