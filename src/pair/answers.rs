@@ -30,9 +30,21 @@ impl Pairer {
         self.answers += 1;
         self.sessions[session].answers += 1;
         let Some(id) = self.asked_by(session, event) else {
-            self.losses.add(Loss::Orphan);
+            let orphans = self.early.keep(session, seen, event);
+            self.losses.add_many(Loss::Orphan, orphans);
             return;
         };
+        self.matched(session, id, seen, event);
+    }
+
+    /// A request has come: perhaps its answers were read before it.
+    pub(super) fn late_request(&mut self, session: usize, id: RequestId, clordid: &[u8], sent: Timestamp) {
+        for answer in self.early.take(session, clordid, sent) {
+            self.matched(session, id, answer.seen(), &answer.event());
+        }
+    }
+
+    fn matched(&mut self, session: usize, id: RequestId, seen: &Seen, event: &OrderEvent<'_>) {
         self.answers_matched += 1;
         if !event.order_id.is_empty() && event.order_id != b"NONE" {
             self.sessions[session].by_order_id.insert(event.order_id.into(), id);

@@ -1,6 +1,7 @@
 //! Cause to effect: requests with their triggers and answers become rows and segments.
 
 mod answers;
+mod early;
 mod pairer;
 mod requests;
 mod row;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, SymbolId, TapId, Timestamp};
 
+use super::early::EarlyAnswers;
 use super::requests::{Open, RequestId, Requests, Session};
 use super::row::{Flag, Flags, Moment, OrderRow, SegmentRow, Trigger};
 use super::trigger::{TriggerRule, look_up};
@@ -60,6 +61,7 @@ pub struct Pairer {
     pub(super) sessions: Vec<Session>,
     by_name: HashMap<(u16, Box<[u8]>), usize>,
     walls: Walls,
+    pub(super) early: EarlyAnswers,
     /// Requests whose last byte the other side has not acknowledged yet, by conversation and direction.
     unacknowledged: HashMap<(u32, bool), VecDeque<(u64, RequestId)>>,
     /// Requests whose trigger has not been looked up, and the number of ticks when they came.
@@ -84,6 +86,7 @@ impl Pairer {
             sessions: Vec::new(),
             by_name: HashMap::new(),
             walls: Walls::default(),
+            early: EarlyAnswers::default(),
             unacknowledged: HashMap::new(),
             waiting: VecDeque::new(),
             closing: VecDeque::new(),
@@ -220,6 +223,7 @@ impl Pairer {
             let key = (direction.conversation, direction.key.source < direction.key.target);
             self.unacknowledged.entry(key).or_default().push_back((end, id));
         }
+        self.late_request(session, id, clordid, time);
         if let Some(oldest) = self.requests.overflow() {
             self.losses.add(Loss::OrderEvicted);
             if let Some(open) = self.requests.get_mut(oldest) {
@@ -430,6 +434,7 @@ impl Pairer {
         for id in self.requests.ids() {
             self.close(id);
         }
+        self.losses.add_many(Loss::Orphan, self.early.finish());
     }
 
     /// Rows and segments that are ready.
