@@ -120,6 +120,12 @@ pub trait Output {
 
     /// Several of them: bytes passed over, messages of a block that is cut.
     fn loss_many(&mut self, loss: Loss, count: u64);
+
+    /// Messages that nothing else tells of, neither [`Output::sequenced`] nor [`Output::order`]: an envelope that cannot
+    /// be read, bytes behind the last message. They count as messages that came in, and as lost.
+    fn stray(&mut self, loss: Loss, count: u64) {
+        self.loss_many(loss, count);
+    }
 }
 
 /// A packet of a sequenced feed.

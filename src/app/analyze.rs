@@ -152,7 +152,7 @@ fn facts(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correl
         frames_used: prepared.pipeline.frames_used(),
         stream_bytes: bytes.spanned,
         stream_bytes_used: bytes.consumed.saturating_sub(passed_over),
-        messages: messages.market + messages.order + missing,
+        messages: messages.market + messages.order + messages.stray + missing,
         messages_used: messages.market_used + messages.order_used,
         requests: pairer.requests_seen - pairer.hops,
         answers: pairer.answers,

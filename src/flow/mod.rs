@@ -84,6 +84,10 @@ pub trait Lane {
     fn stream_gap(&mut self, direction: &Direction<'_>);
     fn retransmitted(&mut self, direction: &Direction<'_>, places: Range<u64>);
     fn loss(&mut self, loss: Loss, count: u64);
+    /// Messages that nothing else tells of; see [`Output::stray`].
+    fn stray(&mut self, loss: Loss, count: u64) {
+        self.loss(loss, count);
+    }
 }
 
 /// [`Output`] of a decoder that reads a datagram.
@@ -127,6 +131,11 @@ impl<L: Lane> Output for DatagramOutput<'_, L> {
     fn loss_many(&mut self, loss: Loss, count: u64) {
         if !self.copy {
             self.lane.loss(loss, count);
+        }
+    }
+    fn stray(&mut self, loss: Loss, count: u64) {
+        if !self.copy {
+            self.lane.stray(loss, count);
         }
     }
 }

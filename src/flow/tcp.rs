@@ -525,4 +525,7 @@ impl<L: Lane> Output for StreamOutput<'_, L> {
     fn loss_many(&mut self, loss: Loss, count: u64) {
         self.lane.loss(loss, count);
     }
+    fn stray(&mut self, loss: Loss, count: u64) {
+        self.lane.stray(loss, count);
+    }
 }

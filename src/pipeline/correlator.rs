@@ -25,6 +25,8 @@ pub struct MessageCounts {
     /// Order-entry messages.
     pub order: u64,
     pub order_used: u64,
+    /// Damaged ones that are known only by what they left behind.
+    pub stray: u64,
 }
 
 /// Everything right of the flows, for one run.
@@ -203,10 +205,11 @@ impl Lane for Correlator {
         if *last != seen.end {
             *last = seen.end;
             self.messages.order += 1;
-            if event.is_copy {
-                self.losses.add(Loss::PossDup);
-            } else if !event.is_damaged {
-                self.messages.order_used += 1;
+            // A damaged message has been counted as such by its decoder.
+            match (event.is_damaged, event.is_copy) {
+                (true, _) => {}
+                (false, true) => self.losses.add(Loss::PossDup),
+                (false, false) => self.messages.order_used += 1,
             }
         }
         self.pairer.order(direction, seen, event, &self.symbols, self.ticks.count());
@@ -227,6 +230,11 @@ impl Lane for Correlator {
     }
 
     fn loss(&mut self, loss: Loss, count: u64) {
+        self.losses.add_many(loss, count);
+    }
+
+    fn stray(&mut self, loss: Loss, count: u64) {
+        self.messages.stray += count;
         self.losses.add_many(loss, count);
     }
 }

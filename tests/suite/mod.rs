@@ -1,4 +1,6 @@
+mod invariants;
 mod oracle;
 mod oracle_decode;
 mod robust;
 mod support;
+mod tape;

@@ -110,7 +110,8 @@ fn cells<'a>(row: &Row, messages: &'a Messages) -> Vec<Cell<'a>> {
         cells.push(Cell { column, theirs, answer: answer.filter(|_| is_it) });
     }
     let fills = messages.find(row, false, |message| matches!(&message["ExecType"], "1" | "2" | "F"));
-    let first = fills.iter().find(|fill| done_in(fill, &row["frame_fill"])).copied();
+    // The fill that was seen first, which need not be the first of the stream.
+    let first = fills.iter().copied().min_by_key(|fill| fill.number("t_last"));
     cells.push(Cell { column: "first_fill_ns", theirs: row["lat_first_fill_ns"].to_owned(), answer: first });
     let last = fills.iter().find(|fill| fill["t_done"] == row["t_last_fill"] && &fill["LeavesQty"] == "0").copied();
     // By the report's own LeavesQty: what was filled before a replace is not in the oracle's `filled_qty`.

@@ -88,10 +88,10 @@ pub(crate) fn decode(
     each: impl FnMut(Sent<'_>, &mut dyn Output),
 ) {
     let Some((header, blocks, has_excess)) = Header::read(input) else {
-        return out.loss(Loss::Malformed);
+        return out.stray(Loss::Malformed, 1);
     };
     if !protocols.contains(&header.protocol()) {
-        return out.loss_many(Loss::UnknownMessage, u64::from(header.count().max(1)));
+        return out.stray(Loss::UnknownMessage, u64::from(header.count().max(1)));
     }
     let kind = if header.count() == 0 { UnitKind::Heartbeat } else { UnitKind::Data };
     let unit = Sequenced {
@@ -106,10 +106,10 @@ pub(crate) fn decode(
         let sent_ns = u64::try_from(header.send_time.get()).ok();
         announce(&unit, 0..input.len(), sent_ns, out, |fields| header.put_fields(fields));
         if !blocks.is_empty() {
-            out.loss(Loss::Malformed);
+            out.stray(Loss::Malformed, 1);
         }
     }
     if has_excess {
-        out.loss(Loss::Malformed);
+        out.stray(Loss::Malformed, 1);
     }
 }

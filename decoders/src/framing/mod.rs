@@ -94,7 +94,7 @@ pub(crate) fn walk(
         each(Sent { block, sequence, is_new: fresh.holds(position) }, out);
     }
     if !blocks.is_empty() {
-        out.loss(Loss::Malformed);
+        out.stray(Loss::Malformed, 1);
     }
 }
 

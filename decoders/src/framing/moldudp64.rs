@@ -61,7 +61,7 @@ impl Header {
 #[inline]
 pub(crate) fn decode(input: &[u8], out: &mut dyn Output, each: impl FnMut(Sent<'_>, &mut dyn Output)) {
     let Some((header, blocks)) = Header::read(input) else {
-        return out.loss(Loss::Malformed);
+        return out.stray(Loss::Malformed, 1);
     };
     let kind = header.kind(!blocks.is_empty());
     let count = if kind == UnitKind::End { 0 } else { u64::from(header.message_count.get()) };
@@ -71,6 +71,6 @@ pub(crate) fn decode(input: &[u8], out: &mut dyn Output, each: impl FnMut(Sent<'
     }
     announce(&unit, 0..input.len(), None, out, |fields| header.put_fields(kind, fields));
     if !blocks.is_empty() {
-        out.loss(Loss::Malformed);
+        out.stray(Loss::Malformed, 1);
     }
 }

@@ -143,7 +143,7 @@ fn number(text: &[u8]) -> u64 {
 /// Says what a message is through `out`: one event, or one for each order of a list or side of a cross.
 pub(super) fn order(message: &[u8], span: Range<usize>, damaged: bool, values: &Values<'_>, out: &mut dyn Output) {
     match values.text::<35>() {
-        b"" => out.loss(Loss::Malformed),
+        b"" => out.stray(if damaged { Loss::BadChecksum } else { Loss::Malformed }, 1),
         b"E" => each_of_group(message, 73, &span, damaged, values, out),
         b"s" | b"t" | b"u" => each_of_group(message, 552, &span, damaged, values, out),
         _ => out.order(span, &one(message, damaged, values)),
@@ -272,7 +272,7 @@ fn each_of_group(
         out.order(span.clone(), &without_entries(damaged, &outside));
     } else if stated.iter().any(|&stated| stated != orders) {
         // Entries without ClOrdID, or that could not be told apart.
-        out.loss(Loss::Malformed);
+        out.stray(Loss::Malformed, 1);
     }
 }
 

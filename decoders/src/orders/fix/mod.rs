@@ -52,7 +52,7 @@ impl Decoder for Fix {
                     length
                 }
                 Frame::Broken { length } => {
-                    out.loss(Loss::BadChecksum);
+                    out.stray(Loss::BadChecksum, 1);
                     skipped += length;
                     length
                 }
@@ -75,10 +75,11 @@ impl Decoder for Fix {
 
 impl Fix {
     fn message(&mut self, message: &[u8], at: usize, damaged: bool, out: &mut dyn Output) {
-        if damaged {
+        let values = Values::of(message);
+        // Without a MsgType it is no message to anybody, and is counted once, where that is found out.
+        if damaged && !values.text::<35>().is_empty() {
             out.loss(Loss::BadChecksum);
         }
-        let values = Values::of(message);
         if values.text::<35>() == b"A" {
             self.application = Version::of_application(values.text::<1137>()).unwrap_or(self.application);
         }
