@@ -30,7 +30,7 @@ fn renewed(page: &str) -> (String, usize) {
     while let Some((before, after)) = rest.split_once("<!-- run: ") {
         let (instruction, body) = after.split_once(" -->\n").expect("the comment ends with its line");
         let (_, behind) = body.split_once("\n```\n").expect("a block follows the comment");
-        out += &format!("{before}<!-- run: {instruction} -->\n{}", block(instruction));
+        out.extend([before, "<!-- run: ", instruction, " -->\n", &block(instruction)]);
         rest = behind;
         count += 1;
     }
