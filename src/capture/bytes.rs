@@ -1,5 +1,7 @@
 //! The bytes of a capture behind one interface: all of them at once (mapped), or a window that slides (streamed).
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::map::{Mapping, prefetch};
 use super::stream::Stream;
 
@@ -16,14 +18,25 @@ pub(super) struct Bytes {
     at: usize,
     /// Where in the (decompressed) input the window begins.
     base: u64,
+    /// Where the mapping wants to be told.
+    next_window: usize,
+    /// The mapping's note of bytes that were gone.
+    fault: &'static AtomicUsize,
 }
+
+/// A stream has nothing to be told, and loses nothing.
+static NO_FAULT: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 /// How far ahead lines are asked for: about the time that memory needs, at a few nanoseconds a frame.
 pub(super) const AHEAD: usize = 1024;
 
 impl Bytes {
     pub(super) fn new(origin: Origin) -> Bytes {
-        Bytes { origin, at: 0, base: 0 }
+        let (next_window, fault) = match &origin {
+            Origin::Mapped(mapping) => (0, mapping.fault()),
+            Origin::Streamed(_) => (usize::MAX, &NO_FAULT),
+        };
+        Bytes { origin, at: 0, base: 0, next_window, fault }
     }
 
     #[inline]
@@ -40,6 +53,15 @@ impl Bytes {
         self.window().get(self.at..).unwrap_or(&[])
     }
 
+    /// The same, and asks for the lines that will be read soon.
+    #[inline]
+    pub(super) fn rest_with_look_ahead(&self) -> &[u8] {
+        let rest = self.rest();
+        prefetch(rest, AHEAD);
+        prefetch(rest, AHEAD + 64);
+        rest
+    }
+
     /// The place of [`Bytes::rest`] in the window; good until the next call that takes `&mut self`.
     #[inline]
     pub(super) fn at(&self) -> usize {
@@ -54,13 +76,13 @@ impl Bytes {
     /// Makes sure that `count` unread bytes are in memory. False where the input ends before.
     #[inline]
     pub(super) fn need(&mut self, count: usize) -> bool {
-        self.window().len() - self.at >= count || self.fetch(count)
+        self.rest().len() >= count || self.fetch(count)
     }
 
     #[cold]
     fn fetch(&mut self, count: usize) -> bool {
         let Origin::Streamed(stream) = &mut self.origin else { return false };
-        while stream.window().len() - self.at < count {
+        while stream.window().len().saturating_sub(self.at) < count {
             let more = stream.refill(self.at);
             self.base = self.base.saturating_add(u64::try_from(self.at).unwrap_or(u64::MAX));
             self.at = 0;
@@ -74,16 +96,23 @@ impl Bytes {
     /// Goes on by `count` bytes that are in memory.
     #[inline]
     pub(super) fn step(&mut self, count: usize) {
-        self.at = self.at.saturating_add(count).min(self.window().len());
+        self.at = self.at.saturating_add(count);
+        if self.at >= self.next_window {
+            self.tell();
+        }
+    }
+
+    #[cold]
+    fn tell(&mut self) {
         if let Origin::Mapped(mapping) = &mut self.origin {
-            mapping.reached(self.at);
+            self.next_window = mapping.reached(self.at);
         }
     }
 
     /// Goes on by `count` bytes, whether they are in memory or not. False where the input ends before.
     pub(super) fn skip(&mut self, mut count: usize) -> bool {
         loop {
-            let here = self.window().len() - self.at;
+            let here = self.rest().len();
             if here >= count {
                 self.step(count);
                 return true;
@@ -96,22 +125,10 @@ impl Bytes {
         }
     }
 
-    /// Asks for the lines that will be read soon.
-    #[inline]
-    pub(super) fn look_ahead(&self) {
-        if let Origin::Mapped(mapping) = &self.origin {
-            prefetch(mapping.bytes(), self.at + AHEAD);
-            prefetch(mapping.bytes(), self.at + AHEAD + 64);
-        }
-    }
-
     /// Whether bytes of a mapped file were gone when they were read.
     #[inline]
     pub(super) fn has_shrunk(&self) -> bool {
-        match &self.origin {
-            Origin::Mapped(mapping) => mapping.has_shrunk(),
-            Origin::Streamed(_) => false,
-        }
+        self.fault.load(Ordering::Relaxed) != usize::MAX
     }
 
     /// Where a mapped file ends now, if it was longer once.

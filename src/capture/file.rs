@@ -8,7 +8,7 @@ use tickscope_model::{Frame, LinkType, TapId, Timestamp};
 use super::bytes::Bytes;
 use super::clock::Clock;
 use super::error::{Cut, SourceError};
-use super::pcap::{self, Records};
+use super::pcap::{self, Record, Records};
 use super::pcapng::{self, Description, Order, PacketBlock};
 
 /// An interface as the capture describes it. Classic captures have one.
@@ -134,34 +134,55 @@ impl CaptureFile {
     /// Goes to the next frame; false at the end, and then [`CaptureFile::cut`] tells whether it is the true one.
     #[inline]
     pub fn advance(&mut self) -> bool {
-        if let Format::Pcap(records) = self.format { self.advance_pcap(records) } else { self.advance_blocks() }
+        let records = match &self.format {
+            Format::Pcap(records) => records,
+            Format::PcapNg(section) => {
+                let section = *section;
+                return self.advance_enhanced(section) || self.advance_blocks();
+            }
+        };
+        let rest = self.bytes.rest_with_look_ahead();
+        if let Some(record) = records.record(rest)
+            && 0 < record.captured
+            && record.captured <= records.limit
+            && let Ok(captured) = usize::try_from(record.captured)
+            && records.header + captured <= rest.len()
+            && !self.bytes.has_shrunk()
+        {
+            let header = records.header;
+            self.take_record(&record, header, captured);
+            return true;
+        }
+        self.advance_pcap(*records)
     }
 
     #[inline]
-    fn advance_pcap(&mut self, records: Records) -> bool {
-        if self.done || self.bytes.has_shrunk() {
-            return self.end_pcap();
-        }
-        self.bytes.look_ahead();
-        if !self.bytes.need(records.header) {
-            return self.end_pcap();
-        }
-        let Some(record) = records.record(self.bytes.rest()) else { return self.end_pcap() };
-        let Ok(captured) = usize::try_from(record.captured) else { return self.end_pcap() };
-        let total = records.header + captured;
-        if record.captured > records.limit || captured == 0 || !self.bytes.need(total) {
-            // An empty frame is legal, but it is also what a file that shrank within its last page reads as.
-            if captured != 0 || self.bytes.shrunk_to().is_some() {
-                return self.end_pcap();
-            }
-        }
-        self.current.start = self.bytes.at() + records.header;
+    fn take_record(&mut self, record: &Record, header: usize, captured: usize) {
+        self.current.start = self.bytes.at() + header;
         self.current.length = captured;
         self.current.wire_len = record.wire_len;
         self.current.time = record.time;
         self.current.timed = true;
         self.count += 1;
-        self.bytes.step(total);
+        self.bytes.step(header + captured);
+    }
+
+    /// The next frame where it is not in memory, or empty; or the end.
+    #[cold]
+    fn advance_pcap(&mut self, records: Records) -> bool {
+        if self.done || self.bytes.has_shrunk() || !self.bytes.need(records.header) {
+            return self.end_pcap();
+        }
+        let Some(record) = records.record(self.bytes.rest()) else { return self.end_pcap() };
+        let Ok(captured) = usize::try_from(record.captured) else { return self.end_pcap() };
+        if record.captured > records.limit || !self.bytes.need(records.header + captured) {
+            return self.end_pcap();
+        }
+        // An empty frame is legal, but it is also what a file that shrank within its last page reads as.
+        if captured == 0 && self.bytes.shrunk_to().is_some() {
+            return self.end_pcap();
+        }
+        self.take_record(&record, records.header, captured);
         true
     }
 
@@ -204,6 +225,33 @@ impl CaptureFile {
         self.current.length = 0;
     }
 
+    /// The next frame where it is an Enhanced Packet Block that is in memory, as nearly all are. Any doubt is left to
+    /// [`CaptureFile::advance_blocks`], which knows the reasons.
+    #[inline]
+    fn advance_enhanced(&mut self, section: Section) -> bool {
+        let order = section.order;
+        let rest = self.bytes.rest_with_look_ahead();
+        let Some((kind, length, packet)) = pcapng::enhanced_head(order, rest) else { return false };
+        let (Ok(total), Ok(captured)) = (usize::try_from(length), usize::try_from(packet.captured)) else {
+            return false;
+        };
+        let fits = total % 4 == 0 && total <= LONGEST_BLOCK && captured.saturating_add(32) <= total;
+        if kind != pcapng::ENHANCED_PACKET || !fits || order.word(rest, total - 4) != Some(length) {
+            return false;
+        }
+        let Some((number, interface)) = self.interface_of(section, packet.interface) else { return false };
+        if self.bytes.has_shrunk() {
+            return false;
+        }
+        let time = interface.clock.time(packet.ticks.unwrap_or(0));
+        let (link, wire_len) = (interface.link, packet.wire_len);
+        let start = self.bytes.at() + packet.start;
+        self.current = Current { start, length: captured, wire_len, interface: number, link, time, timed: true };
+        self.count += 1;
+        self.bytes.step(total);
+        true
+    }
+
     fn advance_blocks(&mut self) -> bool {
         loop {
             if self.done {
@@ -213,7 +261,6 @@ impl CaptureFile {
                 self.finish(None);
                 return false;
             }
-            self.bytes.look_ahead();
             match self.next_block() {
                 Ok(Walk::Frame) => return true,
                 Ok(Walk::Other) => {}
@@ -239,7 +286,7 @@ impl CaptureFile {
                 left => Err(format!("{left} bytes are left where a block needs 12")),
             };
         }
-        let rest = self.bytes.rest();
+        let rest = self.bytes.rest_with_look_ahead();
         let (Some(kind), Some(length)) = (section.order.word(rest, 0), section.order.word(rest, 4)) else {
             return Ok(Walk::End);
         };

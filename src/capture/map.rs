@@ -17,8 +17,6 @@ pub(super) struct Mapping {
     start: *const u8,
     length: usize,
     slot: &'static Slot,
-    /// Where to think about windows again.
-    next_window: usize,
     /// Bytes before this were given back already.
     released: usize,
     file: File,
@@ -44,7 +42,11 @@ impl Mapping {
             return Err(io::Error::last_os_error());
         }
         slot.watch(start as usize, length);
-        Ok(Mapping { start: start.cast_const().cast(), length, slot, next_window: 0, released: 0, file })
+        let mapping = Mapping { start: start.cast_const().cast(), length, slot, released: 0, file };
+        // Measured: reading ahead from the disk like this is three times as fast as without, and costs nothing where
+        // the file is in memory. MADV_WILLNEED and MADV_POPULATE_READ, from here or from a thread of its own, do.
+        mapping.advise(0, length, libc::MADV_SEQUENTIAL);
+        Ok(mapping)
     }
 
     /// The file's bytes. Another process may change them while we look; every length is checked after it was
@@ -56,10 +58,9 @@ impl Mapping {
         unsafe { slice::from_raw_parts(self.start, self.length) }
     }
 
-    /// Whether bytes were missing when they were read; then [`Mapping::shrunk_to`] knows more.
-    #[inline]
-    pub(super) fn has_shrunk(&self) -> bool {
-        self.slot.fault.load(Ordering::Relaxed) != usize::MAX
+    /// The lowest address that could not be read, `usize::MAX` while all is well; then [`Mapping::shrunk_to`] knows more.
+    pub(super) fn fault(&self) -> &'static AtomicUsize {
+        &self.slot.fault
     }
 
     /// Where the file ends now, if that is before the end of the map. Asks the system, since a file that shrank
@@ -75,28 +76,17 @@ impl Mapping {
         (end < self.length).then_some(end)
     }
 
-    /// Tells how far the reader is: what comes next is read from the disk meanwhile, and pages behind are given back,
-    /// so a long capture does not fill the memory of the process.
-    #[inline]
-    pub(super) fn reached(&mut self, at: usize) {
-        if at >= self.next_window {
-            self.move_window(at);
-        }
-    }
-
+    /// Tells how far the reader is: pages behind are given back, so a long capture does not fill the memory of the
+    /// process. Says where it wants to be told again.
     #[cold]
-    fn move_window(&mut self, at: usize) {
+    pub(super) fn reached(&mut self, at: usize) -> usize {
         let here = at - at % WINDOW;
-        self.next_window = here.saturating_add(WINDOW);
-        let ahead = |windows: usize| here.saturating_add(windows * WINDOW).min(self.length);
-        // Bringing pages in by MADV_POPULATE_READ, from here or from a thread of its own, was measured to gain nothing:
-        // the kernel maps 16 pages a fault anyway.
-        self.advise(ahead(1), ahead(3), libc::MADV_WILLNEED);
         let behind = here.saturating_sub(WINDOW);
         if behind > self.released {
             self.advise(self.released, behind, libc::MADV_DONTNEED);
             self.released = behind;
         }
+        here.saturating_add(WINDOW)
     }
 
     fn advise(&self, from: usize, to: usize, advice: c_int) {
@@ -258,10 +248,10 @@ mod tests {
         assert_eq!(mapping.bytes()[(1 << 20) - 1], 7);
         assert_eq!(mapping.shrunk_to(), None);
         file.set_len(300_000).unwrap();
-        assert!(!mapping.has_shrunk());
+        assert_eq!(mapping.fault().load(Ordering::Relaxed), usize::MAX);
         let sum: usize = mapping.bytes().iter().map(|&byte| usize::from(byte)).sum();
         assert_eq!(sum, 7 * 300_000);
-        assert!(mapping.has_shrunk());
+        assert_ne!(mapping.fault().load(Ordering::Relaxed), usize::MAX);
         assert_eq!(mapping.shrunk_to(), Some(300_000));
         std::fs::remove_file(&path).unwrap();
     }
@@ -273,7 +263,7 @@ mod tests {
         let file = File::open(&path).unwrap();
         for _ in 0..1000 {
             let mut mapping = Mapping::new(file.try_clone().unwrap(), 100).unwrap();
-            mapping.reached(99);
+            assert_eq!(mapping.reached(99), WINDOW);
             assert_eq!(mapping.bytes().len(), 100);
         }
         std::fs::remove_file(&path).unwrap();

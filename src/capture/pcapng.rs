@@ -69,17 +69,24 @@ pub(super) struct PacketBlock {
 /// Reads the head of an Enhanced Packet Block, which begins the slice.
 #[inline]
 pub(super) fn enhanced(order: Order, block: &[u8]) -> Option<PacketBlock> {
+    enhanced_head(order, block).map(|(_, _, packet)| packet)
+}
+
+/// The same with the block's type and length, which may be another block's.
+#[inline]
+pub(super) fn enhanced_head(order: Order, block: &[u8]) -> Option<(u32, u32, PacketBlock)> {
     let (head, _) = block.split_first_chunk::<28>()?;
     let words: &[[u8; 4]] = head.as_chunks().0;
-    let [_, _, interface, high, low, captured, wire_len] = words else { return None };
+    let [kind, length, interface, high, low, captured, wire_len] = words else { return None };
     let ticks = u64::from(order.u32(*high)) << 32 | u64::from(order.u32(*low));
-    Some(PacketBlock {
+    let packet = PacketBlock {
         interface: order.u32(*interface),
         ticks: Some(ticks),
         start: 28,
         captured: order.u32(*captured),
         wire_len: order.u32(*wire_len),
-    })
+    };
+    Some((order.u32(*kind), order.u32(*length), packet))
 }
 
 /// The obsolete Packet Block: a 16-bit interface and a drop count where the newer one has 32 bits of interface.

@@ -108,9 +108,8 @@ fn recorded(number: usize, bytes: Vec<u8>) -> Recorded {
 /// The capture of a session that was sent like this. Nothing is acknowledged, so no hole is given up early.
 fn capture(streams: &[Vec<u8>; 2], chunks: &[Chunk], initial: [u32; 2]) -> Vec<Recorded> {
     let ends = |way: usize| if way == 0 { (CLIENT, SERVER) } else { (SERVER, CLIENT) };
-    let after = |way: usize, place: usize| {
-        initial[way].wrapping_add(1).wrapping_add(u32::try_from(place).expect("small"))
-    };
+    let after =
+        |way: usize, place: usize| initial[way].wrapping_add(1).wrapping_add(u32::try_from(place).expect("small"));
     let mut frames = vec![
         tcp_frame(CLIENT, SERVER, 1, (initial[0], 0), SYN, b""),
         tcp_frame(SERVER, CLIENT, 1, (initial[1], after(0, 0)), SYN | ACK, b""),

@@ -37,13 +37,7 @@ pub(crate) fn write(frames: &[Recorded], form: Form) -> Vec<u8> {
     }
 }
 
-fn pcap(
-    frames: &[Recorded],
-    magic: u32,
-    tick_ns: u64,
-    four: fn(u32) -> [u8; 4],
-    two: fn(u16) -> [u8; 2],
-) -> Vec<u8> {
+fn pcap(frames: &[Recorded], magic: u32, tick_ns: u64, four: fn(u32) -> [u8; 4], two: fn(u16) -> [u8; 2]) -> Vec<u8> {
     let mut out = Vec::new();
     out.extend(four(magic));
     out.extend(two(2));
@@ -88,7 +82,8 @@ fn pcapng(frames: &[Recorded], tick_ns: u64) -> Vec<u8> {
     block(&mut out, 1, &interface);
     for frame in frames {
         let ticks = frame.time_ns / tick_ns;
-        let halves = [u32::try_from(ticks >> 32), u32::try_from(ticks & 0xffff_ffff)].map(|half| half.expect("32 bits"));
+        let halves =
+            [u32::try_from(ticks >> 32), u32::try_from(ticks & 0xffff_ffff)].map(|half| half.expect("32 bits"));
         let mut body = Vec::new();
         for value in [0, halves[0], halves[1], word(frame.bytes.len()), frame.wire_len] {
             body.extend(value.to_le_bytes());
