@@ -1,3 +1,4 @@
+mod golden;
 mod invariants;
 mod oracle;
 mod oracle_decode;

@@ -86,9 +86,14 @@ pub(crate) struct Ran {
 
 /// Runs the program with nothing of this machine's settings.
 pub(crate) fn tickscope<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Ran {
+    tickscope_in(root(), arguments)
+}
+
+/// The same in a folder of the caller's choice.
+pub(crate) fn tickscope_in<A: AsRef<std::ffi::OsStr>>(folder: &Path, arguments: impl IntoIterator<Item = A>) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tickscope"));
     command.env_clear().env("HOME", "/nonexistent").env("COLUMNS", "100").args(arguments).stdin(Stdio::null());
-    let output = command.output().expect("it runs");
+    let output = command.current_dir(folder).output().expect("it runs");
     Ran {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).expect("output is UTF-8"),
