@@ -190,9 +190,9 @@ fn watch() {
 fn keep(target: &str, input: &[u8]) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crashes");
     // FNV-1a: the same input gets the same name.
-    let hash = input.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
-    });
+    let hash = input
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     let path = folder.join(format!("{target}-{hash:016x}"));
     let written = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&path, input));
     match written {

@@ -31,8 +31,7 @@ fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
 
 pub(crate) fn read() -> Seeds {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let foreign =
-        std::env::var_os("TICKSCOPE_CAPTURES").map_or_else(|| root.join("../shared/captures"), PathBuf::from);
+    let foreign = std::env::var_os("TICKSCOPE_CAPTURES").map_or_else(|| root.join("../shared/captures"), PathBuf::from);
     let mut paths = Vec::new();
     walk(&root.join("captures"), &mut paths);
     walk(&foreign, &mut paths);

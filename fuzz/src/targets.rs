@@ -298,4 +298,3 @@ fn analyze(input: &[u8]) {
         assert!(printer.error.is_none());
     });
 }
-

@@ -262,7 +262,9 @@ fn the_form_of_a_capture_does_not_matter() {
     let mut frames = MARKET.clone();
     let nanoseconds = rows(&[], &[&folder.capture("base.pcap", &frames)]);
     assert_eq!(rows(&[], &[&folder.put("base.pcapng", &write(&frames, Form::PcapNg))]), nanoseconds);
-    frames.iter_mut().for_each(|frame| frame.time_ns -= frame.time_ns % 1000);
+    for frame in &mut frames {
+        frame.time_ns -= frame.time_ns % 1000;
+    }
     let expected = rows(&[], &[&folder.capture("micro.pcap", &frames)]);
     assert_ne!(expected, nanoseconds, "nanoseconds were there to be lost");
     for (number, form) in
