@@ -196,7 +196,13 @@ fn recorded_market_data_are_played_again() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 12,
+        failure_persistence: None,
+        // The same cases each time: a run of CI must not depend on luck.
+        rng_seed: proptest::test_runner::RngSeed::Fixed(1),
+        ..ProptestConfig::default()
+    })]
     #[test]
     fn whatever_the_parameters_the_truth_adds_up(
         seed: u64,
@@ -230,7 +236,9 @@ proptest! {
             for name in ["tcp_ack_ns", "ack_ns", "first_fill_ns", "full_fill_ns", "cancel_ack_ns", "replace_ack_ns"] {
                 let value = cells[column(name)];
                 prop_assert!(value.is_empty() || seen, "{} without a request: {}", name, line);
-                prop_assert!(value.is_empty() || value.parse::<i64>().unwrap() >= 0, "{}: {}", name, line);
+                // Below zero only where the tap lost the request's first copy and saw it again after its answer.
+                let is_flagged = cells[column("flags")].split(' ').any(|flag| flag == "negative");
+                prop_assert!(value.is_empty() || value.parse::<i64>().unwrap() >= 0 || is_flagged, "{}: {}", name, line);
             }
             let (first, full) = (cells[column("first_fill_ns")], cells[column("full_fill_ns")]);
             if let (Ok(first), Ok(full)) = (first.parse::<i64>(), full.parse::<i64>()) {
