@@ -19,6 +19,9 @@ const ARRIVALS: usize = 4096;
 const GAPS: usize = 4096;
 /// So many packets in a row that only repeat what a line itself had sent before: the feed was started again.
 const RESTART: u32 = 256;
+/// No feed gets this far (nine years at a million messages a second): a higher number is damage, and what follows from
+/// it would not even fit into the counters.
+const HIGHEST: u64 = 1 << 48;
 /// The second copy of a frame from a mirror port comes within this time.
 const DUPLICATE_NS: i64 = 1_000_000;
 
@@ -164,8 +167,8 @@ impl Feeds {
             UnitKind::End => feed.ended = true,
             UnitKind::Heartbeat | UnitKind::Data => {}
         }
-        if unit.first == 0 {
-            // The feed has no numbers (or they were wiped): everything is new, nothing can be missing.
+        if unit.first == 0 || unit.first > HIGHEST {
+            // The feed has no numbers (or they were wiped, or damaged): everything is new, nothing can be missing.
             line.messages += unit.count;
             line.first += unit.count;
             feed.messages += unit.count;

@@ -255,6 +255,22 @@ proptest! {
     }
 }
 
+/// A sequence number may have any value on the wire, up to the last one that its field can hold.
+#[test]
+fn extreme_sequence_numbers_are_survived_and_counted() {
+    const PLACE: usize = 14 + 20 + 8 + 10; // behind Ethernet, IPv4, UDP and the session of MoldUDP64
+    let packets: Vec<usize> = (0..MARKET.len()).filter(|&at| MARKET[at].bytes.get(23) == Some(&17)).collect();
+    let folder = Folder::new();
+    for packet in [packets[0], packets[1], packets[packets.len() / 2], packets[packets.len() - 1]] {
+        for number in [u64::MAX, u64::MAX - 1, 1 << 63, 1 << 48, (1 << 48) + 1, 1 << 32, 1, 0] {
+            let mut frames = MARKET.clone();
+            frames[packet].bytes[PLACE..PLACE + 8].copy_from_slice(&number.to_be_bytes());
+            let report = report(&[&folder.capture("extreme.pcap", &frames)]);
+            assert_eq!(report["quality"]["frames"]["lost"], 0, "{number} in frame {packet}");
+        }
+    }
+}
+
 /// In how many bits a time is written, in which order of bytes, and how the file is packed does not show.
 #[test]
 fn the_form_of_a_capture_does_not_matter() {
