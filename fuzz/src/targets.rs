@@ -6,13 +6,13 @@ use std::ops::Range;
 
 use tickscope::capture::{Input, Merged, open};
 use tickscope::dissect::{Dissector, Transport, dissect};
-use tickscope::flow::{Arrival, History, Stream, StreamSink};
-use tickscope::merge::{Feeds, Symbols};
+use tickscope::flow::{Arrival, Datagram, Endpoint, FlowKey, History, Stream, StreamSink};
+use tickscope::merge::{Feed, Feeds, Symbols};
 use tickscope::pair::{Pairer, Rules, TriggerRule};
 use tickscope::pipeline::correlator::Correlator;
 use tickscope::pipeline::printer::{Printer, Wanted};
 use tickscope::pipeline::{Configured, Pipeline};
-use tickscope_decoders::{Carrier, Described, Fresh, Output, PROTOCOLS, Protocol, Sequenced};
+use tickscope_decoders::{Carrier, Described, Fresh, Output, PROTOCOLS, Protocol, Sequenced, UnitKind};
 use tickscope_model::{
     Frame, Level, LinkType, Loss, MarketEvent, MarketKind, Nanos, OrderEvent, SymbolId, TapId, Timestamp,
 };
@@ -33,6 +33,7 @@ pub(crate) static TARGETS: &[Target] = &[
     Target { name: "capture_file", run: capture_file, seeds: |seeds| seeds.files.clone(), memory: 64 << 20 },
     Target { name: "frame", run: frame, seeds: |seeds| seeds.frames.clone(), memory: 4 << 20 },
     Target { name: "stream", run: stream, seeds: scripts, memory: 16 << 20 },
+    Target { name: "feeds", run: feeds, seeds: packets, memory: 64 << 20 },
     Target { name: "decoder", run: decoder, seeds: payloads, memory: 64 << 20 },
     Target { name: "analyze", run: analyze, seeds: |seeds| seeds.files.clone(), memory: 400 << 20 },
 ];
@@ -163,6 +164,63 @@ fn stream(input: &[u8]) {
         assert!(stream.waiting_bytes() <= (4 << 20), "{} bytes wait", stream.waiting_bytes());
     }
     stream.finish(&mut reader);
+}
+
+/// Instructions for `feeds`: five of a quiet feed on two lines, then chance.
+fn packets(_seeds: &Seeds) -> Vec<Vec<u8>> {
+    (0..4_u8)
+        .map(|line| (0..200_u8).flat_map(|number| [number % 2, line, number / 2, 1 + number % 3, 1]).collect())
+        .collect()
+}
+
+/// Packets of feeds: kind, line, number, count and time, a byte each. Whatever comes, each message of a packet is new or
+/// a repetition, and the numbers stay within their types.
+fn feeds(input: &[u8]) {
+    let protocol = PROTOCOLS[0];
+    let mut feeds = Feeds::new(Vec::new());
+    let (mut told, mut time) = (0, 1_u64);
+    let mut first = 1_u64;
+    for (number, step) in input.chunks_exact(5).enumerate() {
+        let [kind, line, place, count, later] = step.try_into().expect("five bytes");
+        time += u64::from(later) * 1000;
+        first = match kind >> 4 {
+            0 => u64::from(place),
+            1 => first.wrapping_add(u64::from(place)),
+            2 => first.wrapping_sub(u64::from(place)),
+            3 => 1_u64.rotate_right(u32::from(place)).wrapping_sub(u64::from(line >> 6)),
+            4 => u64::MAX - u64::from(place),
+            _ => first.wrapping_add(u64::from(count)),
+        };
+        let host = if line & 4 == 0 { [233, 0, 0, 1 + (line & 3)] } else { [10, 0, 0, 1 + (line & 3)] };
+        let end = |host: [u8; 4], port| Endpoint { address: host.into(), port };
+        let key = FlowKey { point: 0, source: end([10, 1, 1, 1], 5000), target: end(host, 26_477) };
+        let flow = u32::from(line & 7);
+        let (tap, frame) = (TapId(0), number as u64 + 1);
+        let at = Datagram { protocol, key: &key, flow, tap, frame, time: Timestamp(time), ip_id: u16::from(kind) };
+        let kind = [UnitKind::Data, UnitKind::Data, UnitKind::Heartbeat, UnitKind::End][usize::from(kind & 3)];
+        let count = if kind == UnitKind::Data { 1 + u64::from(count) } else { 0 };
+        let session = [b'S', line >> 3 & 1];
+        let verdict = feeds.packet(&at, &Sequenced { session: &session, first, count, kind });
+        if let Fresh::Some(ranges) = &verdict.fresh {
+            let mut before = 0;
+            for range in ranges {
+                assert!(
+                    before <= range.start && range.start < range.end && range.end <= count,
+                    "{ranges:?} of {count}"
+                );
+                before = range.end;
+            }
+        }
+        if !verdict.copy {
+            told += count;
+        }
+    }
+    let counted: u64 = feeds.feeds.iter().map(|feed| feed.messages + feed.duplicates).sum();
+    assert_eq!(counted, told, "each message is new or a repetition");
+    let _: u64 = feeds.feeds.iter().map(Feed::lost).sum();
+    for feed in &feeds.feeds {
+        drop(feed.open_gaps());
+    }
 }
 
 /// Payloads behind a byte that picks the protocol.
