@@ -1,3 +1,4 @@
+mod allocation;
 mod golden;
 mod invariants;
 mod oracle;
@@ -5,3 +6,4 @@ mod oracle_decode;
 mod robust;
 mod support;
 mod tape;
+mod tidy;
