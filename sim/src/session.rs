@@ -232,13 +232,7 @@ impl Session {
             _ => {}
         }
         if sequence < self.next_in {
-            if message.text(43) == "Y" {
-                return None;
-            }
-            let text = format!("MsgSeqNum too low, expecting {} but received {sequence}", self.next_in);
-            self.logout(now, &text);
-            self.state = State::Down;
-            return Some(Happened::Down);
+            return self.refuse_low(now, &message, sequence);
         }
         if sequence > self.next_in {
             self.ask_again(now);
@@ -293,6 +287,17 @@ impl Session {
         }
     }
 
+    /// A number that was used before: fine in a copy, else the end of the session (FIX 4.4, Volume 2).
+    fn refuse_low(&mut self, now: u64, message: &Received, sequence: u64) -> Option<Happened> {
+        if message.text(43) == "Y" {
+            return None;
+        }
+        let text = format!("MsgSeqNum too low, expecting {} but received {sequence}", self.next_in);
+        self.logout(now, &text);
+        self.state = State::Down;
+        Some(Happened::Down)
+    }
+
     fn receive_logon(&mut self, now: u64, message: &Received) -> Option<Happened> {
         let sequence = message.sequence();
         if message.text(141) == "Y" {
@@ -303,13 +308,7 @@ impl Session {
             }
         }
         if sequence < self.next_in {
-            if message.text(43) == "Y" {
-                return None;
-            }
-            let text = format!("MsgSeqNum too low, expecting {} but received {sequence}", self.next_in);
-            self.logout(now, &text);
-            self.state = State::Down;
-            return Some(Happened::Down);
+            return self.refuse_low(now, message, sequence);
         }
         if self.is_acceptor {
             self.heartbeat = message.number(108).unwrap_or(30).min(3_600) * 1_000_000_000;

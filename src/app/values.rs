@@ -402,7 +402,9 @@ mod tests {
         assert_eq!(split("a.pcap"), expected("", "a.pcap"));
         assert_eq!(split("md=a.pcap"), expected("md", "a.pcap"));
         assert_eq!(split("md=a=b.pcap"), expected("md", "a=b.pcap"));
+        assert_eq!(split("md=dir/x=y.pcap"), expected("md", "dir/x=y.pcap"));
         assert_eq!(split("x=y.pcap"), expected("", "x=y.pcap"));
+        assert_eq!(split("=a"), expected("", "=a"));
         assert_eq!(split("./q=r.pcap"), expected("", "./q=r.pcap"));
         assert_eq!(split("-"), expected("", "standard input"));
         assert_eq!(split("md=-"), expected("md", "standard input"));

@@ -20,21 +20,6 @@ pub struct Input {
     pub path: PathBuf,
 }
 
-impl Input {
-    /// Reads an argument of the command line. What stands before the first `=` is a name unless it looks like a path
-    /// or a file of the whole text exists.
-    pub fn from_argument(text: &str) -> Input {
-        match text.split_once('=') {
-            Some((name, path))
-                if !name.is_empty() && !path.is_empty() && !name.contains('/') && !Path::new(text).exists() =>
-            {
-                Input { name: Some(name.to_owned()), path: PathBuf::from(path) }
-            }
-            _ => Input { name: None, path: PathBuf::from(text) },
-        }
-    }
-}
-
 /// One observation point of the run.
 #[derive(Clone, Debug)]
 pub struct Tap {
@@ -367,23 +352,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_argument_may_carry_a_name() {
-        let check = |text: &str, name: Option<&str>, path: &str| {
-            let expected = Input { name: name.map(str::to_owned), path: PathBuf::from(path) };
-            assert_eq!(Input::from_argument(text), expected);
-        };
-        check("md=a.pcap", Some("md"), "a.pcap");
-        check("a.pcap", None, "a.pcap");
-        check("./x=y.pcap", None, "./x=y.pcap");
-        check("md=dir/x=y.pcap", Some("md"), "dir/x=y.pcap");
-        check("=a", None, "=a");
-        check("-", None, "-");
-        check("md=-", Some("md"), "-");
-    }
-
-    #[test]
     fn names_are_short_and_different() {
-        let inputs = ["a/x.pcap", "b/x.pcap", "c/y.pcap", "n=z.pcap", "c/y.pcap", "n=w.pcap"].map(Input::from_argument);
+        let inputs = [
+            (None, "a/x.pcap"),
+            (None, "b/x.pcap"),
+            (None, "c/y.pcap"),
+            (Some("n"), "z.pcap"),
+            (None, "c/y.pcap"),
+            (Some("n"), "w.pcap"),
+        ]
+        .map(|(name, path)| Input { name: name.map(str::to_owned), path: path.into() });
         assert_eq!(names(&inputs), ["a/x.pcap", "b/x.pcap", "c/y.pcap", "n", "c/y.pcap#2", "n#2"]);
     }
 }

@@ -301,10 +301,8 @@ impl Conversation {
             state: &mut self.state,
             counts: &mut self.bytes,
             lost_early: &mut self.lost_early,
-            key,
             way,
-            conversation: self.number,
-            from_client: self.client.map(|client| client == way),
+            ends: Ends { key, conversation: self.number, from_client: self.client.map(|client| client == way) },
         };
         (&mut self.streams[way], reader)
     }
@@ -396,17 +394,27 @@ struct StreamReader<'a, L: Lane> {
     state: &'a mut State,
     counts: &'a mut StreamBytes,
     lost_early: &'a mut (u64, u64),
-    key: FlowKey,
     way: usize,
+    ends: Ends,
+}
+
+/// What is known of a direction before its protocol is.
+struct Ends {
+    key: FlowKey,
     conversation: u32,
     from_client: Option<bool>,
+}
+
+impl Ends {
+    fn direction(&self, protocol: &'static Protocol) -> Direction<'_> {
+        Direction { protocol, key: &self.key, conversation: self.conversation, from_client: self.from_client }
+    }
 }
 
 impl<L: Lane> StreamReader<'_, L> {
     fn acknowledged(&mut self, place: u64, arrival: Arrival) {
         if let State::Known { protocol, .. } = self.state {
-            let direction =
-                Direction { protocol, key: &self.key, conversation: self.conversation, from_client: self.from_client };
+            let direction = self.ends.direction(protocol);
             self.lane.acknowledged(&direction, place, arrival);
         }
     }
@@ -431,8 +439,7 @@ impl<L: Lane> StreamSink for StreamReader<'_, L> {
             self.probe(bytes);
         }
         let State::Known { protocol, decoders } = self.state else { return 0 };
-        let direction =
-            Direction { protocol, key: &self.key, conversation: self.conversation, from_client: self.from_client };
+        let direction = self.ends.direction(protocol);
         let Some(decoder) = decoders.get_mut(self.way) else { return 0 };
         let mut output = StreamOutput { lane: self.lane, direction, base, history };
         let used = decoder.decode(bytes, &mut output);
@@ -452,15 +459,13 @@ impl<L: Lane> StreamSink for StreamReader<'_, L> {
         if let Some(decoder) = decoders.get_mut(self.way) {
             decoder.gap();
         }
-        let direction =
-            Direction { protocol, key: &self.key, conversation: self.conversation, from_client: self.from_client };
+        let direction = self.ends.direction(protocol);
         self.lane.stream_gap(&direction);
     }
 
     fn retransmitted(&mut self, start: u64, end: u64) {
         if let State::Known { protocol, .. } = self.state {
-            let direction =
-                Direction { protocol, key: &self.key, conversation: self.conversation, from_client: self.from_client };
+            let direction = self.ends.direction(protocol);
             self.lane.retransmitted(&direction, start..end);
         }
     }

@@ -20,11 +20,7 @@ impl Pairer {
                 }
                 return;
             }
-            OrderKind::Logout => {
-                self.sessions[session].logouts += 1;
-                return;
-            }
-            OrderKind::Other | OrderKind::Quote | OrderKind::MassQuote => return,
+            OrderKind::Logout | OrderKind::Other | OrderKind::Quote | OrderKind::MassQuote => return,
             _ => {}
         }
         self.answers += 1;
