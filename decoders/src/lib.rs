@@ -9,8 +9,9 @@ pub mod market;
 pub mod orders;
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use tickscope_model::{Decimal, Loss, MarketEvent, OrderEvent, Side, SymbolId, Timestamp};
+use tickscope_model::{Decimal, Loss, MarketEvent, MarketKind, OrderEvent, Side, SymbolId, Timestamp};
 
 /// Everything the rest of the program knows about a protocol. Help, man page and configuration values are made from it.
 pub struct Protocol {
@@ -86,6 +87,45 @@ pub trait Decoder: Send {
 
     /// Bytes of the stream are missing here: forget half-read state and find the next message.
     fn gap(&mut self);
+
+    /// A reader of packets that hold no surprise, with what this decoder knows now, where the protocol has one.
+    fn skimmer(&self) -> Option<Arc<dyn Skim>> {
+        None
+    }
+
+    /// What this decoder has learned so far; a skimmer that knows less, or something that was corrected, is out of date.
+    fn lessons(&self) -> Lessons {
+        Lessons::default()
+    }
+}
+
+/// How often a decoder has learned something that later packets are read by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lessons {
+    /// Something new: an earlier skimmer leaves more packets to the decoder than it would have to.
+    pub learned: u32,
+    /// Something else than before: what an earlier skimmer says is no longer true.
+    pub corrected: u32,
+}
+
+/// Reads market-data packets ahead of their decoder, from another thread, for what a tick is made of and no more. What it
+/// says of a packet is what the decoder would say, or nothing: any packet that is damaged, rare or teaches something is
+/// left to the decoder.
+pub trait Skim: Send + Sync {
+    /// Adds one glance for each message of the packet, in order, and returns what its envelope says. `None` where only
+    /// the decoder can read it; `glances` may then have got some, which the caller takes away again.
+    fn skim<'a>(&self, input: &'a [u8], glances: &mut Vec<Glance>) -> Option<Sequenced<'a>>;
+}
+
+/// What a tick is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Glance {
+    /// Whom the message is about.
+    pub symbol: SymbolId,
+    /// What it is about.
+    pub kind: MarketKind,
+    /// The protocol's own type byte.
+    pub code: u8,
 }
 
 /// Where a decoder puts what it found. `span` is where a message lies in `input`, its own length field included:

@@ -1,6 +1,7 @@
 //! `tickscope analyze`: captures to a report, with tables and histogram files beside it.
 
 use std::io;
+use std::thread;
 
 use anyhow::Context;
 use tickscope_model::{Loss, MarketKind, TapId};
@@ -26,6 +27,7 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
     let mut tables = Tables::create(&arguments.output)?;
     let mut correlator = correlator(arguments, settings, &prepared)?;
     let mut summary = Summary::default();
+    prepared.pipeline.read_ahead(&mut prepared.captures, threads(arguments));
     let stopped = open::run(&mut prepared, &arguments.display, &mut correlator, |correlator, now| {
         correlator.advance(now);
         collect(correlator, &mut summary, &mut tables).context("writing rows")
@@ -41,6 +43,12 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
     let was_cut = open::say_cuts(&prepared, &arguments.display);
     write(arguments, &summary, tables, &names)?;
     Ok(if was_cut || is_lossy(&summary.losses) { Outcome::DataLost } else { Outcome::Done })
+}
+
+/// Threads that read ahead: the user's, else one a processor.
+fn threads(arguments: &AnalyzeArgs) -> usize {
+    let all = || thread::available_parallelism().map_or(1, usize::from);
+    arguments.threads.map_or_else(all, usize::from)
 }
 
 /// `--orders` and `--segments`.

@@ -71,6 +71,13 @@ pub struct AnalyzeArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Pairing")]
     pub instruments: Option<PathBuf>,
 
+    /// Read captures ahead on so many threads, 0 for none [default: one a processor]
+    ///
+    /// Only captures that are plain files can be read ahead, and only without --filter. The results are the same with any
+    /// number.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(0..=256), help_heading = "Speed")]
+    pub threads: Option<u16>,
+
     #[command(flatten)]
     pub selection: SelectionArgs,
 

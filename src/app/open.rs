@@ -13,7 +13,7 @@ use super::args::{ClockArgs, DisplayArgs, SelectionArgs};
 use super::config::settings;
 use super::config::{Settings, instruments};
 use super::{WrongUsage, complain, stop};
-use crate::capture::{Input, Merged};
+use crate::capture::{Input, Merged, Step};
 use crate::dissect::Filter;
 use crate::flow::{Endpoint, Lane, NamedEnd, NamedSession};
 use crate::merge::Symbols;
@@ -130,9 +130,23 @@ pub(super) fn run<L: Lane>(
     let bar = progress(captures, display);
     let mut count = 0_u64;
     let mut stopped = false;
-    while let Some(captured) = captures.next() {
-        each(lane, captured.frame.time)?;
-        pipeline.frame(&captured, lane);
+    loop {
+        let unread = match captures.step() {
+            Step::Frame(captured) => {
+                each(lane, captured.frame.time)?;
+                pipeline.frame(&captured, lane);
+                Vec::new()
+            }
+            Step::Packets(packets) => pipeline.packets(&packets, lane, &mut each)?,
+            Step::End => break,
+        };
+        for frame in unread {
+            if let Some(captured) = captures.reread(&frame) {
+                each(lane, captured.frame.time)?;
+                pipeline.frame(&captured, lane);
+            }
+        }
+        pipeline.tell();
         count += 1;
         if count.is_multiple_of(CHECK_EVERY) {
             bar.set_position(captures.position());

@@ -1,5 +1,6 @@
 //! The bytes of a capture behind one interface: all of them at once (mapped), or a window that slides (streamed).
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::map::{Mapping, prefetch};
@@ -7,7 +8,7 @@ use super::stream::Stream;
 
 /// Where the bytes come from.
 pub(super) enum Origin {
-    Mapped(Mapping),
+    Mapped(Arc<Mapping>),
     Streamed(Stream),
 }
 
@@ -44,6 +45,14 @@ impl Bytes {
         match &self.origin {
             Origin::Mapped(mapping) => mapping.bytes(),
             Origin::Streamed(stream) => stream.window(),
+        }
+    }
+
+    /// The whole file, where it is mapped.
+    pub(super) fn mapping(&self) -> Option<&Arc<Mapping>> {
+        match &self.origin {
+            Origin::Mapped(mapping) => Some(mapping),
+            Origin::Streamed(_) => None,
         }
     }
 
@@ -104,7 +113,7 @@ impl Bytes {
 
     #[cold]
     fn tell(&mut self) {
-        if let Origin::Mapped(mapping) = &mut self.origin {
+        if let Origin::Mapped(mapping) = &self.origin {
             self.next_window = mapping.reached(self.at);
         }
     }

@@ -3,13 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use tickscope_model::{Frame, LinkType, TapId, Timestamp};
+use tickscope_model::{Frame, LinkType, Nanos, TapId, Timestamp};
 
 use super::bytes::Bytes;
 use super::clock::Clock;
 use super::error::{Cut, SourceError};
 use super::pcap::{self, Record, Records};
 use super::pcapng::{self, Description, Order, PacketBlock};
+use super::span::{Span, SpanRecords};
 
 /// An interface as the capture describes it. Classic captures have one.
 #[derive(Clone, Debug)]
@@ -74,7 +75,7 @@ struct Current {
 }
 
 /// A packet's block may be this long; other blocks may be longer, and only their beginning is looked at.
-const LONGEST_BLOCK: usize = 2 << 20;
+pub(super) const LONGEST_BLOCK: usize = 2 << 20;
 
 /// How much of a description with its options is looked at.
 const DESCRIPTION: usize = 64 << 10;
@@ -451,6 +452,40 @@ impl CaptureFile {
         let Current { start, length, wire_len, link, time, .. } = self.current;
         let bytes = self.bytes.window().get(start..start + length).unwrap_or(&[]);
         Frame { tap, link, time, number: self.count, wire_len, bytes }
+    }
+
+    /// The file as other threads may read it: mapped, and of one interface so far.
+    pub(super) fn span(&self, tap: TapId, offset: Nanos) -> Option<Span> {
+        let (mapping, interface) = (self.bytes.mapping()?.clone(), self.only_interface()?);
+        let records = match &self.format {
+            Format::Pcap(records) => SpanRecords::Pcap(*records),
+            Format::PcapNg(section) => SpanRecords::PcapNg { order: section.order, clock: interface.clock },
+        };
+        Some(Span::new(mapping, records, interface.link, tap, offset))
+    }
+
+    fn only_interface(&self) -> Option<&Interface> {
+        match self.interfaces.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// Where the next frame is looked for, if frames that were read ahead from there would be those of this file.
+    #[inline]
+    pub(super) fn place(&self) -> Option<usize> {
+        (!self.done && self.interfaces.len() == 1 && !self.bytes.has_shrunk()).then_some(self.bytes.at())
+    }
+
+    /// Frames so far.
+    pub(super) fn frames(&self) -> u64 {
+        self.count
+    }
+
+    /// Goes on to a place behind frames that were read ahead.
+    pub(super) fn jump(&mut self, place: usize, frames: u64) {
+        self.count += frames;
+        self.bytes.step(place.saturating_sub(self.bytes.at()));
     }
 
     /// Every interface described so far. More may come while the capture is read.

@@ -5,12 +5,15 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tickscope_model::{Frame, LinkType, Nanos, TapId, Timestamp};
 
+use super::block::{Block, Packets, Part, Place};
 use super::error::{Cut, SourceError};
 use super::file::{CaptureFile, Interface};
 use super::open::{BLOCK, open_with};
+use super::span::Span;
 
 /// A capture as the user names it: `NAME=FILE`, or a file alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +54,24 @@ pub struct Captured<'a> {
     pub file: usize,
 }
 
+/// What comes next in the captures.
+pub enum Step<'a> {
+    Frame(Captured<'a>),
+    /// Market-data packets that were read ahead, all of them before any other frame.
+    Packets(Packets<'a>),
+    /// There are no more.
+    End,
+}
+
+/// Reads a file ahead, on other threads.
+pub trait Ahead {
+    /// The block that begins at this place of the file; `None` where the frames must be read one by one.
+    fn block(&mut self, place: usize) -> Option<Arc<Block>>;
+
+    /// The file.
+    fn span(&self) -> &Span;
+}
+
 /// The merged captures.
 pub struct Merged {
     files: Vec<Lane>,
@@ -80,9 +101,69 @@ struct Lane {
     offset: Nanos,
     /// Time of the current frame, with its tap's offset.
     time: Timestamp,
+    /// Where blocks that were read ahead come from, and the one at hand.
+    ahead: Option<Box<dyn Ahead>>,
+    block: Option<Reading>,
 }
 
-enum Step {
+/// A block on its way through the merge.
+struct Reading {
+    block: Arc<Block>,
+    /// The part at hand, and the first packet of it that was not handed out.
+    part: usize,
+    packet: u32,
+    /// Number of the block's first frame.
+    first_frame: u64,
+}
+
+impl Reading {
+    /// Time of what is at hand; `None` at the end of the block.
+    fn time(&self) -> Option<Timestamp> {
+        match self.block.parts.get(self.part)? {
+            Part::Frame { time, .. } => Some(*time),
+            Part::Run(_) => self.block.packets.get(self.packet as usize).map(|packet| packet.time),
+        }
+    }
+
+    /// Goes to a part, if there is another.
+    fn enter(&mut self, part: usize) -> Option<Timestamp> {
+        self.part = part;
+        if let Some(Part::Run(run)) = self.block.parts.get(part) {
+            self.packet = run.packets.start;
+        }
+        self.time()
+    }
+
+    /// Place and number of the frame at hand, where it is one.
+    fn frame(&self) -> Option<(usize, u64)> {
+        let Part::Frame { at, frame, .. } = self.block.parts.get(self.part)? else { return None };
+        Some((self.block.start + *at as usize, self.first_frame + u64::from(*frame)))
+    }
+
+    /// Hands out the packets of the run at hand that come before `until`.
+    fn packets(&mut self, file: usize, tap: TapId, until: Option<(Timestamp, usize)>) -> Step<'_> {
+        let Reading { block, part, packet, first_frame } = self;
+        let Some(Part::Run(run)) = block.parts.get(*part) else { return Step::End };
+        let (range, first_frame) = (*packet..run.packets.end, *first_frame);
+        let all = Packets { block, run, range, first_frame, file, tap };
+        let count = until.map_or(all.packets().len(), |until| {
+            all.packets().partition_point(|packet| (packet.time, file) < until).max(1)
+        });
+        let some = all.first(count);
+        *packet = some.range.end;
+        Step::Packets(some)
+    }
+
+    /// Goes on behind what was handed out.
+    fn advance(&mut self) -> Option<Timestamp> {
+        match self.block.parts.get(self.part)? {
+            Part::Run(run) if self.packet < run.packets.end => self.time(),
+            _ => self.enter(self.part + 1),
+        }
+    }
+}
+
+enum Advance {
     Frame,
     OtherInterface,
     End,
@@ -90,15 +171,43 @@ enum Step {
 
 impl Lane {
     #[inline]
-    fn advance(&mut self) -> Step {
+    fn advance(&mut self) -> Advance {
+        if self.ahead.is_some() && self.advance_block() {
+            return Advance::Frame;
+        }
         if !self.file.advance() {
-            return Step::End;
+            return Advance::End;
         }
         if self.file.interface() != self.interface {
-            return Step::OtherInterface;
+            return Advance::OtherInterface;
         }
         self.take_time();
-        Step::Frame
+        Advance::Frame
+    }
+
+    /// Goes on in what was read ahead; false where the file itself must be read.
+    fn advance_block(&mut self) -> bool {
+        loop {
+            let next = match &mut self.block {
+                Some(reading) => reading.advance(),
+                None => match self.next_block() {
+                    Some(reading) => self.block.insert(reading).enter(0),
+                    None => return false,
+                },
+            };
+            if let Some(time) = next {
+                self.time = time;
+                return true;
+            }
+            if let Some(reading) = self.block.take() {
+                self.file.jump(reading.block.end, u64::from(reading.block.frames));
+            }
+        }
+    }
+
+    fn next_block(&mut self) -> Option<Reading> {
+        let block = self.ahead.as_mut()?.block(self.file.place()?)?;
+        Some(Reading { block, part: 0, packet: 0, first_frame: self.file.frames() + 1 })
     }
 
     /// A frame without a time keeps that of the frame before it.
@@ -107,6 +216,25 @@ impl Lane {
         if let Some(time) = self.file.time() {
             self.time = time.shifted(self.offset);
         }
+    }
+
+    /// What is at hand. Of a run, the packets up to `until`, which is another file's next time and that file.
+    #[inline]
+    fn step(&mut self, file: usize, until: Option<(Timestamp, usize)>) -> Step<'_> {
+        match self.block.as_ref().and_then(Reading::frame) {
+            Some((place, number)) => Step::Frame(self.reread(file, place, number)),
+            None if self.block.is_none() => Step::Frame(self.captured(file)),
+            None => self.block.as_mut().map_or(Step::End, |reading| reading.packets(file, self.tap, until)),
+        }
+    }
+
+    /// A frame by its place in the file.
+    fn reread(&self, file: usize, place: usize, number: u64) -> Captured<'_> {
+        let span = self.ahead.as_ref().map(|ahead| ahead.span());
+        let found = span.and_then(|span| Some(span.frame(&span.record(place)?, number)));
+        let nothing =
+            Frame { tap: self.tap, link: LinkType::Ethernet, time: self.time, number, wire_len: 0, bytes: &[] };
+        Captured { frame: found.unwrap_or(nothing), has_time: true, file }
     }
 
     #[inline]
@@ -139,6 +267,8 @@ impl Merged {
                 tap: TapId(0),
                 offset: Nanos(0),
                 time: Timestamp::MIN,
+                ahead: None,
+                block: None,
             });
         }
         let mut merged = Merged {
@@ -169,10 +299,44 @@ impl Merged {
         }
     }
 
-    /// The next frame in time order. (No `Iterator`: a frame lives only until the next call.)
+    /// Lets files be read ahead from where they are, those that allow it: `make` is asked for the reader of each.
+    pub fn read_ahead(&mut self, mut make: impl FnMut(Span, Timestamp) -> Box<dyn Ahead>) {
+        for lane in &mut self.files {
+            if lane.file.frames() > 0 {
+                lane.ahead = lane.file.span(lane.tap, lane.offset).map(|span| make(span, lane.time));
+            }
+        }
+    }
+
+    /// A frame that was read ahead once more.
+    pub fn reread(&self, frame: &Place) -> Option<Captured<'_>> {
+        Some(self.files.get(frame.file)?.reread(frame.file, frame.place, frame.number))
+    }
+
+    /// The next frame in time order, where nothing is read ahead. (No `Iterator`: a frame lives only until the next call.)
     #[inline]
     #[allow(clippy::should_implement_trait, reason = "an iterator cannot lend what it owns")]
     pub fn next(&mut self) -> Option<Captured<'_>> {
+        debug_assert!(self.files.iter().all(|lane| lane.ahead.is_none()), "packets that were read ahead come by `step`");
+        self.go_on()?;
+        let file = self.current;
+        self.files.get(file).map(|lane| lane.captured(file))
+    }
+
+    /// The next frame, or packets that were read ahead, in time order.
+    #[inline]
+    pub fn step(&mut self) -> Step<'_> {
+        if self.go_on().is_none() {
+            return Step::End;
+        }
+        let until = self.waiting.peek().map(|first| first.0);
+        let file = self.current;
+        self.files.get_mut(file).map_or(Step::End, |lane| lane.step(file, until))
+    }
+
+    /// Makes the file whose frame is next the current one.
+    #[inline]
+    fn go_on(&mut self) -> Option<()> {
         if self.is_reached {
             self.is_reached = false;
         } else if !self.advance(self.current) {
@@ -180,8 +344,7 @@ impl Merged {
         } else if !self.waiting.is_empty() {
             self.change_over();
         }
-        let file = self.current;
-        self.files.get(file).map(|lane| lane.captured(file))
+        Some(())
     }
 
     /// Goes over to another file where its next frame is earlier.
@@ -201,12 +364,12 @@ impl Merged {
     fn advance(&mut self, index: usize) -> bool {
         let Some(lane) = self.files.get_mut(index) else { return false };
         match lane.advance() {
-            Step::Frame => true,
-            Step::OtherInterface => {
+            Advance::Frame => true,
+            Advance::OtherInterface => {
                 self.change_interface(index);
                 true
             }
-            Step::End => false,
+            Advance::End => false,
         }
     }
 

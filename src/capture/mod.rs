@@ -2,6 +2,7 @@
 //!
 //! [`open`] reads one file; [`Merged`] is what the pipeline uses for any number of them.
 
+mod block;
 mod bytes;
 mod clock;
 mod error;
@@ -12,9 +13,12 @@ mod merge;
 mod open;
 mod pcap;
 mod pcapng;
+mod span;
 mod stream;
 
+pub use block::{BLOCK_BYTES, Block, FlowMark, Found, Packets, Part, Place, Run, Session, Skimmed};
 pub use error::{Cut, SourceError};
 pub use file::{CaptureFile, Interface};
-pub use merge::{Captured, Input, Merged, Tap};
+pub use merge::{Ahead, Captured, Input, Merged, Step, Tap};
 pub use open::open;
+pub use span::{Record, Span};

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::path::Path;
 
 use super::bytes::{Bytes, Origin};
@@ -51,7 +52,7 @@ pub(super) fn open_with(path: &Path, block_bytes: usize) -> Result<CaptureFile, 
         && let Ok(clone) = file.try_clone()
         && let Ok(mapping) = Mapping::new(clone, length)
     {
-        return CaptureFile::new(path, Bytes::new(Origin::Mapped(mapping)), size);
+        return CaptureFile::new(path, Bytes::new(Origin::Mapped(Arc::new(mapping))), size);
     }
     streamed(path, Source::new(Box::new(file)), size, block_bytes)
 }

@@ -11,12 +11,12 @@ use std::ops::Range;
 use tickscope_decoders::{Described, Fresh, Output, Protocol, Sequenced};
 use tickscope_model::{Loss, MarketEvent, OrderEvent, SymbolId, TapId, Timestamp};
 
-use crate::capture::Captured;
+use crate::capture::{Captured, Packets};
 
 pub use key::{Endpoint, FlowKey, NamedEnd};
 pub use stream::{Arrival, History, Stream, StreamSink};
 pub use tcp::{Conversations, NamedSession, Peer, StreamBytes};
-pub use udp::UdpFlows;
+pub use udp::{SkimmedFlow, UdpFlows};
 
 /// A datagram that a decoder is reading.
 #[derive(Clone, Copy)]
@@ -75,6 +75,15 @@ pub trait Lane {
     /// `None`: the mirror port delivered this datagram twice, nothing of it counts.
     fn sequenced(&mut self, at: &Datagram<'_>, unit: &Sequenced<'_>) -> Option<Fresh>;
     fn market(&mut self, at: &Datagram<'_>, event: &MarketEvent);
+    /// Packets of one flow that were read ahead, for lanes that have captures read ahead; `at` is of the first of them.
+    /// Returns how many are copies that the mirror port made.
+    fn packets(&mut self, _at: Datagram<'_>, _packets: &Packets<'_>) -> u64 {
+        0
+    }
+    /// The last moment up to which packets may come without anything else being done in between.
+    fn calm_until(&self) -> Timestamp {
+        Timestamp::MAX
+    }
     fn market_other(&mut self, at: &Datagram<'_>);
     fn datagram_described(&mut self, at: &Datagram<'_>, message: Described);
     fn order(&mut self, direction: &Direction<'_>, seen: &Seen, event: &OrderEvent<'_>);

@@ -1,10 +1,12 @@
 //! UDP flows: which protocol each carries, found out from its payloads unless the configuration says it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use tickscope_decoders::{Carrier, Decoder, Guess, PROTOCOLS, Protocol};
+use tickscope_decoders::{Carrier, Decoder, Guess, Lessons, PROTOCOLS, Protocol, Skim};
 use tickscope_model::{Loss, TapId, Timestamp};
 
+use crate::capture::{FlowMark, Packets};
 use crate::dissect::Packet;
 
 use super::{Datagram, DatagramOutput, Endpoint, FlowKey, Lane};
@@ -34,6 +36,16 @@ struct UdpFlow {
     packed: Option<u128>,
     number: u32,
     state: State,
+    /// What its decoder had learned when that was last looked at.
+    lessons: Lessons,
+}
+
+/// A flow that can be read ahead.
+pub struct SkimmedFlow {
+    /// See [`FlowKey::packed`].
+    pub key: u128,
+    pub mark: FlowMark,
+    pub skim: Arc<dyn Skim>,
 }
 
 /// All UDP flows of a run.
@@ -45,6 +57,8 @@ pub struct UdpFlows {
     configured: Vec<(Endpoint, &'static Protocol)>,
     next_number: u32,
     used_frames: u64,
+    /// Changes whenever [`UdpFlows::skimmed`] has become better.
+    edition: u64,
 }
 
 impl UdpFlows {
@@ -57,6 +71,7 @@ impl UdpFlows {
             configured,
             next_number: 0,
             used_frames: 0,
+            edition: 0,
         }
     }
 
@@ -78,8 +93,9 @@ impl UdpFlows {
         let Some(flow) = self.flows.get_mut(at) else { return };
         if !matches!(flow.state, State::Known { .. }) {
             self.used_frames += probe(flow, payload, lane);
+            self.edition += u64::from(matches!(flow.state, State::Known { .. }));
         }
-        let UdpFlow { key, number, state, .. } = flow;
+        let UdpFlow { key, number, state, lessons, .. } = flow;
         if let State::Known { protocol, decoder } = state {
             let at = Datagram { protocol, key, flow: *number, tap, frame, time, ip_id: packet.ip_id };
             let mut output = DatagramOutput { lane, at, copy: false };
@@ -90,7 +106,52 @@ impl UdpFlows {
                 (false, true) => lane.loss(Loss::FrameCut, 1),
                 (false, false) => self.used_frames += 1,
             }
+            let now = decoder.lessons();
+            self.edition += u64::from(now != *lessons);
+            *lessons = now;
         }
+    }
+
+    /// Packets that were read ahead. False where that was by a flow or by lessons that are no longer true: then nothing
+    /// has happened, and they must be read as datagrams.
+    pub fn packets<L: Lane>(&mut self, packets: &Packets<'_>, lane: &mut L) -> bool {
+        let mark = packets.run.flow;
+        let Some(UdpFlow { key, number, state: State::Known { protocol, .. }, lessons, .. }) =
+            self.flows.get(mark.place as usize)
+        else {
+            return false;
+        };
+        if *number != mark.number || lessons.corrected != mark.corrected {
+            return false;
+        }
+        let Some(first) = packets.packets().first() else { return true };
+        let (frame, time, ip_id) = (packets.frame(first), first.time, first.ip_id);
+        let at = Datagram { protocol, key, flow: *number, tap: packets.tap, frame, time, ip_id };
+        let copies = lane.packets(at, packets);
+        if copies > 0 {
+            lane.loss(Loss::CaptureDuplicate, copies);
+        }
+        self.used_frames += packets.packets().len() as u64 - copies;
+        true
+    }
+
+    /// Changes whenever there is more to read ahead by.
+    pub fn edition(&self) -> u64 {
+        self.edition
+    }
+
+    /// The flows that can be read ahead.
+    pub fn skimmed(&self) -> Vec<SkimmedFlow> {
+        let skimmed = |(place, flow): (usize, &UdpFlow)| {
+            let State::Known { decoder, .. } = &flow.state else { return None };
+            let mark = FlowMark {
+                place: u32::try_from(place).ok()?,
+                number: flow.number,
+                corrected: flow.lessons.corrected,
+            };
+            Some(SkimmedFlow { key: flow.packed?, mark, skim: decoder.skimmer()? })
+        };
+        self.flows.iter().enumerate().filter_map(skimmed).collect()
     }
 
     /// What is still undecided at the end: heartbeats alone are not enough to say what it was.
@@ -130,11 +191,12 @@ impl UdpFlows {
             self.forget_unknown(lane);
         }
         let named = self.configured.iter().find(|(endpoint, _)| *endpoint == key.target).map(|&(_, protocol)| protocol);
+        self.edition += u64::from(named.is_some());
         let state = match named {
             Some(protocol) => State::Known { protocol, decoder: (protocol.open)() },
             None => State::Probing { tries: 0, frames: 0 },
         };
-        self.flows.push(UdpFlow { key: *key, packed, number: self.next_number, state });
+        self.flows.push(UdpFlow { key: *key, packed, number: self.next_number, state, lessons: Lessons::default() });
         self.next_number += 1;
         self.index.insert(*key, self.flows.len() - 1);
         self.flows.len() - 1

@@ -21,7 +21,7 @@ const GAPS: usize = 4096;
 const RESTART: u32 = 256;
 /// No feed gets this far (nine years at a million messages a second): a higher number is damage, and what follows from
 /// it would not even fit into the counters.
-const HIGHEST: u64 = 1 << 48;
+pub const HIGHEST_SEQUENCE: u64 = 1 << 48;
 /// The second copy of a frame from a mirror port comes within this time.
 const DUPLICATE_NS: i64 = 1_000_000;
 
@@ -86,6 +86,15 @@ struct Arrived {
     ip_id: u16,
 }
 
+/// First number, count of messages, time and IP identification of a packet.
+pub type Arrival = (u64, u64, Timestamp, u16);
+
+impl Arrived {
+    fn new(at: &Datagram<'_>, unit: &Sequenced<'_>, line: u16) -> Arrived {
+        Arrived { first: unit.first, count: unit.count, time: at.time, line, ip_id: at.ip_id }
+    }
+}
+
 impl Feed {
     /// Messages that came on no line.
     pub fn lost(&self) -> u64 {
@@ -138,19 +147,43 @@ impl Feeds {
         line.packets += 1;
         if unit.kind == UnitKind::Data && unit.first != 0 && feed.next == Some(unit.first) && line.next <= unit.first {
             // The next packet in order: nearly all of them.
-            if line.next != unit.first && line.next != 0 {
-                line.missing += unit.first - line.next;
-            }
-            line.messages += unit.count;
-            line.first += unit.count;
-            line.next = unit.first + unit.count;
-            line.repeats = 0;
+            line.in_order(unit);
             feed.messages += unit.count;
             feed.next = Some(line.next);
-            feed.arrived(at, unit, number);
+            feed.arrived(Arrived::new(at, unit, number));
             return Verdict { fresh: Fresh::All, line: number, stale: false, copy: false };
         }
         self.other(at, unit, number)
+    }
+
+    /// Packets came that follow each other without a gap. If they are what the feed was waiting for, all of their
+    /// messages are new, and the line that brought them is returned. Otherwise nothing has happened, and they must be
+    /// given to [`Feeds::packet`] one by one.
+    #[inline]
+    pub fn packets(
+        &mut self,
+        at: &Datagram<'_>,
+        session: &[u8],
+        numbers: Range<u64>,
+        each: impl ExactSizeIterator<Item = Arrival>,
+    ) -> Option<u16> {
+        let unit =
+            Sequenced { session, first: numbers.start, count: numbers.end - numbers.start, kind: UnitKind::Data };
+        let number = self.line_of(at, &unit);
+        let line = &mut self.lines[usize::from(number)];
+        let feed = &mut self.feeds[line.feed];
+        if feed.next != Some(unit.first) || line.next > unit.first {
+            return None;
+        }
+        line.packets += each.len() as u64;
+        line.in_order(&unit);
+        feed.messages += unit.count;
+        feed.next = Some(line.next);
+        let passed_over = each.len().saturating_sub(ARRIVALS);
+        for (first, count, time, ip_id) in each.skip(passed_over) {
+            feed.arrived(Arrived { first, count, time, line: number, ip_id });
+        }
+        Some(number)
     }
 
     /// Everything but the next packet in order.
@@ -167,7 +200,7 @@ impl Feeds {
             UnitKind::End => feed.ended = true,
             UnitKind::Heartbeat | UnitKind::Data => {}
         }
-        if unit.first == 0 || unit.first > HIGHEST {
+        if unit.first == 0 || unit.first > HIGHEST_SEQUENCE {
             // The feed has no numbers (or they were wiped, or damaged): everything is new, nothing can be missing.
             line.messages += unit.count;
             line.first += unit.count;
@@ -226,7 +259,7 @@ impl Feeds {
         verdict.stale = recovery && recovered == 0;
         verdict.fresh = fresh;
         if new > 0 {
-            feed.arrived(at, unit, number);
+            feed.arrived(Arrived::new(at, unit, number));
         }
         verdict
     }
@@ -317,6 +350,18 @@ impl Line {
     /// `group:port A`, the `trigger_feed` of `--orders`.
     pub fn label(&self) -> String {
         format!("{} {}", self.endpoint, self.letter)
+    }
+
+    /// The next messages that the feed was waiting for.
+    #[inline]
+    fn in_order(&mut self, unit: &Sequenced<'_>) {
+        if self.next != unit.first && self.next != 0 {
+            self.missing += unit.first - self.next;
+        }
+        self.messages += unit.count;
+        self.first += unit.count;
+        self.next = unit.first + unit.count;
+        self.repeats = 0;
     }
 
     /// Whether this line has gone back for good: it repeats its own numbers, packet after packet.
@@ -428,8 +473,7 @@ impl Feed {
     }
 
     #[inline]
-    fn arrived(&mut self, at: &Datagram<'_>, unit: &Sequenced<'_>, line: u16) {
-        let arrived = Arrived { first: unit.first, count: unit.count, time: at.time, line, ip_id: at.ip_id };
+    fn arrived(&mut self, arrived: Arrived) {
         if self.arrivals.len() < ARRIVALS {
             self.newest = self.arrivals.len();
             self.arrivals.push(arrived);

@@ -5,6 +5,6 @@ mod lines;
 mod symbols;
 mod ticks;
 
-pub use lines::{Feed, Feeds, Line};
+pub use lines::{Arrival, Feed, Feeds, HIGHEST_SEQUENCE, Line};
 pub use symbols::Symbols;
-pub use ticks::{Tick, Ticks};
+pub use ticks::{Tick, Ticks, Walk};

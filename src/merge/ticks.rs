@@ -1,75 +1,157 @@
 //! The recent market-data messages of every symbol, for the question "which was the newest before this order?".
-//! All ticks of a run lie in one ring in the order of arrival; those of a symbol are chained from newest to oldest,
-//! so adding one is two writes and a look-up is a walk of a few steps. Nothing is hashed and nothing allocated.
+//! Ticks that the stages read one by one lie in one ring in the order of arrival; those of a symbol are chained from newest
+//! to oldest, so adding one is two writes and a look-up is a walk of a few steps. Ticks of packets that were read ahead
+//! stay in their blocks, which are chained in the same way; a look-up walks both and takes what is newer.
+//! Nothing is hashed and nothing allocated for a message.
+//!
+//! How far back a look-up sees does not depend on where a tick lies: [`MEMORY`] messages, counted over all feeds.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
 
 use tickscope_model::{MarketKind, SymbolId, Timestamp};
 
-/// How many ticks are remembered over all symbols; 32 bytes each.
+use crate::capture::{Block, Found, Packets};
+
+/// Ticks in the ring, 32 bytes each.
 const RING: u32 = 1 << 20;
+/// A look-up sees so many market-data messages back from its request …
+const MEMORY: u32 = RING / 4 * 3;
+/// … and must be made before so many more have come.
+const PATIENCE: u32 = RING / 4;
 /// A step back in time of the capture is put in its place if it is at most this many ticks of the symbol long.
 const REORDER_STEPS: usize = 64;
+/// For every so many messages it is remembered when they came.
+const MARK_EVERY: u32 = 1 << 13;
 
-/// One remembered message.
-#[derive(Clone, Copy, Debug)]
+/// A message, as a look-up gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tick {
     pub time: Timestamp,
     pub sequence: u64,
-    /// Frame number in the tap that the line belongs to.
+    /// Number of its frame in its tap.
+    pub frame: u64,
+    /// Which line brought it, see [`super::Feeds`].
+    pub line: u16,
+    pub code: u8,
+    pub kind: MarketKind,
+}
+
+/// The same in the ring.
+#[derive(Clone, Copy)]
+struct Stored {
+    time: Timestamp,
+    sequence: u64,
+    /// The lower bits of the frame's number; the upper ones are in `frame_high`.
     frame: u32,
     /// Number of the tick before on the same symbol.
     before: u32,
+    /// Which of all market-data messages it is.
+    message: u32,
     line: u16,
-    pub code: u8,
-    kind: u8,
+    code: u8,
+    /// The kind in the lower three bits, above them the upper five bits of the frame's number.
+    kind_and_frame: u8,
 }
+const _: () = assert!(size_of::<Stored>() == 32);
 
-impl Tick {
-    /// Which line brought it, see [`super::Feeds`].
-    pub fn line(&self) -> u16 {
-        self.line
-    }
+const KINDS: [MarketKind; 5] =
+    [MarketKind::Trade, MarketKind::Quote, MarketKind::Book, MarketKind::Auction, MarketKind::Status];
 
-    pub fn kind(&self) -> MarketKind {
-        match self.kind {
-            0 => MarketKind::Trade,
-            1 => MarketKind::Quote,
-            2 => MarketKind::Book,
-            3 => MarketKind::Auction,
-            _ => MarketKind::Status,
+impl Stored {
+    fn tick(&self) -> Tick {
+        Tick {
+            time: self.time,
+            sequence: self.sequence,
+            frame: u64::from(self.frame) | u64::from(self.kind_and_frame >> 3) << 32,
+            line: self.line,
+            code: self.code,
+            kind: KINDS.get(usize::from(self.kind_and_frame & 7)).copied().unwrap_or(MarketKind::Status),
         }
-    }
-
-    /// The full frame number: the ring keeps 32 bits, `now` is a later frame of the same tap.
-    pub fn frame(&self, now: u64) -> u64 {
-        let behind = u64::from(u32::try_from(now & 0xFFFF_FFFF).expect("masked").wrapping_sub(self.frame));
-        now.saturating_sub(behind)
     }
 }
 
 /// The ticks of one run; heads are kept by observation point and symbol.
 #[derive(Default)]
 pub struct Ticks {
-    ring: Vec<Tick>,
-    /// Ticks added so far, modulo 2^32; the tick with number `n` lies at `n % RING`. Number 0 is never given.
+    ring: Vec<Stored>,
+    /// Ticks added to the ring so far, modulo 2^32; number `n` lies at `n % RING`. Number 0 is never given.
     count: u32,
     heads: Vec<Vec<u32>>,
-    /// The latest time so far: as long as time goes forward, no older tick needs to be looked at.
+    /// The latest time in the ring so far: as long as time goes forward, no older tick needs to be looked at.
     latest: Timestamp,
+    /// Market-data messages so far, of all kinds, modulo 2^32.
+    messages: u32,
+    /// When every [`MARK_EVERY`]th message came, the newest last.
+    marks: VecDeque<(u32, Timestamp)>,
+    /// Blocks in use, oldest first, by file.
+    tracks: Vec<VecDeque<Kept>>,
+}
+
+/// A block, and which of its packets have been used.
+struct Kept {
+    block: Arc<Block>,
+    point: u16,
+    first_frame: u64,
+    /// The last message of the block that was used.
+    newest: u32,
+    used: Vec<Used>,
+}
+
+/// Packets of a block that were used, and what for.
+struct Used {
+    packets: Range<u32>,
+    /// Which of all messages the first tick of the first packet is.
+    message: u32,
+    line: u16,
+    /// Which messages of the packet are new; all of them, unless it is a single packet.
+    fresh: Option<Vec<Range<u64>>>,
 }
 
 impl Ticks {
-    /// Remembers a message.
+    /// So many market-data messages have come, of whatever kind, with a packet of this time. They are counted before
+    /// their ticks are added.
     #[inline]
-    pub fn push(
-        &mut self,
-        point: u16,
-        symbol: SymbolId,
-        seen: (Timestamp, u64, u16),
-        sequence: u64,
-        kind: MarketKind,
-        code: u8,
-    ) {
-        let (time, frame, line) = seen;
+    pub fn came(&mut self, messages: u64, time: Timestamp) {
+        let before = self.messages;
+        self.messages = self.messages.wrapping_add(u32::try_from(messages).unwrap_or(u32::MAX));
+        if before / MARK_EVERY != self.messages / MARK_EVERY {
+            self.mark(time);
+        }
+    }
+
+    #[cold]
+    fn mark(&mut self, time: Timestamp) {
+        self.marks.push_back((self.messages, time));
+        while self.marks.front().is_some_and(|(number, _)| self.messages.wrapping_sub(*number) > 2 * RING) {
+            self.marks.pop_front();
+        }
+    }
+
+    /// Market-data messages so far, modulo 2^32.
+    pub fn messages(&self) -> u32 {
+        self.messages
+    }
+
+    /// Whether a look-up for a request that came after so many messages must be made now.
+    pub fn is_urgent(&self, messages: u32) -> bool {
+        self.messages.wrapping_sub(messages) >= PATIENCE
+    }
+
+    /// What a look-up after so many messages can know of begins here: older ticks may have been forgotten.
+    pub fn horizon(&self, messages: u32) -> Timestamp {
+        let is_remembered = |number: u32| i64::from(messages.wrapping_sub(number).cast_signed()) <= i64::from(MEMORY);
+        let oldest = self.marks.iter().find(|(number, _)| is_remembered(*number));
+        match self.marks.front() {
+            Some(first) if !is_remembered(first.0) => oldest.map_or(Timestamp::MAX, |(_, time)| *time),
+            _ => Timestamp::MIN,
+        }
+    }
+
+    /// Remembers a message of a packet that was announced with [`Ticks::came`].
+    #[inline]
+    pub fn push(&mut self, point: u16, symbol: SymbolId, tick: &Tick) {
         self.count = self.count.wrapping_add(1);
         if self.count == 0 {
             // Numbers start anew every 2^32 ticks; chains that would reach across are cut.
@@ -78,35 +160,38 @@ impl Ticks {
         }
         let number = self.count;
         let at = (number % RING) as usize;
+        let message = self.messages;
         let head = self.head(point, symbol);
         let before = std::mem::replace(head, number);
-        let tick = Tick {
-            time,
-            sequence,
-            frame: u32::try_from(frame & 0xFFFF_FFFF).expect("masked to 32 bits"),
+        let frame_high = u8::try_from(tick.frame >> 32 & 0x1f).expect("masked to five bits");
+        let stored = Stored {
+            time: tick.time,
+            sequence: tick.sequence,
+            frame: u32::try_from(tick.frame & 0xFFFF_FFFF).expect("masked to 32 bits"),
             before,
-            line,
-            code,
-            kind: kind as u8,
+            message,
+            line: tick.line,
+            code: tick.code,
+            kind_and_frame: tick.kind as u8 | frame_high << 3,
         };
         match self.ring.get_mut(at) {
-            Some(slot) => *slot = tick,
-            None => self.grow(tick),
+            Some(slot) => *slot = stored,
+            None => self.grow(stored),
         }
-        if time < self.latest {
+        if tick.time < self.latest {
             self.sink(point, symbol, number);
         }
-        self.latest = self.latest.max(time);
+        self.latest = self.latest.max(tick.time);
     }
 
     #[cold]
-    fn grow(&mut self, tick: Tick) {
+    fn grow(&mut self, stored: Stored) {
         if self.ring.is_empty() {
             self.ring.reserve_exact(RING as usize);
             // Slot 0 belongs to number 0, which does not exist until the ring is full.
-            self.ring.push(Tick { time: Timestamp::MIN, ..tick });
+            self.ring.push(Stored { time: Timestamp::MIN, ..stored });
         }
-        self.ring.push(tick);
+        self.ring.push(stored);
     }
 
     #[inline]
@@ -124,7 +209,7 @@ impl Ticks {
 
     /// The tick with this number, unless it has been overwritten.
     #[inline]
-    fn get(&self, number: u32) -> Option<&Tick> {
+    fn get(&self, number: u32) -> Option<&Stored> {
         if number == 0 || self.count.wrapping_sub(number) >= RING - 1 {
             return None;
         }
@@ -154,53 +239,194 @@ impl Ticks {
         }
     }
 
-    /// The ticks of a symbol at a point from newest to oldest. Ends with `Err(())` where older ones have been overwritten.
-    pub fn newest_first(&self, point: u16, symbol: SymbolId) -> Walk<'_> {
+    /// Remembers packets that were read ahead, all of them new. They have not been announced with [`Ticks::came`].
+    pub fn keep(&mut self, point: u16, line: u16, packets: &Packets<'_>) {
+        self.keep_some(point, line, packets, None);
+        let total = packets.sequence();
+        let after = self.messages.wrapping_add(u32::try_from(total.end - total.start).unwrap_or(u32::MAX));
+        if self.messages / MARK_EVERY == after / MARK_EVERY {
+            self.messages = after;
+            return;
+        }
+        // Marks are set as if the packets had come one by one.
+        for (_, count, time, _) in packets.arrivals() {
+            self.came(count, time);
+        }
+    }
+
+    /// Remembers a packet that was read ahead and has been announced with [`Ticks::came`]: all its messages, or those
+    /// that are new.
+    pub fn keep_announced(&mut self, point: u16, line: u16, packet: &Packets<'_>, fresh: Option<Vec<Range<u64>>>) {
+        let numbers = packet.sequence();
+        let now = self.messages;
+        self.messages = now.wrapping_sub(u32::try_from(numbers.end - numbers.start).unwrap_or(u32::MAX));
+        self.keep_some(point, line, packet, fresh);
+        self.messages = now;
+    }
+
+    fn keep_some(&mut self, point: u16, line: u16, packets: &Packets<'_>, fresh: Option<Vec<Range<u64>>>) {
+        if self.heads.len() <= usize::from(point) {
+            self.heads.resize_with(usize::from(point) + 1, Vec::new);
+        }
+        if self.tracks.len() <= packets.file {
+            self.tracks.resize_with(packets.file + 1, VecDeque::new);
+        }
+        let messages = self.messages;
+        let track = &mut self.tracks[packets.file];
+        if track.back().is_none_or(|kept| !Arc::ptr_eq(&kept.block, packets.block)) {
+            let is_old = |kept: &Kept| messages.wrapping_sub(kept.newest) > RING + RING / 8;
+            while track.front().is_some_and(is_old) {
+                track.pop_front();
+            }
+            let (block, first_frame) = (packets.block.clone(), packets.first_frame);
+            track.push_back(Kept { block, point, first_frame, newest: messages, used: Vec::new() });
+        }
+        let Some(kept) = track.back_mut() else { return };
+        let sequence = packets.sequence();
+        kept.newest = messages.wrapping_add(u32::try_from(sequence.end - sequence.start).unwrap_or(u32::MAX));
+        // Runs that are used one behind the other, in one go and on one line, are one.
+        if let Some(last) = kept.used.last_mut()
+            && last.packets.end == packets.range.start
+            && last.line == line
+            && last.fresh.is_none()
+            && fresh.is_none()
+            && follows(&kept.block, last, packets.range.start, messages)
+        {
+            last.packets.end = packets.range.end;
+            return;
+        }
+        kept.used.push(Used { packets: packets.range.clone(), message: messages, line, fresh });
+    }
+
+    /// The ticks of a symbol at a point from newest to oldest, for a request at `time` that came after so many messages:
+    /// those that are not later than it, as far back as [`MEMORY`] goes.
+    pub fn newest_first(&self, point: u16, symbol: SymbolId, time: Timestamp, messages: u32) -> Walk<'_> {
         let head = self.heads.get(usize::from(point)).and_then(|heads| heads.get(symbol.0 as usize)).copied();
-        Walk { ticks: self, number: head.unwrap_or(0) }
+        let mut walk = Walk { ticks: self, time, messages, ring: head.unwrap_or(0), cursors: Vec::new() };
+        while self.get(walk.ring).is_some_and(|stored| stored.time > time) {
+            walk.ring = self.get(walk.ring).map_or(0, |stored| stored.before);
+        }
+        for track in self.tracks.iter().filter(|track| !track.is_empty()) {
+            let mut cursor = Cursor { track, point, symbol, time, block: track.len(), number: 0, next: None };
+            cursor.advance();
+            walk.cursors.push(cursor);
+        }
+        walk
     }
 
     /// Whether any market data was seen at this point.
     pub fn has_point(&self, point: u16) -> bool {
         self.heads.get(usize::from(point)).is_some_and(|heads| !heads.is_empty())
+            || self.tracks.iter().flatten().any(|kept| kept.point == point)
     }
+}
 
-    /// How many ticks were added since `count` was the number; for deciding when a look-up must not wait any longer.
-    pub fn added_since(&self, count: u32) -> u32 {
-        self.count.wrapping_sub(count)
+/// Whether a packet's first message comes right behind what was used last.
+fn follows(block: &Block, last: &Used, packet: u32, message: u32) -> bool {
+    let tick = |packet: u32| block.packets.get(packet as usize).map(|packet| packet.tick);
+    match (tick(last.packets.start), tick(packet)) {
+        (Some(first), Some(next)) => last.message.wrapping_add(next - first) == message,
+        _ => false,
     }
-
-    pub fn count(&self) -> u32 {
-        self.count
-    }
-
-    /// A look-up may wait until this many ticks have been added.
-    pub const PATIENCE: u32 = RING / 2;
 }
 
 /// See [`Ticks::newest_first`].
 pub struct Walk<'a> {
     ticks: &'a Ticks,
-    number: u32,
+    time: Timestamp,
+    messages: u32,
+    /// Number of the next tick in the ring.
+    ring: u32,
+    cursors: Vec<Cursor<'a>>,
 }
 
-/// What lies at the end of a chain: the ring no longer has older ticks of this symbol.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Evicted;
+/// A place in the blocks of one file.
+struct Cursor<'a> {
+    track: &'a VecDeque<Kept>,
+    point: u16,
+    symbol: SymbolId,
+    time: Timestamp,
+    /// The current block.
+    block: usize,
+    /// The tick in it that comes next; 0: the next one is in an older block.
+    number: u32,
+    /// The tick that this cursor stands at, and which message it is.
+    next: Option<(Tick, u32)>,
+}
 
-impl Iterator for Walk<'_> {
-    type Item = Result<Tick, Evicted>;
+impl Cursor<'_> {
+    /// Goes to the next older tick.
+    fn advance(&mut self) {
+        self.next = None;
+        while self.next.is_none() {
+            if self.number == 0 {
+                let Some(older) = self.block.checked_sub(1) else { return };
+                self.block = older;
+                let kept = self.track.get(older).filter(|kept| kept.point == self.point);
+                self.number = kept.map_or(0, |kept| kept.block.newest(self.symbol));
+                continue;
+            }
+            let Some(kept) = self.track.get(self.block) else { return };
+            let Some(tick) = kept.block.tick(self.number) else { return };
+            self.number = tick.before;
+            if tick.time <= self.time {
+                self.next = kept.tick(&tick);
+            }
+        }
+    }
+}
 
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.number == 0 {
+impl Kept {
+    /// A tick of the block and which of all messages it is, if it has been used. Like a tick of the ring it is numbered
+    /// after the last message of its packet.
+    fn tick(&self, found: &Found) -> Option<(Tick, u32)> {
+        let behind = self.used.partition_point(|used| used.packets.start <= found.packet);
+        let used = self.used.get(behind.checked_sub(1)?).filter(|used| found.packet < used.packets.end)?;
+        let is_new = |fresh: &Vec<Range<u64>>| fresh.iter().any(|range| range.contains(&u64::from(found.position)));
+        if !used.fresh.as_ref().is_none_or(is_new) {
             return None;
         }
-        let Some(&tick) = self.ticks.get(self.number) else {
-            self.number = 0;
-            return Some(Err(Evicted));
+        let first = self.block.packets.get(used.packets.start as usize)?;
+        let packet = self.block.packets.get(found.packet as usize)?;
+        let message = used.message.wrapping_add(self.block.tick_behind(found.packet) - first.tick);
+        let tick = Tick {
+            time: packet.time,
+            sequence: packet.first + u64::from(found.position),
+            frame: self.first_frame + u64::from(packet.frame),
+            line: used.line,
+            code: found.code,
+            kind: found.kind,
         };
-        self.number = tick.before;
-        Some(Ok(tick))
+        Some((tick, message))
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Tick;
+
+    #[inline]
+    fn next(&mut self) -> Option<Tick> {
+        let stored = self.ticks.get(self.ring);
+        let of_ring = stored.map(|stored| (stored.tick(), stored.message));
+        // Of ticks at the same time the one further on in its file is the newer, and a later file's.
+        let newer = |(tick, _): &(Tick, u32)| (tick.time, tick.frame);
+        let newest = self.cursors.iter_mut().filter(|cursor| cursor.next.is_some()).max_by_key(|cursor| {
+            cursor.next.as_ref().map(newer)
+        });
+        let (tick, message) = match (newest, of_ring) {
+            (Some(cursor), found) if found.is_none() || cursor.next.as_ref().map(newer) > found.as_ref().map(newer) => {
+                let tick = cursor.next?;
+                cursor.advance();
+                tick
+            }
+            (_, found) => {
+                self.ring = stored?.before;
+                found?
+            }
+        };
+        debug_assert!(tick.time <= self.time, "later ones were passed over");
+        let age = i64::from(self.messages.wrapping_sub(message).cast_signed());
+        (age <= i64::from(MEMORY)).then_some(tick)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, SymbolId, TapId, Timestamp};
+use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, SymbolId, Timestamp};
 
 use super::early::EarlyAnswers;
 use super::requests::{Open, RequestId, Requests, Session};
@@ -13,12 +13,15 @@ use super::trigger::{TriggerRule, look_up};
 use super::walls::{Relation, Walls};
 use crate::flow::{Arrival, Direction, Seen};
 use crate::merge::{Feeds, Symbols, Ticks};
+use crate::stats::Histogram;
 
 /// A request that is done is kept this long, for answers that cross it on the wire.
 const LINGER: Nanos = Nanos(10_000_000_000);
 /// A look-up of a trigger waits this long, since frames of other taps and queues may be a little late.
 const LOOKUP_DELAY: Nanos = Nanos(5_000_000);
 
+/// What is typical of tick-to-trade is looked up anew after so many values.
+const TYPICAL_EVERY: u64 = 64;
 /// A TCP retransmission concerns one of so many newest requests.
 const RETRANSMISSION_REACH: usize = 512;
 
@@ -42,10 +45,6 @@ pub struct View<'a> {
     pub symbols: &'a Symbols,
     /// Points that an order's own point takes its market data from, nearest first.
     pub points: &'a dyn Fn(u16) -> Vec<u16>,
-    /// A later frame of each tap, to complete frame numbers.
-    pub frames: &'a dyn Fn(TapId) -> u64,
-    /// Typical tick-to-trade so far, once there are enough.
-    pub typical: Option<Nanos>,
 }
 
 /// What comes out.
@@ -64,7 +63,7 @@ pub struct Pairer {
     pub(super) early: EarlyAnswers,
     /// Requests whose last byte the other side has not acknowledged yet, by conversation and direction.
     unacknowledged: HashMap<(u32, bool), VecDeque<(u64, RequestId)>>,
-    /// Requests whose trigger has not been looked up, and the number of ticks when they came.
+    /// Requests whose trigger has not been looked up, and how many market-data messages had come when they came.
     waiting: VecDeque<(Timestamp, u32, RequestId)>,
     /// Requests that are done, by the time when that was noticed.
     closing: VecDeque<(Timestamp, RequestId)>,
@@ -74,6 +73,9 @@ pub struct Pairer {
     pub requests_seen: u64,
     /// Second sightings of requests, which give a hop and no row.
     pub hops: u64,
+    /// Tick-to-trade so far, and what is typical of it.
+    t2t: Histogram,
+    typical: Option<Nanos>,
     scratch: Vec<u8>,
     out: Vec<Paired>,
 }
@@ -95,6 +97,8 @@ impl Pairer {
             answers: 0,
             requests_seen: 0,
             hops: 0,
+            t2t: Histogram::default(),
+            typical: None,
             scratch: Vec::new(),
             out: Vec::new(),
         }
@@ -125,14 +129,14 @@ impl Pairer {
         })
     }
 
-    /// An order-entry message. `ticks` is the count of ticks so far.
+    /// An order-entry message. `messages` is the count of market-data messages so far.
     pub fn order(
         &mut self,
         direction: &Direction<'_>,
         seen: &Seen,
         event: &OrderEvent<'_>,
         symbols: &Symbols,
-        ticks: u32,
+        messages: u32,
     ) {
         let from_client = direction.from_client != Some(false);
         let quote = matches!(event.kind, OrderKind::Quote | OrderKind::MassQuote);
@@ -149,7 +153,7 @@ impl Pairer {
             return;
         }
         if is_request {
-            self.request(session, direction, seen, event, symbols, ticks);
+            self.request(session, direction, seen, event, symbols, messages);
         } else {
             if direction.from_client != Some(true) {
                 self.sessions[session].numbers.note(event.sequence);
@@ -196,7 +200,7 @@ impl Pairer {
         seen: &Seen,
         event: &OrderEvent<'_>,
         symbols: &Symbols,
-        ticks: u32,
+        messages: u32,
     ) {
         self.requests_seen += 1;
         let mut open = self.opened(session, direction, seen, event, symbols);
@@ -216,7 +220,7 @@ impl Pairer {
         }
         state.remember(event.sequence, id);
         self.relate(id);
-        self.waiting.push_back((time, ticks, id));
+        self.waiting.push_back((time, messages, id));
         if let Some(ack) = seen.acked {
             self.acknowledge(id, ack);
         } else {
@@ -406,11 +410,11 @@ impl Pairer {
     /// Time has come to `now`: looks up triggers and closes what is done.
     pub fn advance(&mut self, now: Timestamp, view: &View<'_>) {
         while let Some(&(time, count, id)) = self.waiting.front() {
-            if now.since(time).0 <= LOOKUP_DELAY.0 && view.ticks.added_since(count) < Ticks::PATIENCE {
+            if now.since(time).0 <= LOOKUP_DELAY.0 && !view.ticks.is_urgent(count) {
                 break;
             }
             self.waiting.pop_front();
-            self.look_up(id, view);
+            self.look_up(id, count, view);
         }
         while let Some(&(time, id)) = self.closing.front() {
             if now.since(time).0 <= LINGER.0 {
@@ -421,6 +425,11 @@ impl Pairer {
         }
     }
 
+    /// The last moment at which nothing is looked up yet.
+    pub fn looks_up_after(&self) -> Option<Timestamp> {
+        self.waiting.front().map(|(time, ..)| time.shifted(LOOKUP_DELAY))
+    }
+
     /// Whether [`Pairer::advance`] has anything to look at, for callers that come by for each frame.
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.closing.is_empty()
@@ -428,8 +437,8 @@ impl Pairer {
 
     /// The end of the capture: everything is looked up and closed.
     pub fn finish(&mut self, view: &View<'_>) {
-        while let Some((_, _, id)) = self.waiting.pop_front() {
-            self.look_up(id, view);
+        while let Some((_, count, id)) = self.waiting.pop_front() {
+            self.look_up(id, count, view);
         }
         for id in self.requests.ids() {
             self.close(id);
@@ -446,7 +455,7 @@ impl Pairer {
         !self.out.is_empty()
     }
 
-    fn look_up(&mut self, id: RequestId, view: &View<'_>) {
+    fn look_up(&mut self, id: RequestId, messages: u32, view: &View<'_>) {
         let Some(open) = self.requests.get_mut(id) else { return };
         open.looked_up = true;
         let time = open.row.t_out;
@@ -457,10 +466,11 @@ impl Pairer {
             if !view.ticks.has_point(point) {
                 continue; // a point without market data passes the question on to the next nearest
             }
-            let lookup = look_up(view.ticks, point, symbol, time, &self.rules.trigger, view.typical);
-            evicted |= lookup.evicted;
-            let gap_since =
-                lookup.found.map_or(time.shifted(Nanos(-self.rules.trigger.window.0)), |found| found.tick.time);
+            let candidates = view.ticks.newest_first(point, symbol, time, messages);
+            let lookup = look_up(candidates, time, &self.rules.trigger, self.typical);
+            let reaches_back = time.shifted(Nanos(-self.rules.trigger.window.0));
+            evicted |= !lookup.is_settled && reaches_back < view.ticks.horizon(messages);
+            let gap_since = lookup.found.map_or(reaches_back, |found| found.tick.time);
             let gap = view
                 .feeds
                 .feeds
@@ -475,16 +485,22 @@ impl Pairer {
                 if clock(point) != clock(open.point) {
                     open.row.flags.set(Flag::CrossClock);
                 }
-                let Some(line) = view.feeds.lines.get(usize::from(found.tick.line())) else { continue };
+                let Some(line) = view.feeds.lines.get(usize::from(found.tick.line)) else { continue };
                 let protocol = view.feeds.feeds[line.feed].protocol;
                 let t2t = time.since(found.tick.time);
                 open.row.latency[SegmentKind::TickToTrade.index()] = Some(t2t);
+                if let (false, Ok(t2t)) = (open.echo, u64::try_from(t2t.0)) {
+                    self.t2t.record(t2t);
+                    if self.t2t.n().is_multiple_of(TYPICAL_EVERY) {
+                        self.typical = i64::try_from(self.t2t.median()).ok().map(Nanos);
+                    }
+                }
                 if let Some(oldest) = found.oldest {
                     (open.row.t2t_min, open.row.t2t_max) = (Some(t2t), Some(time.since(oldest)));
                 }
                 open.row.trigger = Some(Trigger {
                     tap: line.tap,
-                    frame: found.tick.frame((view.frames)(line.tap)),
+                    frame: found.tick.frame,
                     time: found.tick.time,
                     feed: line.label().into(),
                     sequence: found.tick.sequence,

@@ -1,10 +1,10 @@
 //! Which market-data message made us send a request: the newest one on the request's symbol within the window,
 //! messages of the preferred kinds before others. This is an inference; the rule is named on every row.
 
-use tickscope_model::{MarketKind, Nanos, SymbolId, Timestamp};
+use tickscope_model::{MarketKind, Nanos, Timestamp};
 
 use super::row::Method;
-use crate::merge::{Tick, Ticks};
+use crate::merge::{Tick, Walk};
 
 /// At most so many candidates are looked at for one request.
 const STEPS: usize = 4096;
@@ -41,38 +41,33 @@ pub(super) struct Found {
 /// The answer to a look-up.
 pub(super) struct Lookup {
     pub found: Option<Found>,
-    /// The window reached beyond what is remembered.
-    pub evicted: bool,
+    /// No older message could change the answer.
+    pub is_settled: bool,
 }
 
-/// The newest qualifying tick before `time`. `typical` is the tick-to-trade latency that is usual so far: messages
+/// The newest qualifying one of the ticks before a request at `time`, newest first. `typical` is the tick-to-trade latency that is usual so far: messages
 /// that came within twice that time before the request could have caused it as well, and each of them makes the
 /// choice less certain.
 pub(super) fn look_up(
-    ticks: &Ticks,
-    point: u16,
-    symbol: SymbolId,
+    ticks: Walk<'_>,
     time: Timestamp,
     rule: &TriggerRule,
     typical: Option<Nanos>,
 ) -> Lookup {
     let mut best: Option<Tick> = None;
     let mut other: Option<Tick> = None;
-    let mut evicted = false;
+    let mut is_old = false;
     let (mut candidates, mut oldest) = (0_u16, None);
-    for step in ticks.newest_first(point, symbol).take(STEPS) {
-        let Ok(tick) = step else {
-            evicted = true;
-            break;
-        };
+    for tick in ticks.take(STEPS) {
         let age = time.since(tick.time);
         if age.0 < rule.min.0.max(0) {
-            continue; // later than the request, or too close before it to have caused it
+            continue; // too close before the request to have caused it
         }
         if age.0 > rule.window.0 {
+            is_old = true;
             break;
         }
-        if !rule.preferred.contains(&tick.kind()) {
+        if !rule.preferred.contains(&tick.kind) {
             other.get_or_insert(tick);
             continue;
         }
@@ -84,7 +79,7 @@ pub(super) fn look_up(
         candidates = candidates.saturating_add(1);
         oldest = Some(tick.time);
     }
-    evicted &= best.is_none();
+    let is_settled = best.is_some() || is_old;
     let tick = best.or(other);
     let several = candidates > 1;
     let found = tick.map(|tick| Found {
@@ -93,5 +88,5 @@ pub(super) fn look_up(
         confidence: 1.0 / f32::from(candidates.max(1)),
         oldest: oldest.filter(|_| several),
     });
-    Lookup { found, evicted }
+    Lookup { found, is_settled }
 }

@@ -4,16 +4,12 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use tickscope_decoders::{Described, Fresh, Sequenced, UnitKind};
-use tickscope_model::{Loss, Losses, MarketEvent, Nanos, OrderEvent, SegmentKind, SymbolId, Timestamp};
+use tickscope_model::{Loss, Losses, MarketEvent, OrderEvent, SymbolId, Timestamp};
 
-use crate::capture::Captured;
+use crate::capture::{Captured, Packets};
 use crate::flow::{Arrival, Datagram, Direction, Lane, Seen};
-use crate::merge::{Feeds, Symbols, Ticks};
+use crate::merge::{Feeds, Symbols, Tick, Ticks};
 use crate::pair::{Paired, Pairer, View};
-use crate::stats::Histogram;
-
-/// The typical tick-to-trade is looked up anew after so many values.
-const TYPICAL_EVERY: u64 = 64;
 
 /// Messages read, by what became of them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,10 +35,6 @@ pub struct Correlator {
     pub messages: MessageCounts,
     /// For each point the points that its orders take market data from, nearest first.
     points: Vec<Vec<u16>>,
-    /// The newest frame of each tap.
-    frames: Vec<u64>,
-    t2t: Histogram,
-    typical: Option<Nanos>,
     line: u16,
     stale: bool,
     /// The last order-entry message: a list gives several orders in one message, which counts once.
@@ -66,9 +58,6 @@ impl Correlator {
             losses: Losses::default(),
             messages: MessageCounts::default(),
             points,
-            frames: Vec::new(),
-            t2t: Histogram::default(),
-            typical: None,
             line: 0,
             stale: false,
             last_message: HashMap::new(),
@@ -92,7 +81,7 @@ impl Correlator {
     }
 
     #[inline]
-    fn count(&mut self, time: Timestamp, count: u64) {
+    fn count_in_slot(&mut self, time: Timestamp, count: u64) {
         self.messages.market += count;
         let slot = time.0 / SLOT_NS;
         if slot != self.slot.0 {
@@ -110,48 +99,57 @@ impl Correlator {
     }
 
     fn with_view(&mut self, work: impl FnOnce(&mut Pairer, &View<'_>)) {
-        let (points, frames) = (&self.points, &self.frames);
+        let points = &self.points;
         let view = View {
             ticks: &self.ticks,
             feeds: &self.feeds,
             symbols: &self.symbols,
             points: &|point| points.get(usize::from(point)).cloned().unwrap_or_else(|| vec![point]),
-            frames: &|tap| frames.get(usize::from(tap.0)).copied().unwrap_or(0),
-            typical: self.typical,
         };
         work(&mut self.pairer, &view);
     }
 
     /// Rows and segments that are ready, in no particular order.
-    pub fn take(&mut self, mut each: impl FnMut(Paired)) {
-        if !self.pairer.has_output() {
-            return;
+    pub fn take(&mut self, each: impl FnMut(Paired)) {
+        if self.pairer.has_output() {
+            self.pairer.take().for_each(each);
         }
-        for paired in self.pairer.take() {
-            if let Paired::Segment(segment) = &paired
-                && segment.segment == SegmentKind::TickToTrade
-            {
-                if let Ok(value) = u64::try_from(segment.latency.0) {
-                    self.t2t.record(value);
-                }
-                if self.t2t.n().is_multiple_of(TYPICAL_EVERY) && self.t2t.n() > 0 {
-                    self.typical = i64::try_from(self.t2t.median()).ok().map(Nanos);
-                }
-            }
-            each(paired);
+    }
+
+    /// Packets that were read ahead and are what their feed was waiting for.
+    fn use_all(&mut self, point: u16, line: u16, packets: &Packets<'_>) {
+        for (_, count, time, _) in packets.arrivals() {
+            self.count_in_slot(time, count);
         }
+        let numbers = packets.sequence();
+        self.messages.market_used += numbers.end - numbers.start;
+        self.ticks.keep(point, line, packets);
+    }
+
+    /// A single packet that was read ahead; false where it is a copy by the mirror port.
+    fn use_one(&mut self, at: &Datagram<'_>, packet: &Packets<'_>) -> bool {
+        let numbers = packet.sequence();
+        let count = numbers.end - numbers.start;
+        let session = packet.run.session;
+        let unit = Sequenced { session: session.bytes(), first: numbers.start, count, kind: UnitKind::Data };
+        let Some(fresh) = self.sequenced(at, &unit) else { return false };
+        let ranges = match fresh {
+            Fresh::All => None,
+            Fresh::None => return true,
+            Fresh::Some(ranges) => Some(ranges),
+        };
+        let new = ranges.as_ref().map_or(count, |ranges| ranges.iter().map(|range| range.end - range.start).sum());
+        self.messages.market_used += new;
+        if !self.stale {
+            self.ticks.keep_announced(at.key.point, self.line, packet, ranges);
+        }
+        true
     }
 }
 
 impl Lane for Correlator {
     #[inline]
-    fn frame(&mut self, captured: &Captured<'_>) {
-        let tap = usize::from(captured.frame.tap.0);
-        if self.frames.len() <= tap {
-            self.frames.resize(tap + 1, 0);
-        }
-        self.frames[tap] = captured.frame.number;
-    }
+    fn frame(&mut self, _captured: &Captured<'_>) {}
 
     fn wants_fields(&self) -> bool {
         false
@@ -169,7 +167,8 @@ impl Lane for Correlator {
         }
         (self.line, self.stale) = (verdict.line, verdict.stale);
         if unit.kind == UnitKind::Data {
-            self.count(at.time, unit.count);
+            self.count_in_slot(at.time, unit.count);
+            self.ticks.came(unit.count, at.time);
         }
         match &verdict.fresh {
             Fresh::None if unit.kind == UnitKind::Data => {
@@ -188,9 +187,31 @@ impl Lane for Correlator {
     fn market(&mut self, at: &Datagram<'_>, event: &MarketEvent) {
         self.messages.market_used += 1;
         if !self.stale {
-            let seen = (at.time, at.frame, self.line);
-            self.ticks.push(at.key.point, event.symbol, seen, event.sequence, event.kind, event.code);
+            let MarketEvent { kind, code, sequence, .. } = *event;
+            let tick = Tick { time: at.time, sequence, frame: at.frame, line: self.line, code, kind };
+            self.ticks.push(at.key.point, event.symbol, &tick);
         }
+    }
+
+    fn packets(&mut self, mut at: Datagram<'_>, packets: &Packets<'_>) -> u64 {
+        let mut copies = 0;
+        let mut rest = packets.clone();
+        while let Some(first) = rest.packets().first() {
+            (at.frame, at.time, at.ip_id) = (rest.frame(first), first.time, first.ip_id);
+            let session = rest.run.session;
+            if let Some(line) = self.feeds.packets(&at, session.bytes(), rest.sequence(), rest.arrivals()) {
+                self.use_all(at.key.point, line, &rest);
+                break;
+            }
+            let one = rest.first(1);
+            copies += u64::from(!self.use_one(&at, &one));
+            rest = rest.behind(&one);
+        }
+        copies
+    }
+
+    fn calm_until(&self) -> Timestamp {
+        self.pairer.looks_up_after().unwrap_or(Timestamp::MAX)
     }
 
     fn market_other(&mut self, _at: &Datagram<'_>) {
@@ -212,7 +233,7 @@ impl Lane for Correlator {
                 (false, false) => self.messages.order_used += 1,
             }
         }
-        self.pairer.order(direction, seen, event, &self.symbols, self.ticks.count());
+        self.pairer.order(direction, seen, event, &self.symbols, self.ticks.messages());
     }
 
     fn order_described(&mut self, _direction: &Direction<'_>, _seen: &Seen, _message: Described) {}

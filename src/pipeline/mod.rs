@@ -1,14 +1,16 @@
 //! The whole of the offline program in one place: frames are taken apart, put into their flows, decoded, and handed to
 //! a lane. Read this first; `analyze` and `decode` differ only in the lane.
 
+pub mod ahead;
 pub mod correlator;
 pub mod points;
 pub mod printer;
 
 use tickscope_decoders::Protocol;
-use tickscope_model::{Loss, Timestamp};
+use tickscope_model::{Loss, TapId, Timestamp};
 
-use crate::capture::Captured;
+use self::ahead::{Board, Known, ReadAhead};
+use crate::capture::{Captured, Merged, Packets, Place};
 use crate::dissect::{Dissector, Filter, Transport};
 use crate::flow::{Arrival, Conversations, Endpoint, FlowKey, Lane, NamedSession, Peer, StreamBytes, UdpFlows};
 
@@ -29,6 +31,9 @@ pub struct Pipeline {
     points: Vec<u16>,
     /// By number of the tap.
     pub taps: Vec<TapCounts>,
+    /// Where those who read ahead find what is known, and how much of it they were told.
+    board: Board,
+    told: u64,
 }
 
 /// What came from a tap.
@@ -50,7 +55,74 @@ impl Pipeline {
             tcp: Conversations::new(configured.sessions),
             points,
             taps: Vec::new(),
+            board: Board::default(),
+            told: 0,
         }
+    }
+
+    /// Has captures read ahead by so many threads, as far as that is possible: files that are mapped, read without a
+    /// filter. Packets that were read ahead go to [`Lane::packets`].
+    pub fn read_ahead(&self, captures: &mut Merged, threads: usize) {
+        if self.filter.is_some() {
+            return;
+        }
+        captures.read_ahead(|span, near| {
+            let point = self.point(span.tap());
+            Box::new(ReadAhead::new(span, near, point, self.board.clone(), threads))
+        });
+    }
+
+    /// Tells those who read ahead what has been learned since the last time.
+    pub fn tell(&mut self) {
+        if self.told != self.udp.edition() {
+            self.told = self.udp.edition();
+            self.board.put(Known::new(self.udp.skimmed()));
+        }
+    }
+
+    fn point(&self, tap: TapId) -> u16 {
+        self.points.get(usize::from(tap.0)).copied().unwrap_or(tap.0)
+    }
+
+    /// Packets that were read ahead. `each` is called in front of those before which something may have to be done, with
+    /// their time. Returns those that must be read as frames after all.
+    pub fn packets<L: Lane, E>(
+        &mut self,
+        packets: &Packets<'_>,
+        lane: &mut L,
+        mut each: impl FnMut(&mut L, Timestamp) -> Result<(), E>,
+    ) -> Result<Vec<Place>, E> {
+        let mut rest = packets.clone();
+        while let Some(first) = rest.packets().first() {
+            each(lane, first.time)?;
+            let until = lane.calm_until();
+            let part = rest.first(rest.packets().partition_point(|packet| packet.time <= until).max(1));
+            if !self.udp.packets(&part, lane) {
+                return Ok(rest.places());
+            }
+            self.count_packets(&part);
+            rest = rest.behind(&part);
+        }
+        Ok(Vec::new())
+    }
+
+    fn count_packets(&mut self, packets: &Packets<'_>) {
+        let counts = self.counts(packets.tap);
+        let all = packets.packets();
+        counts.frames += all.len() as u64;
+        counts.bytes += packets.block.bytes_of(packets.range.clone());
+        if let (Some(first), Some(last)) = (all.first(), all.last()) {
+            counts.first.get_or_insert(first.time);
+            counts.last = counts.last.max(Some(last.time));
+        }
+    }
+
+    fn counts(&mut self, tap: TapId) -> &mut TapCounts {
+        let tap = usize::from(tap.0);
+        if self.taps.len() <= tap {
+            self.taps.resize_with(tap + 1, TapCounts::default);
+        }
+        &mut self.taps[tap]
     }
 
     /// Frames that became part of a decoded flow.
@@ -73,6 +145,7 @@ impl Pipeline {
             lane.loss(Loss::NoTimestamp, 1);
             return;
         }
+        let point = self.point(frame.tap);
         let packet = match self.dissector.dissect(frame) {
             Ok(packet) => packet,
             // Pieces of datagrams are counted at the end, when it is known what became of them.
@@ -88,7 +161,6 @@ impl Pipeline {
             lane.loss(Loss::Filtered, 1);
             return;
         }
-        let point = self.points.get(usize::from(frame.tap.0)).copied().unwrap_or(frame.tap.0);
         match packet.transport {
             Transport::Udp { payload } => {
                 self.udp.datagram(point, &packet, payload, (frame.tap, frame.number, frame.time), lane);
@@ -111,16 +183,12 @@ impl Pipeline {
     #[inline]
     fn count(&mut self, captured: &Captured<'_>) {
         let frame = &captured.frame;
-        let tap = usize::from(frame.tap.0);
-        if self.taps.len() <= tap {
-            self.taps.resize_with(tap + 1, TapCounts::default);
-        }
-        let counts = &mut self.taps[tap];
+        let counts = self.counts(frame.tap);
         counts.frames += 1;
         counts.bytes += frame.bytes.len() as u64;
         if captured.has_time {
             counts.first.get_or_insert(frame.time);
-            counts.last = Some(counts.last.map_or(frame.time, |last| last.max(frame.time)));
+            counts.last = counts.last.max(Some(frame.time));
         }
     }
 

@@ -39,6 +39,12 @@ impl Header {
         }
     }
 
+    /// What the header says, of a packet of this kind.
+    pub(crate) fn unit(&self, kind: UnitKind) -> Sequenced<'_> {
+        let count = if kind == UnitKind::End { 0 } else { u64::from(self.message_count.get()) };
+        Sequenced { session: &self.session, first: self.sequence_number.get(), count, kind }
+    }
+
     pub(crate) fn count(&self) -> u16 {
         self.message_count.get()
     }
@@ -64,8 +70,7 @@ pub(crate) fn decode(input: &[u8], out: &mut dyn Output, each: impl FnMut(Sent<'
         return out.stray(Loss::Malformed, 1);
     };
     let kind = header.kind(!blocks.is_empty());
-    let count = if kind == UnitKind::End { 0 } else { u64::from(header.message_count.get()) };
-    let unit = Sequenced { session: &header.session, first: header.sequence_number.get(), count, kind };
+    let unit = header.unit(kind);
     if kind == UnitKind::Data {
         return walk(&unit, blocks, out, each);
     }

@@ -2,6 +2,9 @@
 //! market event a message comes out. The message tables are in `itch50/messages.rs`.
 
 mod messages;
+mod skim;
+
+use std::sync::Arc;
 
 use messages::{
     AddOrder, AddOrderMpid, AuctionCollar, BreakerStatus, BrokenTrade, CrossTrade, DeclineLevel, DirectListing, Head,
@@ -15,7 +18,7 @@ use tickscope_model::{Decimal, Loss, MarketEvent, MarketKind, Side, SymbolId};
 use super::layout::{Fields, Message, Price4, Stock, at_least, exactly, text};
 use super::new_york;
 use crate::framing::{Sent, moldudp64};
-use crate::{Carrier, Decoder, Described, ExchangeClock, Guess, Output, Protocol, Role, UnitKind};
+use crate::{Carrier, Decoder, Described, ExchangeClock, Guess, Lessons, Output, Protocol, Role, Skim, UnitKind};
 
 /// Nasdaq TotalView-ITCH 5.0.
 pub static PROTOCOL: Protocol = Protocol {
@@ -77,7 +80,9 @@ fn is_plausible(bytes: &[u8]) -> bool {
 /// The state of one flow: which stock each locate code stands for. At most 65,536 entries, since the code has 16 bits.
 #[derive(Default)]
 struct Itch50 {
-    stocks: Vec<KnownStock>,
+    /// Shared with skimmers; what is learned while they are at work goes into a copy.
+    stocks: Arc<Vec<KnownStock>>,
+    lessons: Lessons,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -132,6 +137,14 @@ impl Decoder for Itch50 {
     }
 
     fn gap(&mut self) {}
+
+    fn skimmer(&self) -> Option<Arc<dyn Skim>> {
+        Some(Arc::new(skim::Skimmer::new(self.stocks.clone())))
+    }
+
+    fn lessons(&self) -> Lessons {
+        self.lessons
+    }
 }
 
 impl Itch50 {
@@ -224,11 +237,17 @@ impl Itch50 {
             return None;
         }
         let index = usize::from(locate);
-        if self.stocks.len() <= index {
-            self.stocks.resize(index + 1, KnownStock::default());
+        let stocks = Arc::make_mut(&mut self.stocks);
+        if stocks.len() <= index {
+            stocks.resize(index + 1, KnownStock::default());
         }
         let symbol = out.symbol(&stock.0);
-        *self.stocks.get_mut(index)? = KnownStock { key, symbol };
+        let before = std::mem::replace(stocks.get_mut(index)?, KnownStock { key, symbol });
+        // Locate 0 changes all the time, and skimmers leave it alone.
+        if locate != 0 {
+            self.lessons.learned += u32::from(before.key == 0);
+            self.lessons.corrected += u32::from(before.key != 0);
+        }
         Some(symbol)
     }
 

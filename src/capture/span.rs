@@ -1,0 +1,132 @@
+//! A mapped capture as several threads read it at once: any record by its place, and a guess where one begins. Only what
+//! the reader of the whole file would take for an ordinary frame is a record here; at anything else these readers stop.
+
+use std::sync::Arc;
+
+use tickscope_model::{Frame, LinkType, Nanos, TapId, Timestamp};
+
+use super::clock::Clock;
+use super::file::LONGEST_BLOCK;
+use super::map::{Mapping, prefetch};
+use super::pcap::Records;
+use super::pcapng::{self, Order};
+
+/// How records are read.
+#[derive(Clone, Copy)]
+pub(super) enum SpanRecords {
+    Pcap(Records),
+    /// Enhanced Packet Blocks of the first section's only interface.
+    PcapNg {
+        order: Order,
+        clock: Clock,
+    },
+}
+
+/// See the head of this file.
+pub struct Span {
+    mapping: Arc<Mapping>,
+    records: SpanRecords,
+    link: LinkType,
+    tap: TapId,
+    offset: Nanos,
+}
+
+/// A frame in a file.
+#[derive(Clone, Copy, Debug)]
+pub struct Record {
+    /// Where its bytes begin, and how many there are.
+    start: usize,
+    captured: usize,
+    wire_len: u32,
+    /// With the tap's offset.
+    pub time: Timestamp,
+    /// Where the next record begins.
+    pub next: usize,
+}
+
+/// So many records in a row must look like records for a guess to be made.
+const CHAIN: usize = 8;
+/// A capture lasts less than this; times further apart are no times.
+const LONGEST_NS: u64 = 40 * 86_400 * 1_000_000_000;
+
+impl Span {
+    pub(super) fn new(
+        mapping: Arc<Mapping>,
+        records: SpanRecords,
+        link: LinkType,
+        tap: TapId,
+        offset: Nanos,
+    ) -> Span {
+        Span { mapping, records, link, tap, offset }
+    }
+
+    /// Bytes of the file.
+    pub fn length(&self) -> usize {
+        self.mapping.bytes().len()
+    }
+
+    pub fn tap(&self) -> TapId {
+        self.tap
+    }
+
+    /// The record that begins here, if it is an ordinary frame and all there.
+    #[inline]
+    pub fn record(&self, at: usize) -> Option<Record> {
+        let bytes = self.mapping.bytes().get(at..)?;
+        prefetch(bytes, super::bytes::AHEAD);
+        prefetch(bytes, super::bytes::AHEAD + 64);
+        match &self.records {
+            SpanRecords::Pcap(records) => {
+                let record = records.record(bytes)?;
+                let captured = usize::try_from(record.captured).ok()?;
+                let next = records.header + captured;
+                if captured == 0 || record.captured > records.limit || next > bytes.len() {
+                    return None;
+                }
+                let time = record.time.shifted(self.offset);
+                Some(Record { start: at + records.header, captured, wire_len: record.wire_len, time, next: at + next })
+            }
+            SpanRecords::PcapNg { order, clock } => {
+                let (kind, length, packet) = pcapng::enhanced_head(*order, bytes)?;
+                let (total, captured) = (usize::try_from(length).ok()?, usize::try_from(packet.captured).ok()?);
+                let fits = total % 4 == 0 && total <= LONGEST_BLOCK && captured.saturating_add(32) <= total;
+                let is_whole = fits && order.word(bytes, total - 4) == Some(length);
+                if kind != pcapng::ENHANCED_PACKET || packet.interface != 0 || !is_whole {
+                    return None;
+                }
+                let time = clock.time(packet.ticks?).shifted(self.offset);
+                let start = at + packet.start;
+                Some(Record { start, captured, wire_len: packet.wire_len, time, next: at + total })
+            }
+        }
+    }
+
+    /// The frame of a record.
+    #[inline]
+    pub fn frame(&self, record: &Record, number: u64) -> Frame<'_> {
+        let bytes = self.mapping.bytes().get(record.start..record.start + record.captured).unwrap_or(&[]);
+        Frame { tap: self.tap, link: self.link, time: record.time, number, wire_len: record.wire_len, bytes }
+    }
+
+    /// The first place of this range where records seem to begin. `near` is a time of this capture.
+    pub fn guess(&self, from: usize, until: usize, near: Timestamp) -> Option<usize> {
+        let step = match self.records {
+            SpanRecords::Pcap(_) => 1,
+            // Every block's length is a multiple of 4.
+            SpanRecords::PcapNg { .. } => 4,
+        };
+        (from.next_multiple_of(step)..until.min(self.length())).step_by(step).find(|&at| self.is_chain(at, near))
+    }
+
+    fn is_chain(&self, mut at: usize, near: Timestamp) -> bool {
+        for _ in 0..CHAIN {
+            let Some(record) = self.record(at) else { return at == self.length() };
+            let is_cut_right = usize::try_from(record.wire_len).is_ok_and(|length| length >= record.captured);
+            if !is_cut_right || record.time.0.abs_diff(near.0) > LONGEST_NS {
+                return false;
+            }
+            at = record.next;
+        }
+        true
+    }
+}
