@@ -5,13 +5,15 @@
 #![warn(clippy::indexing_slicing)]
 
 pub mod framing;
+mod glances;
 pub mod market;
 pub mod orders;
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use tickscope_model::{Decimal, Loss, MarketEvent, MarketKind, OrderEvent, Side, SymbolId, Timestamp};
+pub use glances::{Glance, Glances};
+use tickscope_model::{Decimal, Loss, MarketEvent, OrderEvent, Side, SymbolId, Timestamp};
 
 /// Everything the rest of the program knows about a protocol. Help, man page and configuration values are made from it.
 pub struct Protocol {
@@ -114,18 +116,7 @@ pub struct Lessons {
 pub trait Skim: Send + Sync {
     /// Adds one glance for each message of the packet, in order, and returns what its envelope says. `None` where only
     /// the decoder can read it; `glances` may then have got some, which the caller takes away again.
-    fn skim<'a>(&self, input: &'a [u8], glances: &mut Vec<Glance>) -> Option<Sequenced<'a>>;
-}
-
-/// What a tick is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Glance {
-    /// Whom the message is about.
-    pub symbol: SymbolId,
-    /// What it is about.
-    pub kind: MarketKind,
-    /// The protocol's own type byte.
-    pub code: u8,
+    fn skim<'a>(&self, input: &'a [u8], glances: &mut Glances) -> Option<Sequenced<'a>>;
 }
 
 /// Where a decoder puts what it found. `span` is where a message lies in `input`, its own length field included:
@@ -179,6 +170,20 @@ pub struct Sequenced<'a> {
     pub count: u64,
     /// What kind of packet.
     pub kind: UnitKind,
+}
+
+impl Sequenced<'_> {
+    /// Whether it belongs to this session. Asked for each packet, and names have 8 to 16 bytes, so two words decide.
+    #[inline]
+    pub fn is_of(&self, session: &[u8]) -> bool {
+        let (one, other) = (self.session, session);
+        match (one.first_chunk::<8>(), other.first_chunk::<8>(), one.last_chunk::<8>(), other.last_chunk::<8>()) {
+            (Some(a), Some(b), Some(c), Some(d)) if one.len() == other.len() && one.len() <= 16 => {
+                u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b) && u64::from_ne_bytes(*c) == u64::from_ne_bytes(*d)
+            }
+            _ => one == other,
+        }
+    }
 }
 
 /// What kind of packet of a sequenced feed.

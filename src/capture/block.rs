@@ -2,11 +2,12 @@
 //! be used, and everything else as frames that still have to be read. In the order of the file.
 
 use std::fmt;
+use std::mem;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tickscope_decoders::Glance;
-use tickscope_model::{MarketKind, SymbolId, TapId, Timestamp};
+use tickscope_decoders::{Glance, Glances, Sequenced};
+use tickscope_model::{Frame, LinkType, MarketKind, TapId, Timestamp};
 
 
 /// About so many bytes of the file are one block. Small enough for the second cache, large enough that handing one over
@@ -23,23 +24,58 @@ pub struct Block {
     pub parts: Vec<Part>,
     /// The packets of all runs.
     pub packets: Vec<Skimmed>,
-    ticks: Vec<BlockTick>,
-    /// The newest tick of each symbol, as 1 + its place in `ticks`.
-    heads: Vec<u32>,
+    /// The messages of all packets.
+    pub ticks: Glances,
+    /// The bytes of all frames that the stages must read.
+    bytes: Vec<u8>,
+    /// Where its memory goes.
+    shelf: Option<Shelf>,
+}
+
+/// Where the memory of blocks that nobody needs any more waits for new ones.
+#[derive(Clone, Default)]
+pub struct Shelf(Arc<Mutex<Vec<Block>>>);
+
+impl Shelf {
+    fn take(&self) -> Block {
+        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut block = spare.unwrap_or_default();
+        block.shelf = Some(self.clone());
+        block
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        let Some(shelf) = self.shelf.take() else { return };
+        let mut spare = mem::take(self);
+        spare.parts.clear();
+        spare.packets.clear();
+        spare.ticks.clear();
+        spare.bytes.clear();
+        shelf.0.lock().unwrap_or_else(PoisonError::into_inner).push(spare);
+    }
 }
 
 /// What comes next in a block.
 #[derive(Clone, Debug)]
 pub enum Part {
     /// A frame that the stages must read.
-    Frame {
-        /// Where its record begins, behind the start of the block.
-        at: u32,
-        /// Which frame of the block it is, from 0.
-        frame: u16,
-        time: Timestamp,
-    },
+    Frame(Kept),
     Run(Run),
+}
+
+/// A frame that the stages must read.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Where its record begins, behind the start of the block.
+    pub at: u32,
+    /// Which frame of the block it is, from 0.
+    pub frame: u16,
+    pub time: Timestamp,
+    link: LinkType,
+    wire_len: u32,
+    bytes: Range<usize>,
 }
 
 /// Packets of one flow whose sequence numbers follow each other without a gap.
@@ -104,16 +140,6 @@ pub struct Skimmed {
     pub ip_id: u16,
 }
 
-/// A message, as the look-up of triggers needs it.
-#[derive(Clone, Copy, Debug)]
-struct BlockTick {
-    /// The tick before on the same symbol, as 1 + its place.
-    before: u32,
-    packet: u32,
-    code: u8,
-    kind: MarketKind,
-}
-
 /// A tick of a block.
 #[derive(Clone, Copy, Debug)]
 pub struct Found {
@@ -129,69 +155,68 @@ pub struct Found {
 
 impl Block {
     /// An empty one.
-    pub fn begin(start: usize) -> Block {
-        Block { start, end: start, ..Block::default() }
+    pub fn begin(start: usize, shelf: &Shelf) -> Block {
+        let mut block = shelf.take();
+        (block.start, block.end, block.frames) = (start, start, 0);
+        block
     }
 
-    /// Adds a packet to the run at hand if it continues it, else to a new one.
+    /// Adds a packet, whose messages are in `ticks` already, to the run at hand if it continues it, else to a new one.
     #[inline]
-    pub fn add(&mut self, flow: FlowMark, session: &[u8], packet: Skimmed, glances: &[Glance]) -> bool {
+    pub fn add(&mut self, flow: FlowMark, unit: &Sequenced<'_>, packet: Skimmed) -> bool {
         let Ok(number) = u32::try_from(self.packets.len()) else { return false };
-        let end = packet.first + glances.len() as u64;
+        let end = unit.first + unit.count;
         match self.parts.last_mut() {
-            Some(Part::Run(run))
-                if run.flow == flow && run.end == packet.first && run.session.bytes() == session =>
-            {
+            Some(Part::Run(run)) if run.flow == flow && run.end == unit.first && unit.is_of(run.session.bytes()) => {
                 run.packets.end = number + 1;
                 run.end = end;
             }
             _ => {
-                let Some(session) = Session::new(session) else { return false };
+                let Some(session) = Session::new(unit.session) else { return false };
                 self.parts.push(Part::Run(Run { packets: number..number + 1, end, flow, session }));
             }
         }
         self.packets.push(packet);
-        for glance in glances {
-            let symbol = glance.symbol.0 as usize;
-            if self.heads.len() <= symbol {
-                self.heads.resize((symbol + 1).next_power_of_two(), 0);
-            }
-            let Some(head) = self.heads.get_mut(symbol) else { return false };
-            self.ticks.push(BlockTick { before: *head, packet: number, code: glance.code, kind: glance.kind });
-            *head = self.ticks.len() as u32;
-        }
         true
+    }
+
+    /// Adds a frame that the stages must read.
+    pub fn add_frame(&mut self, at: u32, number: u16, frame: &Frame<'_>) {
+        let (time, link, wire_len, from) = (frame.time, frame.link, frame.wire_len, self.bytes.len());
+        self.bytes.extend_from_slice(frame.bytes);
+        self.parts.push(Part::Frame(Kept { at, frame: number, time, link, wire_len, bytes: from..self.bytes.len() }));
+    }
+
+    /// Such a frame, of a block whose first frame has number `first`.
+    pub fn frame(&self, kept: &Kept, tap: TapId, first: u64) -> Frame<'_> {
+        Frame {
+            tap,
+            link: kept.link,
+            time: kept.time,
+            number: first + u64::from(kept.frame),
+            wire_len: kept.wire_len,
+            bytes: self.bytes.get(kept.bytes.clone()).unwrap_or(&[]),
+        }
     }
 
     /// Captured bytes of the packets so far.
     #[inline]
-    pub fn bytes(&self) -> u32 {
+    pub fn packet_bytes(&self) -> u32 {
         self.packets.last().map_or(0, |packet| packet.bytes)
     }
 
-    /// How many messages are in the packets so far: the place of the next packet's first tick.
-    #[inline]
-    pub fn tick_count(&self) -> u32 {
-        self.ticks.len() as u32
-    }
-
-    /// The newest tick of a symbol, for [`Block::tick`]; 0 where there is none.
-    pub fn newest(&self, symbol: SymbolId) -> u32 {
-        self.heads.get(symbol.0 as usize).copied().unwrap_or(0)
-    }
-
-    /// A tick by its number, which is 1 + its place.
+    /// A tick by its number.
     #[inline]
     pub fn tick(&self, number: u32) -> Option<Found> {
-        let place = number.checked_sub(1)?;
-        let &BlockTick { before, packet, code, kind } = self.ticks.get(place as usize)?;
+        let &Glance { before, packet, code, kind, .. } = self.ticks.get(number)?;
+        let packet = u32::from(packet);
         let Skimmed { time, tick, .. } = *self.packets.get(packet as usize)?;
-        Some(Found { time, packet, position: place - tick, code, kind, before })
+        Some(Found { time, packet, position: number.checked_sub(tick + 1)?, code, kind, before })
     }
 
     /// The place behind a packet's last tick.
     pub fn tick_behind(&self, packet: u32) -> u32 {
-        self.packets.get(packet as usize + 1).map_or(self.tick_count(), |next| next.tick)
+        self.packets.get(packet as usize + 1).map_or(self.ticks.count(), |next| next.tick)
     }
 
     /// The number behind the last message of a packet of this run.

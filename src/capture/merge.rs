@@ -120,7 +120,7 @@ impl Reading {
     /// Time of what is at hand; `None` at the end of the block.
     fn time(&self) -> Option<Timestamp> {
         match self.block.parts.get(self.part)? {
-            Part::Frame { time, .. } => Some(*time),
+            Part::Frame(frame) => Some(frame.time),
             Part::Run(_) => self.block.packets.get(self.packet as usize).map(|packet| packet.time),
         }
     }
@@ -134,10 +134,14 @@ impl Reading {
         self.time()
     }
 
-    /// Place and number of the frame at hand, where it is one.
-    fn frame(&self) -> Option<(usize, u64)> {
-        let Part::Frame { at, frame, .. } = self.block.parts.get(self.part)? else { return None };
-        Some((self.block.start + *at as usize, self.first_frame + u64::from(*frame)))
+    fn is_at_frame(&self) -> bool {
+        matches!(self.block.parts.get(self.part), Some(Part::Frame(_)))
+    }
+
+    /// The frame at hand, where it is one.
+    fn frame(&self, tap: TapId) -> Option<Frame<'_>> {
+        let Part::Frame(kept) = self.block.parts.get(self.part)? else { return None };
+        Some(self.block.frame(kept, tap, self.first_frame))
     }
 
     /// Hands out the packets of the run at hand that come before `until`.
@@ -221,10 +225,13 @@ impl Lane {
     /// What is at hand. Of a run, the packets up to `until`, which is another file's next time and that file.
     #[inline]
     fn step(&mut self, file: usize, until: Option<(Timestamp, usize)>) -> Step<'_> {
-        match self.block.as_ref().and_then(Reading::frame) {
-            Some((place, number)) => Step::Frame(self.reread(file, place, number)),
-            None if self.block.is_none() => Step::Frame(self.captured(file)),
-            None => self.block.as_mut().map_or(Step::End, |reading| reading.packets(file, self.tap, until)),
+        let tap = self.tap;
+        if self.block.as_ref().is_some_and(|reading| !reading.is_at_frame()) {
+            return self.block.as_mut().map_or(Step::End, |reading| reading.packets(file, tap, until));
+        }
+        match self.block.as_ref().and_then(|reading| reading.frame(tap)) {
+            Some(frame) => Step::Frame(Captured { frame, has_time: true, file }),
+            None => Step::Frame(self.captured(file)),
         }
     }
 

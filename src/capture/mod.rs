@@ -16,9 +16,9 @@ mod pcapng;
 mod span;
 mod stream;
 
-pub use block::{BLOCK_BYTES, Block, FlowMark, Found, Packets, Part, Place, Run, Session, Skimmed};
+pub use block::{BLOCK_BYTES, Block, FlowMark, Found, Packets, Part, Place, Run, Session, Shelf, Skimmed};
 pub use error::{Cut, SourceError};
 pub use file::{CaptureFile, Interface};
 pub use merge::{Ahead, Captured, Input, Merged, Step, Tap};
 pub use open::open;
-pub use span::{Record, Span};
+pub use span::{Record, Span, Window};

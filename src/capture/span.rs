@@ -7,7 +7,7 @@ use tickscope_model::{Frame, LinkType, Nanos, TapId, Timestamp};
 
 use super::clock::Clock;
 use super::file::LONGEST_BLOCK;
-use super::map::{Mapping, prefetch};
+use super::map::Mapping;
 use super::pcap::Records;
 use super::pcapng::{self, Order};
 
@@ -44,6 +44,33 @@ pub struct Record {
     pub next: usize,
 }
 
+/// A part of the file that was read into memory of a thread's own. Measured: for a thread that goes through all of a file
+/// this costs less than mapped pages do, since they must be mapped and unmapped, and are far away when they are looked at.
+#[derive(Default)]
+pub struct Window {
+    start: usize,
+    bytes: Vec<u8>,
+}
+
+/// Small enough for the second cache, and no frame is longer.
+const WINDOW: usize = 256 << 10;
+
+impl Window {
+    /// What is here from this place of the file on.
+    #[inline]
+    fn behind(&self, at: usize) -> Option<&[u8]> {
+        self.bytes.get(at.checked_sub(self.start)?..)
+    }
+
+    #[cold]
+    fn load(&mut self, mapping: &Mapping, at: usize) {
+        self.bytes.resize(WINDOW, 0);
+        let length = mapping.read(at, &mut self.bytes);
+        self.bytes.truncate(length);
+        self.start = at;
+    }
+}
+
 /// So many records in a row must look like records for a guess to be made.
 const CHAIN: usize = 8;
 /// A capture lasts less than this; times further apart are no times.
@@ -70,11 +97,13 @@ impl Span {
     }
 
     /// The record that begins here, if it is an ordinary frame and all there.
-    #[inline]
     pub fn record(&self, at: usize) -> Option<Record> {
-        let bytes = self.mapping.bytes().get(at..)?;
-        prefetch(bytes, super::bytes::AHEAD);
-        prefetch(bytes, super::bytes::AHEAD + 64);
+        self.record_in(self.mapping.bytes().get(at..)?, at)
+    }
+
+    /// The same of bytes that stand at this place of the file.
+    #[inline]
+    fn record_in(&self, bytes: &[u8], at: usize) -> Option<Record> {
         match &self.records {
             SpanRecords::Pcap(records) => {
                 let record = records.record(bytes)?;
@@ -102,10 +131,28 @@ impl Span {
     }
 
     /// The frame of a record.
-    #[inline]
     pub fn frame(&self, record: &Record, number: u64) -> Frame<'_> {
-        let bytes = self.mapping.bytes().get(record.start..record.start + record.captured).unwrap_or(&[]);
+        self.frame_in(self.mapping.bytes(), 0, record, number)
+    }
+
+    #[inline]
+    fn frame_in<'a>(&self, bytes: &'a [u8], base: usize, record: &Record, number: u64) -> Frame<'a> {
+        let start = record.start - base;
+        let bytes = bytes.get(start..start + record.captured).unwrap_or(&[]);
         Frame { tap: self.tap, link: self.link, time: record.time, number, wire_len: record.wire_len, bytes }
+    }
+
+    /// The frame that begins at this place, through a window that follows it.
+    #[inline]
+    pub fn read<'a>(&self, window: &'a mut Window, at: usize) -> Option<(Record, Frame<'a>)> {
+        let record = match window.behind(at).and_then(|bytes| self.record_in(bytes, at)) {
+            Some(record) => record,
+            None => {
+                window.load(&self.mapping, at);
+                self.record_in(window.behind(at)?, at)?
+            }
+        };
+        Some((record, self.frame_in(&window.bytes, window.start, &record, 0)))
     }
 
     /// The first place of this range where records seem to begin. `near` is a time of this capture.

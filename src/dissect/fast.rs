@@ -12,10 +12,19 @@ use super::slow::is_tunnel_port;
 
 const IPV4: u16 = 0x0800;
 
-/// The packet, where the frame is of the common kind.
+/// A whole IPv4 packet that is no fragment.
+struct Ip<'a> {
+    header: &'a [u8; 20],
+    /// What follows the header and its options.
+    body: &'a [u8],
+    /// Ports, and of UDP the length.
+    ports: &'a [u8; 8],
+    vlan: u16,
+}
+
 #[inline(always)]
-#[allow(clippy::inline_always, reason = "measured: 15 ns a frame go into copies of the packet otherwise")]
-pub(super) fn dissect<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
+#[allow(clippy::inline_always, reason = "measured: as below")]
+fn ip<'a>(frame: &Frame<'a>) -> Option<Ip<'a>> {
     if frame.link != LinkType::Ethernet {
         return None;
     }
@@ -46,15 +55,57 @@ pub(super) fn dissect<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
     }
     let body = rest.get(header..total)?;
     let (ports, _) = body.split_first_chunk::<8>()?;
-    let target_port = u16::from_be_bytes([ports[2], ports[3]]);
+    Some(Ip { header: ip, body, ports, vlan })
+}
+
+/// What UDP carries.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "measured: as below")]
+fn udp_payload<'a>(ip: &Ip<'a>) -> Option<&'a [u8]> {
+    let length = usize::from(u16::from_be_bytes([ip.ports[4], ip.ports[5]]));
+    if is_tunnel_port(u16::from_be_bytes([ip.ports[2], ip.ports[3]])) {
+        return None;
+    }
+    ip.body.get(8..length)
+}
+
+/// A datagram with the least that is needed to find its flow.
+pub struct Datagram<'a> {
+    /// Source and target address, as they stand in the header.
+    pub addresses: u64,
+    /// Source and target port.
+    pub ports: u32,
+    pub ip_id: u16,
+    pub payload: &'a [u8],
+}
+
+/// The datagram, where the frame is of the common kind and carries one.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "measured: as below")]
+pub(super) fn datagram<'a>(frame: &Frame<'a>) -> Option<Datagram<'a>> {
+    let found = ip(frame)?;
+    let ip = found.header;
+    if ip[9] != 17 {
+        return None;
+    }
+    let payload = udp_payload(&found)?;
+    let ports = found.ports;
+    Some(Datagram {
+        addresses: u64::from_be_bytes([ip[12], ip[13], ip[14], ip[15], ip[16], ip[17], ip[18], ip[19]]),
+        ports: u32::from_be_bytes([ports[0], ports[1], ports[2], ports[3]]),
+        ip_id: u16::from_be_bytes([ip[4], ip[5]]),
+        payload,
+    })
+}
+
+/// The packet, where the frame is of the common kind.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "measured: 15 ns a frame go into copies of the packet otherwise")]
+pub(super) fn dissect<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
+    let found = ip(frame)?;
+    let Ip { header: ip, body, ports, vlan } = found;
     let transport = match ip[9] {
-        17 => {
-            let length = usize::from(u16::from_be_bytes([ports[4], ports[5]]));
-            if is_tunnel_port(target_port) {
-                return None;
-            }
-            Transport::Udp { payload: body.get(8..length)? }
-        }
+        17 => Transport::Udp { payload: udp_payload(&found)? },
         6 => {
             let (tcp, _) = body.split_first_chunk::<20>()?;
             let header = usize::from(tcp[12] >> 4) * 4;
@@ -74,7 +125,7 @@ pub(super) fn dissect<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
         source: IpAddr::V4(Ipv4Addr::from_bits(u32::from_be_bytes([ip[12], ip[13], ip[14], ip[15]]))),
         target: IpAddr::V4(Ipv4Addr::from_bits(u32::from_be_bytes([ip[16], ip[17], ip[18], ip[19]]))),
         source_port: u16::from_be_bytes([ports[0], ports[1]]),
-        target_port,
+        target_port: u16::from_be_bytes([ports[2], ports[3]]),
         ip_id: u16::from_be_bytes([ip[4], ip[5]]),
         vlan,
         transport,

@@ -56,9 +56,9 @@ impl FlowKey {
     #[inline]
     pub fn packed(point: u16, packet: &Packet<'_>) -> Option<u128> {
         let (IpAddr::V4(source), IpAddr::V4(target)) = (packet.source, packet.target) else { return None };
-        let addresses = u128::from(source.to_bits()) << 32 | u128::from(target.to_bits());
-        let ports = u128::from(packet.source_port) << 16 | u128::from(packet.target_port);
-        Some(addresses << 64 | u128::from(point) << 32 | ports)
+        let addresses = u64::from(source.to_bits()) << 32 | u64::from(target.to_bits());
+        let ports = u32::from(packet.source_port) << 16 | u32::from(packet.target_port);
+        Some(packed_key(point, addresses, ports))
     }
 
     /// The same conversation whichever way the packet went, and whether the ends were swapped to get it.
@@ -69,6 +69,12 @@ impl FlowKey {
             (FlowKey { point: self.point, source: self.target, target: self.source }, true)
         }
     }
+}
+
+/// [`FlowKey::packed`] of source before target in both.
+#[inline]
+pub fn packed_key(point: u16, addresses: u64, ports: u32) -> u128 {
+    u128::from(addresses) << 64 | u128::from(point) << 32 | u128::from(ports)
 }
 
 /// `src:port>dst:port`, the `flow` of `tickscope decode`.

@@ -13,7 +13,7 @@ use tickscope_model::{Loss, MarketEvent, OrderEvent, SymbolId, TapId, Timestamp}
 
 use crate::capture::{Captured, Packets};
 
-pub use key::{Endpoint, FlowKey, NamedEnd};
+pub use key::{Endpoint, FlowKey, NamedEnd, packed_key};
 pub use stream::{Arrival, History, Stream, StreamSink};
 pub use tcp::{Conversations, NamedSession, Peer, StreamBytes};
 pub use udp::{SkimmedFlow, UdpFlows};

@@ -80,8 +80,9 @@ pub struct Feed {
 #[derive(Clone, Copy)]
 struct Arrived {
     first: u64,
-    count: u64,
     time: Timestamp,
+    /// No envelope has more messages than this counts.
+    count: u32,
     line: u16,
     ip_id: u16,
 }
@@ -91,7 +92,8 @@ pub type Arrival = (u64, u64, Timestamp, u16);
 
 impl Arrived {
     fn new(at: &Datagram<'_>, unit: &Sequenced<'_>, line: u16) -> Arrived {
-        Arrived { first: unit.first, count: unit.count, time: at.time, line, ip_id: at.ip_id }
+        let count = u32::try_from(unit.count).unwrap_or(u32::MAX);
+        Arrived { first: unit.first, count, time: at.time, line, ip_id: at.ip_id }
     }
 }
 
@@ -181,6 +183,7 @@ impl Feeds {
         feed.next = Some(line.next);
         let passed_over = each.len().saturating_sub(ARRIVALS);
         for (first, count, time, ip_id) in each.skip(passed_over) {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
             feed.arrived(Arrived { first, count, time, line: number, ip_id });
         }
         Some(number)
@@ -271,7 +274,7 @@ impl Feeds {
             && self
                 .lines
                 .get(usize::from(*number))
-                .is_some_and(|line| is_same(&self.feeds[line.feed].key, unit.session))
+                .is_some_and(|line| unit.is_of(&self.feeds[line.feed].key))
         {
             return *number;
         }
@@ -488,18 +491,7 @@ impl Feed {
         // Most repeats are a few packets old, so the newest are looked at first.
         let (old, new) = self.arrivals.split_at(self.newest + usize::from(!self.arrivals.is_empty()));
         let newest_first = old.iter().rev().chain(new.iter().rev());
-        newest_first.copied().find(|arrived| arrived.first <= number && number < arrived.first + arrived.count)
-    }
-}
-
-/// Whether two session names are equal. Asked for each packet, and names have 8 to 16 bytes, so two words decide.
-#[inline]
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    match (one.first_chunk::<8>(), other.first_chunk::<8>(), one.last_chunk::<8>(), other.last_chunk::<8>()) {
-        (Some(a), Some(b), Some(c), Some(d)) if one.len() == other.len() && one.len() <= 16 => {
-            u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b) && u64::from_ne_bytes(*c) == u64::from_ne_bytes(*d)
-        }
-        _ => one == other,
+        newest_first.copied().find(|arrived| arrived.first <= number && number < arrived.first + u64::from(arrived.count))
     }
 }
 

@@ -363,7 +363,7 @@ impl Cursor<'_> {
                 let Some(older) = self.block.checked_sub(1) else { return };
                 self.block = older;
                 let kept = self.track.get(older).filter(|kept| kept.point == self.point);
-                self.number = kept.map_or(0, |kept| kept.block.newest(self.symbol));
+                self.number = kept.map_or(0, |kept| kept.block.ticks.newest(self.symbol));
                 continue;
             }
             let Some(kept) = self.track.get(self.block) else { return };

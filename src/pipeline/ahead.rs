@@ -8,12 +8,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use tickscope_decoders::Glance;
-use tickscope_model::Timestamp;
+use tickscope_model::{Frame, Timestamp};
 
-use crate::capture::{Ahead, BLOCK_BYTES, Block, Part, Record, Skimmed, Span};
-use crate::dissect::{Transport, dissect_ordinary};
-use crate::flow::{FlowKey, SkimmedFlow};
+use crate::capture::{Ahead, BLOCK_BYTES, Block, Shelf, Skimmed, Span, Window};
+use crate::dissect::datagram;
+use crate::flow::{SkimmedFlow, packed_key};
 use crate::merge::HIGHEST_SEQUENCE;
 
 /// Blocks for each thread that are read, or waiting to be used.
@@ -82,6 +81,7 @@ pub struct ReadAhead {
     helpers: Option<Helpers>,
     /// The first piece of the file that was not asked for: a file is divided into pieces of [`BLOCK_BYTES`].
     next: usize,
+    window: Window,
 }
 
 /// What all threads share.
@@ -92,6 +92,7 @@ struct Source {
     board: Board,
     /// A time of this file.
     near: Timestamp,
+    shelf: Shelf,
 }
 
 /// The other threads: numbers of pieces go in, blocks come out in any order.
@@ -109,9 +110,9 @@ struct Helpers {
 impl ReadAhead {
     /// Without threads, a block is read when it is asked for.
     pub fn new(span: Span, near: Timestamp, point: u16, board: Board, threads: usize) -> ReadAhead {
-        let source = Arc::new(Source { span, point, board, near });
+        let source = Arc::new(Source { span, point, board, near, shelf: Shelf::default() });
         let helpers = (threads > 0).then(|| Helpers::start(&source, threads));
-        ReadAhead { source, helpers, next: 0 }
+        ReadAhead { source, helpers, next: 0, window: Window::default() }
     }
 }
 
@@ -129,7 +130,7 @@ impl Ahead for ReadAhead {
         let guessed = self.helpers.as_mut().and_then(|helpers| helpers.take(piece, self.source.span.length()));
         let block = guessed
             .filter(|block| block.start == place)
-            .unwrap_or_else(|| self.source.read(place, (piece + 1) * BLOCK_BYTES, &known));
+            .unwrap_or_else(|| self.source.read(place, (piece + 1) * BLOCK_BYTES, &known, &mut self.window));
         (block.frames > 0).then(|| Arc::new(block))
     }
 
@@ -145,7 +146,11 @@ impl Helpers {
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..threads {
             let (source, queue, done) = (source.clone(), queue.clone(), done.clone());
-            thread::spawn(move || help(&source, &queue, &done));
+            let helper = thread::Builder::new().name("read ahead".to_owned());
+            // Without a helper the others do its work, and without any the blocks are read when they are asked for.
+            if helper.spawn(move || help(&source, &queue, &done)).is_err() {
+                break;
+            }
         }
         Helpers { jobs, blocks, next: 0, ready: Vec::new(), depth: BLOCKS_A_THREAD * threads }
     }
@@ -173,12 +178,13 @@ impl Helpers {
 
 /// What a helper does until nobody wants anything any more.
 fn help(source: &Source, queue: &Mutex<Receiver<usize>>, done: &Sender<(usize, Option<Block>)>) {
+    let mut window = Window::default();
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(piece) = job else { return };
         let (from, until) = (piece * BLOCK_BYTES, (piece + 1) * BLOCK_BYTES);
         let start = source.span.guess(from, until, source.near);
-        let block = start.map(|start| source.read(start, until, &source.board.get()));
+        let block = start.map(|start| source.read(start, until, &source.board.get(), &mut window));
         if done.send((piece, block)).is_err() {
             return;
         }
@@ -187,19 +193,19 @@ fn help(source: &Source, queue: &Mutex<Receiver<usize>>, done: &Sender<(usize, O
 
 impl Source {
     /// Reads the records that begin between `start` and `until`; ends early where a record is not an ordinary one.
-    fn read(&self, start: usize, until: usize, known: &Known) -> Block {
-        let mut block = Block::begin(start);
-        let mut glances = Vec::new();
+    fn read(&self, start: usize, until: usize, known: &Known, window: &mut Window) -> Block {
+        let mut block = Block::begin(start, &self.shelf);
         let mut latest = Timestamp::MIN;
         while block.end < until
             && let Ok(number) = u16::try_from(block.frames)
-            && let Some(record) = self.span.record(block.end)
+            && let Some((record, frame)) = self.span.read(window, block.end)
         {
             let at = u32::try_from(block.end - start).unwrap_or(u32::MAX);
+            let ticks = block.ticks.count();
             // A frame that steps back in time is left to the stages, so that ticks of a block are in order.
-            let skimmed = record.time >= latest && self.skim(&record, (at, number), known, &mut block, &mut glances);
-            if !skimmed {
-                block.parts.push(Part::Frame { at, frame: number, time: record.time });
+            if record.time < latest || self.skim(&frame, (at, number), known, &mut block).is_none() {
+                block.ticks.cut(ticks);
+                block.add_frame(at, number, &frame);
             }
             latest = latest.max(record.time);
             block.frames += 1;
@@ -210,32 +216,17 @@ impl Source {
 
     /// Adds a frame as a packet of market data, if it is one without surprises.
     #[inline]
-    fn skim(
-        &self,
-        record: &Record,
-        (at, number): (u32, u16),
-        known: &Known,
-        block: &mut Block,
-        glances: &mut Vec<Glance>,
-    ) -> bool {
-        let frame = self.span.frame(record, 0);
-        let Some(packet) = dissect_ordinary(&frame) else { return false };
-        let Transport::Udp { payload } = packet.transport else { return false };
-        let Some(flow) = FlowKey::packed(self.point, &packet).and_then(|key| known.find(key)) else { return false };
-        glances.clear();
-        let Some(unit) = flow.skim.skim(payload, glances) else { return false };
-        if unit.first == 0 || unit.first > HIGHEST_SEQUENCE || packet.missing > 0 {
-            return false;
+    fn skim(&self, frame: &Frame<'_>, (at, number): (u32, u16), known: &Known, block: &mut Block) -> Option<()> {
+        let datagram = datagram(frame)?;
+        let flow = known.find(packed_key(self.point, datagram.addresses, datagram.ports))?;
+        let tick = block.ticks.count();
+        block.ticks.begin_packet(u16::try_from(block.packets.len()).ok()?);
+        let unit = flow.skim.skim(datagram.payload, &mut block.ticks)?;
+        if unit.first == 0 || unit.first > HIGHEST_SEQUENCE {
+            return None;
         }
-        let packet = Skimmed {
-            time: record.time,
-            first: unit.first,
-            at,
-            tick: block.tick_count(),
-            bytes: block.bytes() + u32::try_from(frame.bytes.len()).unwrap_or(0),
-            frame: number,
-            ip_id: packet.ip_id,
-        };
-        block.add(flow.mark, unit.session, packet, glances)
+        let bytes = block.packet_bytes() + u32::try_from(frame.bytes.len()).ok()?;
+        let (time, first, ip_id) = (frame.time, unit.first, datagram.ip_id);
+        block.add(flow.mark, &unit, Skimmed { time, first, at, tick, bytes, frame: number, ip_id }).then_some(())
     }
 }

@@ -118,11 +118,16 @@ impl Correlator {
 
     /// Packets that were read ahead and are what their feed was waiting for.
     fn use_all(&mut self, point: u16, line: u16, packets: &Packets<'_>) {
-        for (_, count, time, _) in packets.arrivals() {
-            self.count_in_slot(time, count);
-        }
         let numbers = packets.sequence();
-        self.messages.market_used += numbers.end - numbers.start;
+        let count = numbers.end - numbers.start;
+        match packets.packets() {
+            [first, .., last] if first.time.0 / SLOT_NS != last.time.0 / SLOT_NS => {
+                packets.arrivals().for_each(|(_, count, time, _)| self.count_in_slot(time, count));
+            }
+            [first, ..] => self.count_in_slot(first.time, count),
+            [] => {}
+        }
+        self.messages.market_used += count;
         self.ticks.keep(point, line, packets);
     }
 

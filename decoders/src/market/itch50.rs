@@ -80,8 +80,7 @@ fn is_plausible(bytes: &[u8]) -> bool {
 /// The state of one flow: which stock each locate code stands for. At most 65,536 entries, since the code has 16 bits.
 #[derive(Default)]
 struct Itch50 {
-    /// Shared with skimmers; what is learned while they are at work goes into a copy.
-    stocks: Arc<Vec<KnownStock>>,
+    stocks: Vec<KnownStock>,
     lessons: Lessons,
 }
 
@@ -139,7 +138,7 @@ impl Decoder for Itch50 {
     fn gap(&mut self) {}
 
     fn skimmer(&self) -> Option<Arc<dyn Skim>> {
-        Some(Arc::new(skim::Skimmer::new(self.stocks.clone())))
+        Some(Arc::new(skim::Skimmer::new(&self.stocks)))
     }
 
     fn lessons(&self) -> Lessons {
@@ -237,12 +236,11 @@ impl Itch50 {
             return None;
         }
         let index = usize::from(locate);
-        let stocks = Arc::make_mut(&mut self.stocks);
-        if stocks.len() <= index {
-            stocks.resize(index + 1, KnownStock::default());
+        if self.stocks.len() <= index {
+            self.stocks.resize(index + 1, KnownStock::default());
         }
         let symbol = out.symbol(&stock.0);
-        let before = std::mem::replace(stocks.get_mut(index)?, KnownStock { key, symbol });
+        let before = std::mem::replace(self.stocks.get_mut(index)?, KnownStock { key, symbol });
         // Locate 0 changes all the time, and skimmers leave it alone.
         if locate != 0 {
             self.lessons.learned += u32::from(before.key == 0);

@@ -2,22 +2,32 @@
 //! length than its table's, a stock that is not known or is named differently, a message about no stock) is left to the
 //! decoder. A test holds every message type against it.
 
-use std::sync::Arc;
-
-use tickscope_model::MarketKind;
+use tickscope_model::{MarketKind, SymbolId};
 
 use super::KnownStock;
 use crate::framing::moldudp64;
-use crate::{Glance, Sequenced, Skim, UnitKind};
+use crate::{Glances, Sequenced, Skim, UnitKind};
 
-/// See [`Skim`].
+/// See [`Skim`]. Both lists are by stock locate; they are apart since most messages do not name their stock, and what is
+/// looked at for each message should fit into the first cache.
 pub(super) struct Skimmer {
-    stocks: Arc<Vec<KnownStock>>,
+    /// `u32::MAX` where nothing is known.
+    symbols: Vec<SymbolId>,
+    /// The name of the stock as [`Stock::key`].
+    keys: Vec<u64>,
 }
 
+const UNKNOWN: SymbolId = SymbolId(u32::MAX);
+
 impl Skimmer {
-    pub(super) fn new(stocks: Arc<Vec<KnownStock>>) -> Skimmer {
-        Skimmer { stocks }
+    pub(super) fn new(stocks: &[KnownStock]) -> Skimmer {
+        let mut symbols: Vec<SymbolId> =
+            stocks.iter().map(|stock| if stock.key == 0 { UNKNOWN } else { stock.symbol }).collect();
+        // Locate 0 is shared by all stocks that have none of their own.
+        if let Some(first) = symbols.first_mut() {
+            *first = UNKNOWN;
+        }
+        Skimmer { symbols, keys: stocks.iter().map(|stock| stock.key).collect() }
     }
 }
 
@@ -25,14 +35,14 @@ impl Skimmer {
 #[derive(Clone, Copy)]
 struct Shape {
     /// Its length; 0 for what is left to the decoder.
-    length: usize,
+    length: u8,
     kind: MarketKind,
-    /// Where the stock's name stands, where the message has one.
-    stock: Option<usize>,
+    /// Where the stock's name stands; 0 where the message has none.
+    stock: u8,
 }
 
 impl Shape {
-    const fn new(length: usize, kind: MarketKind, stock: Option<usize>) -> Shape {
+    const fn new(length: u8, kind: MarketKind, stock: u8) -> Shape {
         Shape { length, kind, stock }
     }
 }
@@ -40,26 +50,26 @@ impl Shape {
 /// By type byte. The quoting period update (`K`) has locate 0 although it names a stock, and `S`, `V`, `W` have none.
 static SHAPES: [Shape; 256] = {
     use MarketKind::{Auction, Book, Status, Trade};
-    let mut shapes = [Shape::new(0, Status, None); 256];
-    shapes[b'A' as usize] = Shape::new(36, Book, Some(24));
-    shapes[b'D' as usize] = Shape::new(19, Book, None);
-    shapes[b'U' as usize] = Shape::new(35, Book, None);
-    shapes[b'E' as usize] = Shape::new(31, Trade, None);
-    shapes[b'X' as usize] = Shape::new(23, Book, None);
-    shapes[b'P' as usize] = Shape::new(44, Trade, Some(24));
-    shapes[b'F' as usize] = Shape::new(40, Book, Some(24));
-    shapes[b'C' as usize] = Shape::new(36, Trade, None);
-    shapes[b'Q' as usize] = Shape::new(40, Trade, Some(19));
-    shapes[b'B' as usize] = Shape::new(19, Trade, None);
-    shapes[b'I' as usize] = Shape::new(50, Auction, Some(28));
-    shapes[b'R' as usize] = Shape::new(39, Status, Some(11));
-    shapes[b'H' as usize] = Shape::new(25, Status, Some(11));
-    shapes[b'Y' as usize] = Shape::new(20, Status, Some(11));
-    shapes[b'L' as usize] = Shape::new(26, Status, Some(15));
-    shapes[b'J' as usize] = Shape::new(35, Status, Some(11));
-    shapes[b'h' as usize] = Shape::new(21, Status, Some(11));
-    shapes[b'N' as usize] = Shape::new(20, Status, Some(11));
-    shapes[b'O' as usize] = Shape::new(48, Status, Some(11));
+    let mut shapes = [Shape::new(0, Status, 0); 256];
+    shapes[b'A' as usize] = Shape::new(36, Book, 24);
+    shapes[b'D' as usize] = Shape::new(19, Book, 0);
+    shapes[b'U' as usize] = Shape::new(35, Book, 0);
+    shapes[b'E' as usize] = Shape::new(31, Trade, 0);
+    shapes[b'X' as usize] = Shape::new(23, Book, 0);
+    shapes[b'P' as usize] = Shape::new(44, Trade, 24);
+    shapes[b'F' as usize] = Shape::new(40, Book, 24);
+    shapes[b'C' as usize] = Shape::new(36, Trade, 0);
+    shapes[b'Q' as usize] = Shape::new(40, Trade, 19);
+    shapes[b'B' as usize] = Shape::new(19, Trade, 0);
+    shapes[b'I' as usize] = Shape::new(50, Auction, 28);
+    shapes[b'R' as usize] = Shape::new(39, Status, 11);
+    shapes[b'H' as usize] = Shape::new(25, Status, 11);
+    shapes[b'Y' as usize] = Shape::new(20, Status, 11);
+    shapes[b'L' as usize] = Shape::new(26, Status, 15);
+    shapes[b'J' as usize] = Shape::new(35, Status, 11);
+    shapes[b'h' as usize] = Shape::new(21, Status, 11);
+    shapes[b'N' as usize] = Shape::new(20, Status, 11);
+    shapes[b'O' as usize] = Shape::new(48, Status, 11);
     shapes
 };
 
@@ -67,7 +77,7 @@ static SHAPES: [Shape; 256] = {
 const PRINTABLE: usize = 31;
 
 impl Skim for Skimmer {
-    fn skim<'a>(&self, input: &'a [u8], glances: &mut Vec<Glance>) -> Option<Sequenced<'a>> {
+    fn skim<'a>(&self, input: &'a [u8], glances: &mut Glances) -> Option<Sequenced<'a>> {
         let (header, mut blocks) = moldudp64::Header::read(input)?;
         let unit = header.unit(UnitKind::Data);
         if header.kind(!blocks.is_empty()) != UnitKind::Data {
@@ -77,18 +87,20 @@ impl Skim for Skimmer {
             let bytes = blocks.take_block()?.bytes;
             let (&[code, high, low], _) = bytes.split_first_chunk::<3>()?;
             let shape = SHAPES.get(usize::from(code))?;
-            let locate = u16::from_be_bytes([high, low]);
-            let known = self.stocks.get(usize::from(locate))?;
-            let is_named_alike = match shape.stock {
-                Some(at) => bytes.get(at..at + 8)?.first_chunk() == Some(&known.key.to_le_bytes()),
-                None => true,
-            };
-            if shape.length != bytes.len() || locate == 0 || known.key == 0 || !is_named_alike {
+            let locate = usize::from(u16::from_be_bytes([high, low]));
+            let symbol = *self.symbols.get(locate)?;
+            if usize::from(shape.length) != bytes.len() || symbol == UNKNOWN {
                 return None;
+            }
+            if shape.stock != 0 {
+                let name = bytes.get(usize::from(shape.stock)..)?.first_chunk()?;
+                if self.keys.get(locate) != Some(&u64::from_le_bytes(*name)) {
+                    return None;
+                }
             }
             let is_hidden = code == b'C' && bytes.get(PRINTABLE) == Some(&b'N');
             let kind = if is_hidden { MarketKind::Book } else { shape.kind };
-            glances.push(Glance { symbol: known.symbol, kind, code });
+            glances.add(symbol, kind, code);
         }
         blocks.is_empty().then_some(unit)
     }

@@ -1,0 +1,114 @@
+//! What is seen of messages that are read ahead: twelve bytes each, those of a symbol chained from the newest to the oldest.
+
+use tickscope_model::{MarketKind, SymbolId};
+
+/// A message, seen for what a tick is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Glance {
+    /// Number of the one before on the same symbol, 0 where there is none.
+    pub before: u32,
+    symbol: SymbolId,
+    /// Which packet it is in, as the caller of [`Glances::begin_packet`] counts them.
+    pub packet: u16,
+    /// The protocol's own type byte.
+    pub code: u8,
+    /// What it is about.
+    pub kind: MarketKind,
+}
+
+/// Messages in the order in which they came. The first has number 1.
+#[derive(Debug, Default)]
+pub struct Glances {
+    all: Vec<Glance>,
+    /// Number of the newest one of each symbol.
+    newest: Vec<u32>,
+    packet: u16,
+}
+
+impl Glances {
+    /// What is added from now on is in this packet.
+    #[inline]
+    pub fn begin_packet(&mut self, packet: u16) {
+        self.packet = packet;
+    }
+
+    /// Adds a message.
+    #[inline]
+    pub fn add(&mut self, symbol: SymbolId, kind: MarketKind, code: u8) {
+        let place = symbol.0 as usize;
+        let Some(newest) = self.newest.get_mut(place) else {
+            self.newest.resize((place + 1).next_power_of_two(), 0);
+            return self.add(symbol, kind, code);
+        };
+        let before = *newest;
+        self.all.push(Glance { before, symbol, packet: self.packet, code, kind });
+        #[allow(clippy::cast_possible_truncation, reason = "fewer than the bytes of a block")]
+        {
+            *newest = self.all.len() as u32;
+        }
+    }
+
+    /// How many there are.
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "fewer than the bytes of a block")]
+    pub fn count(&self) -> u32 {
+        self.all.len() as u32
+    }
+
+    /// Takes the newest away again, down to so many.
+    pub fn cut(&mut self, count: u32) {
+        while self.count() > count
+            && let Some(last) = self.all.pop()
+        {
+            if let Some(newest) = self.newest.get_mut(last.symbol.0 as usize) {
+                *newest = last.before;
+            }
+        }
+    }
+
+    /// The message with this number.
+    #[inline]
+    pub fn get(&self, number: u32) -> Option<&Glance> {
+        self.all.get(number.checked_sub(1)? as usize)
+    }
+
+    /// Number of the newest message about a symbol, 0 where there is none.
+    pub fn newest(&self, symbol: SymbolId) -> u32 {
+        self.newest.get(symbol.0 as usize).copied().unwrap_or(0)
+    }
+
+    /// Forgets all of them and keeps the memory.
+    pub fn clear(&mut self) {
+        self.all.clear();
+        self.newest.fill(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_a_symbol_are_chained_and_can_be_taken_back() {
+        let mut glances = Glances::default();
+        for (packet, symbol) in [(0, 3), (0, 4), (1, 3), (2, 3), (2, 900)] {
+            glances.begin_packet(packet);
+            glances.add(SymbolId(symbol), MarketKind::Trade, b'P');
+        }
+        let packets = |glances: &Glances, symbol: u32| {
+            let mut number = glances.newest(SymbolId(symbol));
+            let mut packets = Vec::new();
+            while let Some(glance) = glances.get(number) {
+                packets.push(glance.packet);
+                number = glance.before;
+            }
+            packets
+        };
+        assert_eq!(packets(&glances, 3), [2, 1, 0]);
+        assert_eq!((packets(&glances, 4), packets(&glances, 5), packets(&glances, 900)), (vec![0], vec![], vec![2]));
+        glances.cut(3);
+        assert_eq!((packets(&glances, 3), packets(&glances, 900)), (vec![1, 0], vec![]));
+        glances.clear();
+        assert_eq!((packets(&glances, 3), glances.count()), (vec![], 0));
+    }
+}
