@@ -1,6 +1,8 @@
 //! The distribution of one latency: counts in the buckets of an `HdrHistogram` with 3 significant digits, n, min, max
-//! and sum exact. A dense `HdrHistogram` costs 221 KB; this one keeps only the buckets that were hit (10 bytes each), so
-//! that every symbol can have its own. Tests hold it against the `hdrhistogram` crate.
+//! and sum exact. A dense `HdrHistogram` costs 221 KB; this one keeps only what was hit, so that every symbol can have its
+//! own. Tests hold it against the `hdrhistogram` crate.
+
+use super::buckets::Buckets;
 
 /// Buckets below 2048 are one nanosecond wide; each doubling of the value above that has 1024 buckets.
 const HALF: u64 = 1024;
@@ -45,9 +47,7 @@ pub const QUANTILES: [Quantile; 5] = [Quantile::P50, Quantile::P90, Quantile::P9
 /// See the head of this file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
-    /// Buckets that were hit, ascending; `counts` runs beside it.
-    indexes: Vec<u16>,
-    counts: Vec<u64>,
+    buckets: Buckets,
     n: u64,
     min: u64,
     max: u64,
@@ -67,7 +67,7 @@ impl Histogram {
         self.max = self.max.max(value);
         self.n += count;
         self.sum += u128::from(value) * u128::from(count);
-        self.add_at(index_of(value), count);
+        self.buckets.add(index_of(value), count);
     }
 
     /// Adds the samples of another histogram; nothing is lost by it, not even in min, max and mean.
@@ -79,23 +79,13 @@ impl Histogram {
         self.max = self.max.max(other.max);
         self.n += other.n;
         self.sum += other.sum;
-        if self.indexes.is_empty() {
-            self.indexes.clone_from(&other.indexes);
-            self.counts.clone_from(&other.counts);
+        if other.n == self.n {
+            // So far there was nothing here.
+            self.buckets.clone_from(&other.buckets);
             return;
         }
-        for (&index, &count) in other.indexes.iter().zip(&other.counts) {
-            self.add_at(index, count);
-        }
-    }
-
-    fn add_at(&mut self, index: u16, count: u64) {
-        match self.indexes.binary_search(&index) {
-            Ok(at) => self.counts[at] += count,
-            Err(at) => {
-                self.indexes.insert(at, index);
-                self.counts.insert(at, count);
-            }
+        for (index, count) in other.buckets.iter() {
+            self.buckets.add(index, count);
         }
     }
 
@@ -143,7 +133,7 @@ impl Histogram {
 
     fn at_rank(&self, rank: u64) -> u64 {
         let mut seen = 0;
-        for (&index, &count) in self.indexes.iter().zip(&self.counts) {
+        for (index, count) in self.buckets.iter() {
             seen += count;
             if seen >= rank {
                 return highest_of(index).clamp(self.min, self.max);
@@ -165,8 +155,7 @@ impl Histogram {
     /// How many samples lie above `value`, to the width of a bucket (0.1 %).
     pub fn count_above(&self, value: u64) -> u64 {
         let limit = index_of(value);
-        let from = self.indexes.partition_point(|&index| index <= limit);
-        self.counts.iter().skip(from).sum()
+        self.buckets.iter().skip_while(|&(index, _)| index <= limit).map(|(_, count)| count).sum()
     }
 
     /// p99/p50 in hundredths, rounded half up; `None` where the median is 0.
@@ -176,7 +165,7 @@ impl Histogram {
 
     /// Every bucket that was hit, ascending: its highest value and its count.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.indexes.iter().zip(&self.counts).map(|(&index, &count)| (highest_of(index), count))
+        self.buckets.iter().map(|(index, count)| (highest_of(index), count))
     }
 }
 

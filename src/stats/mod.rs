@@ -2,6 +2,7 @@
 //! [`Summary`] is fed by `pair` and read by `write`; percentiles follow `HdrHistogram` (<https://hdrhistogram.org>).
 
 mod accounting;
+mod buckets;
 mod facts;
 mod group;
 mod histogram;
