@@ -5,6 +5,7 @@ pub mod app;
 pub mod capture;
 pub mod dissect;
 pub mod flow;
+mod hash;
 pub mod merge;
 pub mod pair;
 pub mod pipeline;

@@ -143,14 +143,11 @@ pub struct Skimmed {
 /// A tick of a block.
 #[derive(Clone, Copy, Debug)]
 pub struct Found {
-    pub time: Timestamp,
     pub packet: u32,
     /// Which message of its packet.
     pub position: u32,
     pub code: u8,
     pub kind: MarketKind,
-    /// Number of the tick before on the same symbol, 0 where there is none.
-    pub before: u32,
 }
 
 impl Block {
@@ -208,10 +205,15 @@ impl Block {
     /// A tick by its number.
     #[inline]
     pub fn tick(&self, number: u32) -> Option<Found> {
-        let &Glance { before, packet, code, kind, .. } = self.ticks.get(number)?;
+        let &Glance { packet, code, kind, .. } = self.ticks.get(number)?;
         let packet = u32::from(packet);
-        let Skimmed { time, tick, .. } = *self.packets.get(packet as usize)?;
-        Some(Found { time, packet, position: number.checked_sub(tick + 1)?, code, kind, before })
+        let first = self.packets.get(packet as usize)?.tick;
+        Some(Found { packet, position: number.checked_sub(first + 1)?, code, kind })
+    }
+
+    /// The first packet that is later than `time`.
+    pub fn behind(&self, time: Timestamp) -> u32 {
+        u32::try_from(self.packets.partition_point(|packet| packet.time <= time)).unwrap_or(u32::MAX)
     }
 
     /// The place behind a packet's last tick.

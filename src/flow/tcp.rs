@@ -1,7 +1,7 @@
 //! TCP conversations: both directions back in order, the protocol found out from the first bytes, and the ACKs that
 //! say when the other side's kernel had a message.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use tickscope_decoders::{Carrier, Decoder, Described, Fresh, Guess, Output, PROTOCOLS, Protocol, Sequenced};
@@ -9,6 +9,7 @@ use tickscope_model::{Loss, MarketEvent, OrderEvent, SymbolId, Timestamp};
 
 use super::stream::{Arrival, History, Stream, StreamSink};
 use super::{Direction, FlowKey, Lane, NamedEnd, Seen};
+use crate::hash::HashMap;
 use crate::dissect::TcpFlags;
 
 /// At most this many conversations are kept; beyond that the longest idle are closed.
@@ -100,7 +101,7 @@ impl Conversations {
     pub fn new(named: Vec<NamedSession>) -> Conversations {
         Conversations {
             all: Vec::new(),
-            index: HashMap::new(),
+            index: HashMap::default(),
             named,
             next_number: 0,
             used_frames: 0,

@@ -1,11 +1,11 @@
 //! UDP flows: which protocol each carries, found out from its payloads unless the configuration says it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use tickscope_decoders::{Carrier, Decoder, Guess, Lessons, PROTOCOLS, Protocol, Skim};
 use tickscope_model::{Loss, TapId, Timestamp};
 
+use crate::hash::HashMap;
 use crate::capture::{FlowMark, Packets};
 use crate::dissect::Packet;
 
@@ -66,7 +66,7 @@ impl UdpFlows {
     pub fn new(configured: Vec<(Endpoint, &'static Protocol)>) -> UdpFlows {
         UdpFlows {
             flows: Vec::new(),
-            index: HashMap::new(),
+            index: HashMap::default(),
             recent: [usize::MAX; RECENT],
             configured,
             next_number: 0,

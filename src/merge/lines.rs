@@ -2,19 +2,20 @@
 //! the other line is behind. A feed is one stream of sequence numbers (a MoldUDP64 session, an IEX-TP channel) at one
 //! observation point; its lines are the flows that carry it, and a unicast flow is a retransmission on request.
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 use tickscope_decoders::{Fresh, Protocol, Sequenced, UnitKind};
 use tickscope_model::{TapId, Timestamp};
 
+use crate::hash::HashMap;
+use super::arrivals::{Arrivals, Brought};
+use crate::capture::Packets;
 use crate::flow::{Datagram, Endpoint};
 use crate::stats::Histogram;
 
-/// Packets of a feed that are remembered to measure how far the other line is behind.
-const ARRIVALS: usize = 4096;
 /// Separate gaps of a feed that are remembered until they are filled.
 const GAPS: usize = 4096;
 /// So many packets in a row that only repeat what a line itself had sent before: the feed was started again.
@@ -73,28 +74,7 @@ pub struct Feed {
     has_multicast: bool,
     /// Open gaps and when they were noticed.
     missing: Vec<(Range<u64>, Timestamp)>,
-    arrivals: Vec<Arrived>,
-    newest: usize,
-}
-
-#[derive(Clone, Copy)]
-struct Arrived {
-    first: u64,
-    time: Timestamp,
-    /// No envelope has more messages than this counts.
-    count: u32,
-    line: u16,
-    ip_id: u16,
-}
-
-/// First number, count of messages, time and IP identification of a packet.
-pub type Arrival = (u64, u64, Timestamp, u16);
-
-impl Arrived {
-    fn new(at: &Datagram<'_>, unit: &Sequenced<'_>, line: u16) -> Arrived {
-        let count = u32::try_from(unit.count).unwrap_or(u32::MAX);
-        Arrived { first: unit.first, count, time: at.time, line, ip_id: at.ip_id }
-    }
+    arrivals: Arrivals,
 }
 
 impl Feed {
@@ -152,7 +132,7 @@ impl Feeds {
             line.in_order(unit);
             feed.messages += unit.count;
             feed.next = Some(line.next);
-            feed.arrived(Arrived::new(at, unit, number));
+            feed.arrivals.push(unit.first..unit.first + unit.count, number, Brought::Packet(at.time, at.ip_id));
             return Verdict { fresh: Fresh::All, line: number, stale: false, copy: false };
         }
         self.other(at, unit, number)
@@ -162,30 +142,21 @@ impl Feeds {
     /// messages are new, and the line that brought them is returned. Otherwise nothing has happened, and they must be
     /// given to [`Feeds::packet`] one by one.
     #[inline]
-    pub fn packets(
-        &mut self,
-        at: &Datagram<'_>,
-        session: &[u8],
-        numbers: Range<u64>,
-        each: impl ExactSizeIterator<Item = Arrival>,
-    ) -> Option<u16> {
-        let unit =
-            Sequenced { session, first: numbers.start, count: numbers.end - numbers.start, kind: UnitKind::Data };
+    pub fn packets(&mut self, at: &Datagram<'_>, packets: &Packets<'_>) -> Option<u16> {
+        let (session, numbers) = (packets.run.session, packets.sequence());
+        let (first, count) = (numbers.start, numbers.end - numbers.start);
+        let unit = Sequenced { session: session.bytes(), first, count, kind: UnitKind::Data };
         let number = self.line_of(at, &unit);
         let line = &mut self.lines[usize::from(number)];
         let feed = &mut self.feeds[line.feed];
-        if feed.next != Some(unit.first) || line.next > unit.first {
+        if feed.next != Some(first) || line.next > first {
             return None;
         }
-        line.packets += each.len() as u64;
+        line.packets += packets.packets().len() as u64;
         line.in_order(&unit);
-        feed.messages += unit.count;
+        feed.messages += count;
         feed.next = Some(line.next);
-        let passed_over = each.len().saturating_sub(ARRIVALS);
-        for (first, count, time, ip_id) in each.skip(passed_over) {
-            let count = u32::try_from(count).unwrap_or(u32::MAX);
-            feed.arrived(Arrived { first, count, time, line: number, ip_id });
-        }
+        feed.arrivals.push(numbers, number, Brought::Ahead(Arc::downgrade(packets.block), packets.range.clone()));
         Some(number)
     }
 
@@ -242,7 +213,7 @@ impl Feeds {
             Fresh::Some(ranges) => ranges.iter().map(|range| range.end - range.start).sum(),
         };
         if new < unit.count
-            && let Some(before) = feed.arrival_of(unit.first)
+            && let Some(before) = feed.arrivals.of(unit.first)
         {
             let delay = at.time.since(before.time);
             if before.line == number && before.ip_id == at.ip_id && delay.0.abs() <= DUPLICATE_NS && at.ip_id != 0 {
@@ -262,7 +233,7 @@ impl Feeds {
         verdict.stale = recovery && recovered == 0;
         verdict.fresh = fresh;
         if new > 0 {
-            feed.arrived(Arrived::new(at, unit, number));
+            feed.arrivals.push(unit.first..unit.first + unit.count, number, Brought::Packet(at.time, at.ip_id));
         }
         verdict
     }
@@ -410,8 +381,7 @@ impl Feed {
             next: None,
             has_multicast: false,
             missing: Vec::new(),
-            arrivals: Vec::new(),
-            newest: 0,
+            arrivals: Arrivals::default(),
         }
     }
 
@@ -469,29 +439,9 @@ impl Feed {
         self.restarts += 1;
         self.forgotten = self.lost();
         self.missing.clear();
-        self.arrivals.clear();
-        self.newest = 0;
+        self.arrivals = Arrivals::default();
         self.start = Some(first);
         self.next = Some(first);
-    }
-
-    #[inline]
-    fn arrived(&mut self, arrived: Arrived) {
-        if self.arrivals.len() < ARRIVALS {
-            self.newest = self.arrivals.len();
-            self.arrivals.push(arrived);
-        } else {
-            self.newest = (self.newest + 1) % ARRIVALS;
-            self.arrivals[self.newest] = arrived;
-        }
-    }
-
-    /// The packet that first brought a message, if it is one of the last few thousand.
-    fn arrival_of(&self, number: u64) -> Option<Arrived> {
-        // Most repeats are a few packets old, so the newest are looked at first.
-        let (old, new) = self.arrivals.split_at(self.newest + usize::from(!self.arrivals.is_empty()));
-        let newest_first = old.iter().rev().chain(new.iter().rev());
-        newest_first.copied().find(|arrived| arrived.first <= number && number < arrived.first + u64::from(arrived.count))
     }
 }
 

@@ -1,10 +1,11 @@
 //! Market data of all lines and taps, made one: numbers for symbols, which line brought a message first,
 //! which messages are missing, and the ticks that a request can be looked up in.
 
+mod arrivals;
 mod lines;
 mod symbols;
 mod ticks;
 
-pub use lines::{Arrival, Feed, Feeds, HIGHEST_SEQUENCE, Line};
+pub use lines::{Feed, Feeds, HIGHEST_SEQUENCE, Line};
 pub use symbols::Symbols;
 pub use ticks::{Tick, Ticks, Walk};

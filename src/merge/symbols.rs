@@ -1,10 +1,11 @@
 //! One table of symbols for the run: a name is looked up when it is new, then its number travels.
 //! A user's file of instruments makes several names one.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use tickscope_model::SymbolId;
+
+use crate::hash::HashMap;
 
 /// Names and numbers of instruments.
 #[derive(Default)]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use tickscope_model::{MarketKind, SymbolId, Timestamp};
 
-use crate::capture::{Block, Found, Packets};
+use crate::capture::{Block, Packets};
 
 /// Ticks in the ring, 32 bytes each.
 const RING: u32 = 1 << 20;
@@ -307,7 +307,7 @@ impl Ticks {
             walk.ring = self.get(walk.ring).map_or(0, |stored| stored.before);
         }
         for track in self.tracks.iter().filter(|track| !track.is_empty()) {
-            let mut cursor = Cursor { track, point, symbol, time, block: track.len(), number: 0, next: None };
+            let mut cursor = Cursor { track, point, symbol, time, block: track.len(), behind: 0, number: 0, next: None };
             cursor.advance();
             walk.cursors.push(cursor);
         }
@@ -348,6 +348,8 @@ struct Cursor<'a> {
     time: Timestamp,
     /// The current block.
     block: usize,
+    /// The packet in it that is the first one later than `time`.
+    behind: u32,
     /// The tick in it that comes next; 0: the next one is in an older block.
     number: u32,
     /// The tick that this cursor stands at, and which message it is.
@@ -364,13 +366,16 @@ impl Cursor<'_> {
                 self.block = older;
                 let kept = self.track.get(older).filter(|kept| kept.point == self.point);
                 self.number = kept.map_or(0, |kept| kept.block.ticks.newest(self.symbol));
+                if self.number != 0 {
+                    self.behind = kept.map_or(0, |kept| kept.block.behind(self.time));
+                }
                 continue;
             }
             let Some(kept) = self.track.get(self.block) else { return };
-            let Some(tick) = kept.block.tick(self.number) else { return };
-            self.number = tick.before;
-            if tick.time <= self.time {
-                self.next = kept.tick(&tick);
+            let Some(glance) = kept.block.ticks.get(self.number) else { return };
+            let number = std::mem::replace(&mut self.number, glance.before);
+            if u32::from(glance.packet) < self.behind {
+                self.next = kept.tick(number);
             }
         }
     }
@@ -379,7 +384,8 @@ impl Cursor<'_> {
 impl Kept {
     /// A tick of the block and which of all messages it is, if it has been used. Like a tick of the ring it is numbered
     /// after the last message of its packet.
-    fn tick(&self, found: &Found) -> Option<(Tick, u32)> {
+    fn tick(&self, number: u32) -> Option<(Tick, u32)> {
+        let found = self.block.tick(number)?;
         let behind = self.used.partition_point(|used| used.packets.start <= found.packet);
         let used = self.used.get(behind.checked_sub(1)?).filter(|used| found.packet < used.packets.end)?;
         let is_new = |fresh: &Vec<Range<u64>>| fresh.iter().any(|range| range.contains(&u64::from(found.position)));

@@ -1,6 +1,6 @@
 //! Requests come in, answers find them, and rows go out: the correlator's memory of everything that is open.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use super::requests::{Open, RequestId, Requests, Session};
 use super::row::{Flag, Flags, Moment, OrderRow, SegmentRow, Trigger};
 use super::trigger::{TriggerRule, look_up};
 use super::walls::{Relation, Walls};
+use crate::hash::HashMap;
 use crate::flow::{Arrival, Direction, Seen};
 use crate::merge::{Feeds, Symbols, Ticks};
 use crate::stats::Histogram;
@@ -22,6 +23,8 @@ const LOOKUP_DELAY: Nanos = Nanos(5_000_000);
 
 /// What is typical of tick-to-trade is looked up anew after so many values.
 const TYPICAL_EVERY: u64 = 64;
+/// So many conversations' last sessions are remembered, to save a look-up by name.
+const MOST_CONVERSATIONS: usize = 1 << 12;
 /// A TCP retransmission concerns one of so many newest requests.
 const RETRANSMISSION_REACH: usize = 512;
 
@@ -59,6 +62,8 @@ pub struct Pairer {
     pub(super) requests: Requests,
     pub(super) sessions: Vec<Session>,
     by_name: HashMap<(u16, Box<[u8]>), usize>,
+    /// The session of the last message of a conversation.
+    last_session: HashMap<u32, usize>,
     walls: Walls,
     pub(super) early: EarlyAnswers,
     /// Requests whose last byte the other side has not acknowledged yet, by conversation and direction.
@@ -86,10 +91,11 @@ impl Pairer {
             rules,
             requests: Requests::default(),
             sessions: Vec::new(),
-            by_name: HashMap::new(),
+            by_name: HashMap::default(),
+            last_session: HashMap::default(),
             walls: Walls::default(),
             early: EarlyAnswers::default(),
-            unacknowledged: HashMap::new(),
+            unacknowledged: HashMap::default(),
             waiting: VecDeque::new(),
             closing: VecDeque::new(),
             losses: Losses::default(),
@@ -175,7 +181,14 @@ impl Pairer {
         self.scratch.extend_from_slice(b"->");
         self.scratch.extend_from_slice(to);
         let point = direction.key.point;
-        let known = self.by_name.get(&(point, self.scratch.as_slice().into())).copied();
+        // Nearly always it is that of the message before in the same conversation.
+        let is_it = |at: &usize| {
+            self.sessions.get(*at).is_some_and(|session| {
+                session.point == point && session.name.as_bytes() == self.scratch.as_slice()
+            })
+        };
+        let last = self.last_session.get(&direction.conversation).copied().filter(is_it);
+        let known = last.or_else(|| self.by_name.get(&(point, self.scratch.as_slice().into())).copied());
         let at = known.unwrap_or_else(|| {
             let name: Arc<str> = String::from_utf8_lossy(&self.scratch).into();
             let mut session = Session::new(name, point, seen.time, direction.protocol.name);
@@ -189,6 +202,12 @@ impl Pairer {
             self.by_name.insert((point, self.scratch.as_slice().into()), self.sessions.len() - 1);
             self.sessions.len() - 1
         });
+        if last.is_none() {
+            if self.last_session.len() >= MOST_CONVERSATIONS {
+                self.last_session.clear();
+            }
+            self.last_session.insert(direction.conversation, at);
+        }
         self.sessions[at].last = seen.time;
         at
     }
@@ -273,7 +292,7 @@ impl Pairer {
             tap: seen.tap,
             frame: seen.frame,
             session: self.sessions[session].name.clone(),
-            clordid: text(event.clordid),
+            clordid: String::from_utf8_lossy(event.clordid).into(),
             orig_clordid: text(event.orig_clordid),
             chain: text(chain),
             request: event.kind,

@@ -1,12 +1,14 @@
 //! The requests that are still open: found by ClOrdID, by OrderID or by the number of their message.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
 use tickscope_model::{SymbolId, TapId, Timestamp};
 
 use super::row::OrderRow;
+
+use crate::hash::HashMap;
 
 /// At most this many requests are open at a time; beyond that the oldest is closed and flagged.
 const OPEN_LIMIT: usize = 100_000;
@@ -69,8 +71,8 @@ impl Session {
         Session {
             name,
             point,
-            by_clordid: HashMap::new(),
-            by_order_id: HashMap::new(),
+            by_clordid: HashMap::default(),
+            by_order_id: HashMap::default(),
             recent: VecDeque::new(),
             numbers: Numbers::default(),
             requests: 0,
@@ -137,7 +139,7 @@ impl Numbers {
 /// All open requests.
 #[derive(Default)]
 pub(super) struct Requests {
-    open: HashMap<RequestId, Open>,
+    open: HashMap<RequestId, Box<Open>>,
     order: VecDeque<RequestId>,
     next: RequestId,
 }
@@ -145,20 +147,20 @@ pub(super) struct Requests {
 impl Requests {
     pub(super) fn add(&mut self, open: Open) -> RequestId {
         self.next += 1;
-        self.open.insert(self.next, open);
+        self.open.insert(self.next, Box::new(open));
         self.order.push_back(self.next);
         self.next
     }
 
     pub(super) fn get(&self, id: RequestId) -> Option<&Open> {
-        self.open.get(&id)
+        self.open.get(&id).map(Box::as_ref)
     }
 
     pub(super) fn get_mut(&mut self, id: RequestId) -> Option<&mut Open> {
-        self.open.get_mut(&id)
+        self.open.get_mut(&id).map(Box::as_mut)
     }
 
-    pub(super) fn remove(&mut self, id: RequestId) -> Option<Open> {
+    pub(super) fn remove(&mut self, id: RequestId) -> Option<Box<Open>> {
         let open = self.open.remove(&id);
         while self.order.front().is_some_and(|front| !self.open.contains_key(front)) {
             self.order.pop_front();
@@ -185,6 +187,6 @@ impl Requests {
     }
 
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Open> {
-        self.open.values_mut()
+        self.open.values_mut().map(Box::as_mut)
     }
 }

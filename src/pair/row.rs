@@ -11,7 +11,7 @@ pub struct OrderRow {
     /// Frame that carried the request's last byte, in the file of `tap`.
     pub frame: u64,
     pub session: Arc<str>,
-    pub clordid: Box<str>,
+    pub clordid: Arc<str>,
     pub orig_clordid: Box<str>,
     /// ClOrdID of the chain's first order.
     pub chain: Box<str>,
@@ -100,7 +100,7 @@ pub struct SegmentRow {
     pub tap: TapId,
     pub session: Arc<str>,
     pub symbol: Arc<str>,
-    pub clordid: Box<str>,
+    pub clordid: Arc<str>,
     pub request: OrderKind,
 }
 

@@ -1,11 +1,14 @@
 //! The same request seen again: in the same session at another tap (a `hop`), or in another session with the same
 //! ClOrdID, symbol, side and quantity, which is how a gateway passes a request on (`w2w`).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 use tickscope_model::{Nanos, OrderKind, TapId, Timestamp};
 
 use super::requests::{Open, RequestId};
+
+use crate::hash::HashMap;
 
 /// Two sightings of one request lie no further apart than this.
 const HOP_WINDOW: Nanos = Nanos(10_000_000_000);
@@ -29,11 +32,11 @@ struct Sighting {
     id: RequestId,
     tap: TapId,
     point: u16,
-    session: Box<str>,
+    session: Arc<str>,
     sequence: u64,
     time: Timestamp,
     request: OrderKind,
-    symbol: Box<str>,
+    symbol: Arc<str>,
     side: &'static str,
     quantity: Option<tickscope_model::Decimal>,
     echo: bool,
@@ -42,8 +45,8 @@ struct Sighting {
 /// Recent requests by ClOrdID.
 #[derive(Default)]
 pub(super) struct Walls {
-    recent: HashMap<Box<str>, Vec<Sighting>>,
-    order: VecDeque<(Timestamp, Box<str>)>,
+    recent: HashMap<Arc<str>, Vec<Sighting>>,
+    order: VecDeque<(Timestamp, Arc<str>)>,
     now: Timestamp,
 }
 
@@ -57,7 +60,7 @@ impl Walls {
         let hop = sightings.iter().find(|other| {
             !other.echo
                 && other.point != open.point
-                && *other.session == *row.session
+                && other.session == row.session
                 && other.sequence == open.sequence
                 && other.request == row.request
                 && near(other, HOP_WINDOW)
@@ -67,9 +70,9 @@ impl Walls {
         } else {
             let mut walls = sightings.iter().filter(|other| {
                 !other.echo
-                    && *other.session != *row.session
+                    && other.session != row.session
                     && other.request == row.request
-                    && *other.symbol == *row.symbol
+                    && other.symbol == row.symbol
                     && other.side == row.side.map_or("", tickscope_model::Side::text)
                     && other.quantity == row.quantity
                     && near(other, WALL_WINDOW)
@@ -94,11 +97,11 @@ impl Walls {
             id,
             tap: row.tap,
             point: open.point,
-            session: row.session.as_ref().into(),
+            session: row.session.clone(),
             sequence: open.sequence,
             time: row.t_out,
             request: row.request,
-            symbol: row.symbol.as_ref().into(),
+            symbol: row.symbol.clone(),
             side: row.side.map_or("", tickscope_model::Side::text),
             quantity: row.quantity,
             echo,

@@ -1,11 +1,11 @@
 //! The lane of `analyze`: market data goes through arbitration into the ticks, order flow into the pairer.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
 use tickscope_decoders::{Described, Fresh, Sequenced, UnitKind};
 use tickscope_model::{Loss, Losses, MarketEvent, OrderEvent, SymbolId, Timestamp};
 
+use crate::hash::HashMap;
 use crate::capture::{Captured, Packets};
 use crate::flow::{Arrival, Datagram, Direction, Lane, Seen};
 use crate::merge::{Feeds, Symbols, Tick, Ticks};
@@ -60,7 +60,7 @@ impl Correlator {
             points,
             line: 0,
             stale: false,
-            last_message: HashMap::new(),
+            last_message: HashMap::default(),
             slot: (0, 0),
             market_counts: Vec::new(),
         }
@@ -203,8 +203,7 @@ impl Lane for Correlator {
         let mut rest = packets.clone();
         while let Some(first) = rest.packets().first() {
             (at.frame, at.time, at.ip_id) = (rest.frame(first), first.time, first.ip_id);
-            let session = rest.run.session;
-            if let Some(line) = self.feeds.packets(&at, session.bytes(), rest.sequence(), rest.arrivals()) {
+            if let Some(line) = self.feeds.packets(&at, &rest) {
                 self.use_all(at.key.point, line, &rest);
                 break;
             }

@@ -1,7 +1,7 @@
-//! Counts by bucket for a histogram: a sorted list while few buckets were hit (10 bytes each, so that every symbol can have
-//! one), pages of a thousand once they are many (one addition to count, whatever was counted before).
+//! Counts by bucket for a histogram: while there are few samples, a list of their buckets as they came (2 bytes each, so
+//! that every symbol can have one), and pages of a thousand counts once they are many. Either takes a sample at once.
 
-/// A list with more entries than this becomes pages.
+/// A list that is longer than this becomes pages.
 const LONGEST_LIST: usize = 256;
 /// Buckets in a page.
 const PAGE: usize = 1024;
@@ -9,15 +9,15 @@ const PAGE: usize = 1024;
 /// Counts by bucket number.
 #[derive(Clone, Debug)]
 pub(super) enum Buckets {
-    /// Those that were hit, ascending; the counts run beside them.
-    List(Vec<u16>, Vec<u64>),
+    /// The bucket of each sample, in the order in which they came.
+    List(Vec<u16>),
     /// Pages that were hit, by the upper bits of the number.
     Pages(Vec<Option<Box<[u64; PAGE]>>>),
 }
 
 impl Default for Buckets {
     fn default() -> Self {
-        Buckets::List(Vec::new(), Vec::new())
+        Buckets::List(Vec::new())
     }
 }
 
@@ -32,14 +32,11 @@ impl Buckets {
                 }
                 pages[page].get_or_insert_with(|| Box::new([0; PAGE]))[place] += count;
             }
-            Buckets::List(numbers, counts) => match numbers.binary_search(&number) {
-                Ok(at) => counts[at] += count,
-                Err(at) => {
-                    numbers.insert(at, number);
-                    counts.insert(at, count);
-                    if numbers.len() > LONGEST_LIST {
-                        self.spread();
-                    }
+            Buckets::List(numbers) => match usize::try_from(count) {
+                Ok(count) if count <= LONGEST_LIST - numbers.len() => numbers.extend(std::iter::repeat_n(number, count)),
+                _ => {
+                    self.spread();
+                    self.add(number, count);
                 }
             },
         }
@@ -47,20 +44,26 @@ impl Buckets {
 
     #[cold]
     fn spread(&mut self) {
-        let list = std::mem::replace(self, Buckets::Pages(Vec::new()));
-        for (number, count) in list.iter() {
-            self.add(number, count);
+        if let Buckets::List(numbers) = std::mem::replace(self, Buckets::Pages(Vec::new())) {
+            numbers.into_iter().for_each(|number| self.add(number, 1));
         }
     }
 
     /// Those that were hit, ascending.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
         let (list, pages): (&[u16], &[Option<Box<[u64; PAGE]>>]) = match self {
-            Buckets::List(numbers, _) => (numbers, &[]),
+            Buckets::List(numbers) => (numbers, &[]),
             Buckets::Pages(pages) => (&[], pages),
         };
-        let counts: &[u64] = if let Buckets::List(_, counts) = self { counts } else { &[] };
-        let of_list = list.iter().copied().zip(counts.iter().copied());
+        let mut sorted = list.to_vec();
+        sorted.sort_unstable();
+        let mut counted: Vec<(u16, u64)> = Vec::with_capacity(sorted.len());
+        for number in sorted {
+            match counted.last_mut() {
+                Some((last, count)) if *last == number => *count += 1,
+                _ => counted.push((number, 1)),
+            }
+        }
         let of_pages = pages.iter().enumerate().filter_map(|(page, counts)| Some((page, counts.as_ref()?))).flat_map(
             |(page, counts)| {
                 let number = move |place: usize| u16::try_from(page * PAGE + place).ok();
@@ -68,7 +71,7 @@ impl Buckets {
                 counts.iter().enumerate().filter(is_hit).filter_map(move |(place, &count)| Some((number(place)?, count)))
             },
         );
-        of_list.chain(of_pages)
+        counted.into_iter().chain(of_pages)
     }
 }
 
@@ -96,7 +99,8 @@ mod tests {
                 buckets.add(number, 3);
                 *expected.entry(number).or_default() += 3;
             }
-            prop_assert_eq!(matches!(buckets, Buckets::Pages(_)), expected.len() > LONGEST_LIST);
+            let samples: u64 = expected.values().sum();
+            prop_assert_eq!(matches!(buckets, Buckets::Pages(_)), samples > LONGEST_LIST as u64);
             prop_assert_eq!(buckets.iter().collect::<Vec<_>>(), expected.into_iter().collect::<Vec<_>>());
         }
     }

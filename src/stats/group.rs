@@ -1,12 +1,13 @@
 //! Latencies by session, symbol or outcome: a table of groups, each with a compact histogram a segment.
 //! The number of groups is limited; what comes beyond the limit is counted together, under a name that says so.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use tickscope_model::SegmentKind;
 
 use super::Histogram;
+
+use crate::hash::HashMap;
 
 /// Histograms by segment; only the segments that occur take room.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +75,7 @@ impl Default for Groups {
 
 impl Groups {
     pub fn with_limit(limit: usize) -> Groups {
-        Groups { by_name: HashMap::new(), all: Vec::new(), limit }
+        Groups { by_name: HashMap::default(), all: Vec::new(), limit }
     }
 
     /// The group of that name; past the limit, the one for all others.

@@ -107,7 +107,7 @@ impl Spill for OrderRow {
             tap: take.tap()?,
             frame: take.number()?,
             session: take.shared()?,
-            clordid: take.text()?,
+            clordid: take.text()?.into(),
             orig_clordid: take.text()?,
             chain: take.text()?,
             request: take.one_of(&KINDS)?,
@@ -161,7 +161,7 @@ impl Spill for SegmentRow {
             tap: take.tap()?,
             session: take.shared()?,
             symbol: take.shared()?,
-            clordid: take.text()?,
+            clordid: take.text()?.into(),
             request: take.one_of(&KINDS)?,
         };
         take.bytes.is_empty().then_some(row)
