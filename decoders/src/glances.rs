@@ -16,6 +16,9 @@ pub struct Glance {
     pub kind: MarketKind,
 }
 
+/// Symbols have numbers below this.
+const MOST_SYMBOLS: usize = 1 << 28;
+
 /// Messages in the order in which they came. The first has number 1.
 #[derive(Debug, Default)]
 pub struct Glances {
@@ -36,15 +39,23 @@ impl Glances {
     #[inline]
     pub fn add(&mut self, symbol: SymbolId, kind: MarketKind, code: u8) {
         let place = symbol.0 as usize;
-        let Some(newest) = self.newest.get_mut(place) else {
-            self.newest.resize((place + 1).next_power_of_two(), 0);
-            return self.add(symbol, kind, code);
-        };
+        if self.newest.len() <= place {
+            self.make_room(place);
+        }
+        let Some(newest) = self.newest.get_mut(place) else { return };
         let before = *newest;
         self.all.push(Glance { before, symbol, packet: self.packet, code, kind });
         #[allow(clippy::cast_possible_truncation, reason = "fewer than the bytes of a block")]
         {
             *newest = self.all.len() as u32;
+        }
+    }
+
+    #[cold]
+    fn make_room(&mut self, place: usize) {
+        // No run has more symbols than a table of them holds; a higher number is none.
+        if place < MOST_SYMBOLS {
+            self.newest.resize((place + 1).next_power_of_two(), 0);
         }
     }
 

@@ -32,8 +32,11 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
         correlator.advance(now);
         collect(correlator, &mut summary, &mut tables).context("writing rows")
     })?;
-    correlator.finish();
-    collect(&mut correlator, &mut summary, &mut tables).context("writing rows")?;
+    let mut is_open = true;
+    while is_open {
+        is_open = correlator.finish_some();
+        collect(&mut correlator, &mut summary, &mut tables).context("writing rows")?;
+    }
     let names: Vec<&str> = prepared.captures.taps().iter().map(|tap| tap.name.as_str()).collect();
     arguments.clock.check_taps(&names)?;
     facts(&mut summary, settings, &prepared, &correlator);

@@ -7,7 +7,6 @@ use std::ffi::c_int;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
 use std::ptr;
 use std::slice;
 use std::sync::Once;
@@ -59,18 +58,6 @@ impl Mapping {
         // SAFETY: `start` is a live mapping of `length` readable bytes until `drop`; a page whose file bytes are gone
         // is replaced by zeros in the signal handler.
         unsafe { slice::from_raw_parts(self.start, self.length) }
-    }
-
-    /// Reads a part of the file into memory; as much as there is, nothing where the system will not.
-    pub(super) fn read(&self, at: usize, into: &mut [u8]) -> usize {
-        let offset = u64::try_from(at).unwrap_or(u64::MAX);
-        let mut length = 0;
-        while let Some(rest @ [_, ..]) = into.get_mut(length..)
-            && let Ok(count @ 1..) = self.file.read_at(rest, offset.saturating_add(length as u64))
-        {
-            length += count;
-        }
-        length
     }
 
     /// The lowest address that could not be read, `usize::MAX` while all is well; then [`Mapping::shrunk_to`] knows more.

@@ -21,4 +21,4 @@ pub use error::{Cut, SourceError};
 pub use file::{CaptureFile, Interface};
 pub use merge::{Ahead, Captured, Input, Merged, Step, Tap};
 pub use open::open;
-pub use span::{Record, Span, Window};
+pub use span::{Record, Span};

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use tickscope_model::{Frame, LinkType, Nanos, TapId, Timestamp};
 
+use super::bytes::AHEAD;
 use super::clock::Clock;
 use super::file::LONGEST_BLOCK;
-use super::map::Mapping;
+use super::map::{Mapping, prefetch};
 use super::pcap::Records;
 use super::pcapng::{self, Order};
 
@@ -42,33 +43,6 @@ pub struct Record {
     pub time: Timestamp,
     /// Where the next record begins.
     pub next: usize,
-}
-
-/// A part of the file that was read into memory of a thread's own. Measured: for a thread that goes through all of a file
-/// this costs less than mapped pages do, since they must be mapped and unmapped, and are far away when they are looked at.
-#[derive(Default)]
-pub struct Window {
-    start: usize,
-    bytes: Vec<u8>,
-}
-
-/// Small enough for the second cache, and no frame is longer.
-const WINDOW: usize = 256 << 10;
-
-impl Window {
-    /// What is here from this place of the file on.
-    #[inline]
-    fn behind(&self, at: usize) -> Option<&[u8]> {
-        self.bytes.get(at.checked_sub(self.start)?..)
-    }
-
-    #[cold]
-    fn load(&mut self, mapping: &Mapping, at: usize) {
-        self.bytes.resize(WINDOW, 0);
-        let length = mapping.read(at, &mut self.bytes);
-        self.bytes.truncate(length);
-        self.start = at;
-    }
 }
 
 /// So many records in a row must look like records for a guess to be made.
@@ -131,28 +105,20 @@ impl Span {
     }
 
     /// The frame of a record.
-    pub fn frame(&self, record: &Record, number: u64) -> Frame<'_> {
-        self.frame_in(self.mapping.bytes(), 0, record, number)
-    }
-
     #[inline]
-    fn frame_in<'a>(&self, bytes: &'a [u8], base: usize, record: &Record, number: u64) -> Frame<'a> {
-        let start = record.start - base;
-        let bytes = bytes.get(start..start + record.captured).unwrap_or(&[]);
+    pub fn frame(&self, record: &Record, number: u64) -> Frame<'_> {
+        let bytes = self.mapping.bytes().get(record.start..record.start + record.captured).unwrap_or(&[]);
         Frame { tap: self.tap, link: self.link, time: record.time, number, wire_len: record.wire_len, bytes }
     }
 
-    /// The frame that begins at this place, through a window that follows it.
+    /// The record that begins at this place and its frame, for readers that go on behind it: asks for what comes soon.
     #[inline]
-    pub fn read<'a>(&self, window: &'a mut Window, at: usize) -> Option<(Record, Frame<'a>)> {
-        let record = match window.behind(at).and_then(|bytes| self.record_in(bytes, at)) {
-            Some(record) => record,
-            None => {
-                window.load(&self.mapping, at);
-                self.record_in(window.behind(at)?, at)?
-            }
-        };
-        Some((record, self.frame_in(&window.bytes, window.start, &record, 0)))
+    pub fn read(&self, at: usize) -> Option<(Record, Frame<'_>)> {
+        let bytes = self.mapping.bytes();
+        prefetch(bytes, at + AHEAD);
+        prefetch(bytes, at + AHEAD + 64);
+        let record = self.record_in(bytes.get(at..)?, at)?;
+        Some((record, self.frame(&record, 0)))
     }
 
     /// The first place of this range where records seem to begin. `near` is a time of this capture.

@@ -21,6 +21,8 @@ const LINGER: Nanos = Nanos(10_000_000_000);
 /// A look-up of a trigger waits this long, since frames of other taps and queues may be a little late.
 const LOOKUP_DELAY: Nanos = Nanos(5_000_000);
 
+/// At the end so many requests are closed before their rows are taken away.
+const FINISHED_AT_ONCE: usize = 256;
 /// What is typical of tick-to-trade is looked up anew after so many values.
 const TYPICAL_EVERY: u64 = 64;
 /// So many conversations' last sessions are remembered, to save a look-up by name.
@@ -454,15 +456,20 @@ impl Pairer {
         self.waiting.is_empty() && self.closing.is_empty()
     }
 
-    /// The end of the capture: everything is looked up and closed.
-    pub fn finish(&mut self, view: &View<'_>) {
+    /// The end of the capture: everything is looked up and closed, some at a time, so that what is ready can be taken away
+    /// in between. False when that was all.
+    pub fn finish_some(&mut self, view: &View<'_>) -> bool {
         while let Some((_, count, id)) = self.waiting.pop_front() {
             self.look_up(id, count, view);
         }
-        for id in self.requests.ids() {
+        for id in self.requests.oldest(FINISHED_AT_ONCE) {
             self.close(id);
         }
+        if !self.requests.is_empty() {
+            return true;
+        }
         self.losses.add_many(Loss::Orphan, self.early.finish());
+        false
     }
 
     /// Rows and segments that are ready.

@@ -182,8 +182,13 @@ impl Requests {
         }
     }
 
-    pub(super) fn ids(&self) -> Vec<RequestId> {
-        self.order.iter().copied().filter(|id| self.open.contains_key(id)).collect()
+    /// The oldest ones, up to so many.
+    pub(super) fn oldest(&self, count: usize) -> Vec<RequestId> {
+        self.order.iter().copied().filter(|id| self.open.contains_key(id)).take(count).collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
     }
 
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Open> {

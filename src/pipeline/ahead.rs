@@ -10,7 +10,7 @@ use std::thread;
 
 use tickscope_model::{Frame, Timestamp};
 
-use crate::capture::{Ahead, BLOCK_BYTES, Block, Shelf, Skimmed, Span, Window};
+use crate::capture::{Ahead, BLOCK_BYTES, Block, Shelf, Skimmed, Span};
 use crate::dissect::datagram;
 use crate::flow::{SkimmedFlow, packed_key};
 use crate::merge::HIGHEST_SEQUENCE;
@@ -81,7 +81,6 @@ pub struct ReadAhead {
     helpers: Option<Helpers>,
     /// The first piece of the file that was not asked for: a file is divided into pieces of [`BLOCK_BYTES`].
     next: usize,
-    window: Window,
 }
 
 /// What all threads share.
@@ -112,7 +111,7 @@ impl ReadAhead {
     pub fn new(span: Span, near: Timestamp, point: u16, board: Board, threads: usize) -> ReadAhead {
         let source = Arc::new(Source { span, point, board, near, shelf: Shelf::default() });
         let helpers = (threads > 0).then(|| Helpers::start(&source, threads));
-        ReadAhead { source, helpers, next: 0, window: Window::default() }
+        ReadAhead { source, helpers, next: 0 }
     }
 }
 
@@ -130,7 +129,7 @@ impl Ahead for ReadAhead {
         let guessed = self.helpers.as_mut().and_then(|helpers| helpers.take(piece, self.source.span.length()));
         let block = guessed
             .filter(|block| block.start == place)
-            .unwrap_or_else(|| self.source.read(place, (piece + 1) * BLOCK_BYTES, &known, &mut self.window));
+            .unwrap_or_else(|| self.source.read(place, (piece + 1) * BLOCK_BYTES, &known));
         (block.frames > 0).then(|| Arc::new(block))
     }
 
@@ -178,13 +177,12 @@ impl Helpers {
 
 /// What a helper does until nobody wants anything any more.
 fn help(source: &Source, queue: &Mutex<Receiver<usize>>, done: &Sender<(usize, Option<Block>)>) {
-    let mut window = Window::default();
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(piece) = job else { return };
         let (from, until) = (piece * BLOCK_BYTES, (piece + 1) * BLOCK_BYTES);
         let start = source.span.guess(from, until, source.near);
-        let block = start.map(|start| source.read(start, until, &source.board.get(), &mut window));
+        let block = start.map(|start| source.read(start, until, &source.board.get()));
         if done.send((piece, block)).is_err() {
             return;
         }
@@ -193,12 +191,12 @@ fn help(source: &Source, queue: &Mutex<Receiver<usize>>, done: &Sender<(usize, O
 
 impl Source {
     /// Reads the records that begin between `start` and `until`; ends early where a record is not an ordinary one.
-    fn read(&self, start: usize, until: usize, known: &Known, window: &mut Window) -> Block {
+    fn read(&self, start: usize, until: usize, known: &Known) -> Block {
         let mut block = Block::begin(start, &self.shelf);
         let mut latest = Timestamp::MIN;
         while block.end < until
             && let Ok(number) = u16::try_from(block.frames)
-            && let Some((record, frame)) = self.span.read(window, block.end)
+            && let Some((record, frame)) = self.span.read(block.end)
         {
             let at = u32::try_from(block.end - start).unwrap_or(u32::MAX);
             let ticks = block.ticks.count();

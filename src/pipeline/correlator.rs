@@ -74,10 +74,10 @@ impl Correlator {
         }
     }
 
-    /// The end: everything that is open is closed.
-    pub fn finish(&mut self) {
+    /// The end: everything that is open is closed, some at a time. False when that was all.
+    pub fn finish_some(&mut self) -> bool {
         self.close_slot();
-        self.with_view(Pairer::finish);
+        self.with_view(Pairer::finish_some)
     }
 
     #[inline]
@@ -98,7 +98,7 @@ impl Correlator {
         }
     }
 
-    fn with_view(&mut self, work: impl FnOnce(&mut Pairer, &View<'_>)) {
+    fn with_view<R>(&mut self, work: impl FnOnce(&mut Pairer, &View<'_>) -> R) -> R {
         let points = &self.points;
         let view = View {
             ticks: &self.ticks,
@@ -106,7 +106,7 @@ impl Correlator {
             symbols: &self.symbols,
             points: &|point| points.get(usize::from(point)).cloned().unwrap_or_else(|| vec![point]),
         };
-        work(&mut self.pairer, &view);
+        work(&mut self.pairer, &view)
     }
 
     /// Rows and segments that are ready, in no particular order.

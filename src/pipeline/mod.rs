@@ -96,7 +96,9 @@ impl Pipeline {
         while let Some(first) = rest.packets().first() {
             each(lane, first.time)?;
             let until = lane.calm_until();
-            let part = rest.first(rest.packets().partition_point(|packet| packet.time <= until).max(1));
+            let is_calm = rest.packets().last().is_some_and(|last| last.time <= until);
+            let calm = || rest.packets().partition_point(|packet| packet.time <= until).max(1);
+            let part = if is_calm { rest.clone() } else { rest.first(calm()) };
             if !self.udp.packets(&part, lane) {
                 return Ok(rest.places());
             }

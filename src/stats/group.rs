@@ -65,6 +65,8 @@ pub struct Groups {
     by_name: HashMap<Arc<str>, usize>,
     all: Vec<Group>,
     limit: usize,
+    /// What was asked for last: a row and its segments ask one behind the other.
+    last: Option<(Arc<str>, usize)>,
 }
 
 impl Default for Groups {
@@ -75,21 +77,38 @@ impl Default for Groups {
 
 impl Groups {
     pub fn with_limit(limit: usize) -> Groups {
-        Groups { by_name: HashMap::default(), all: Vec::new(), limit }
+        Groups { by_name: HashMap::default(), all: Vec::new(), limit, last: None }
     }
 
     /// The group of that name; past the limit, the one for all others.
     pub fn entry(&mut self, name: &Arc<str>) -> &mut Group {
+        let at = match &self.last {
+            Some((last, at)) if Arc::ptr_eq(last, name) => *at,
+            _ => {
+                let at = self.find(name);
+                self.last = Some((Arc::clone(name), at));
+                at
+            }
+        };
+        &mut self.all[at]
+    }
+
+    /// The same for a name that is no shared one.
+    pub fn entry_named(&mut self, name: &str) -> &mut Group {
+        let at = self.find(name);
+        &mut self.all[at]
+    }
+
+    fn find(&mut self, name: &str) -> usize {
         if let Some(&at) = self.by_name.get(name) {
-            return &mut self.all[at];
+            return at;
         }
-        let name = if self.all.len() < self.limit { Arc::clone(name) } else { Arc::from(BEYOND) };
+        let name: Arc<str> = Arc::from(if self.all.len() < self.limit { name } else { BEYOND });
         let groups = &mut self.all;
-        let at = *self.by_name.entry(Arc::clone(&name)).or_insert_with(|| {
+        *self.by_name.entry(Arc::clone(&name)).or_insert_with(|| {
             groups.push(Group { name, requests: 0, latencies: Latencies::default() });
             groups.len() - 1
-        });
-        &mut self.all[at]
+        })
     }
 
     pub fn len(&self) -> usize {

@@ -127,10 +127,22 @@ struct Cell {
     histogram: Histogram,
 }
 
+/// A segment over the whole run; its buckets are gone through once for each cell.
+struct Whole {
+    n: u64,
+    buckets: Vec<(u64, u64)>,
+}
+
+impl Whole {
+    fn new(histogram: &Histogram) -> Whole {
+        Whole { n: histogram.n(), buckets: histogram.buckets().collect() }
+    }
+}
+
 fn slow_intervals(spans: &[Span], side: SlowSide, kind: SegmentKind) -> Vec<Interval> {
-    let whole = histogram_of(spans, kind);
+    let whole = Whole::new(&histogram_of(spans, kind));
     // Several sizes, each also half a cell later: a short slow time fills a small cell, a weak one needs a large one.
-    let sizes = PARTS.map(|parts| ENOUGH.max(whole.n().div_ceil(parts)));
+    let sizes = PARTS.map(|parts| ENOUGH.max(whole.n.div_ceil(parts)));
     let mut cells: Vec<Cell> = Vec::new();
     for (index, &size) in sizes.iter().enumerate() {
         if index == 0 || sizes.get(index - 1) != Some(&size) {
@@ -192,7 +204,7 @@ fn join(mut intervals: Vec<Interval>) -> Vec<Interval> {
 }
 
 /// The z of the rank-sum test where the cell is slower than the rest of the whole, by median and beyond chance.
-fn slower(cell: &Histogram, whole: &Histogram, threshold: f64) -> Option<f64> {
+fn slower(cell: &Histogram, whole: &Whole, threshold: f64) -> Option<f64> {
     let rest = median_without(whole, cell)?;
     if u128::from(cell.median()) * 2 < u128::from(rest) * 3 {
         return None;
@@ -202,12 +214,12 @@ fn slower(cell: &Histogram, whole: &Histogram, threshold: f64) -> Option<f64> {
 }
 
 /// The median of `whole` without the samples of `part`; `None` where too few are left.
-fn median_without(whole: &Histogram, part: &Histogram) -> Option<u64> {
-    let n = whole.n().checked_sub(part.n()).filter(|&n| n >= ENOUGH)?;
+fn median_without(whole: &Whole, part: &Histogram) -> Option<u64> {
+    let n = whole.n.checked_sub(part.n()).filter(|&n| n >= ENOUGH)?;
     let rank = Quantile::P50.rank(n);
     let mut taken = part.buckets().peekable();
     let mut seen = 0;
-    for (value, count) in whole.buckets() {
+    for (value, count) in whole.buckets.iter().copied() {
         let minus = taken.next_if(|(other, _)| *other == value).map_or(0, |(_, count)| count);
         seen += count.saturating_sub(minus);
         if seen >= rank {
@@ -219,12 +231,12 @@ fn median_without(whole: &Histogram, part: &Histogram) -> Option<u64> {
 
 /// How far the rank sum of `part` lies above what chance gives, in standard deviations. Ties share their mean rank.
 #[allow(clippy::cast_precision_loss, reason = "a test statistic; counts are far below 2^53")]
-fn rank_sum_z(part: &Histogram, whole: &Histogram) -> f64 {
-    let n = whole.n() as f64;
+fn rank_sum_z(part: &Histogram, whole: &Whole) -> f64 {
+    let n = whole.n as f64;
     let n_part = part.n() as f64;
     let mut taken = part.buckets().peekable();
     let (mut below, mut rank_sum, mut ties) = (0.0, 0.0, 0.0);
-    for (value, count) in whole.buckets() {
+    for (value, count) in whole.buckets.iter().copied() {
         let count = count as f64;
         let mine = taken.next_if(|(other, _)| *other == value).map_or(0, |(_, count)| count) as f64;
         rank_sum += mine * f64::midpoint(count, 2.0f64.mul_add(below, 1.0));
@@ -423,9 +435,9 @@ mod tests {
                 part.record(value);
             }
         }
-        assert!((rank_sum_z(&part, &whole) - 4.5 / 5.25_f64.sqrt()).abs() < 1e-12);
+        assert!((rank_sum_z(&part, &Whole::new(&whole)) - 4.5 / 5.25_f64.sqrt()).abs() < 1e-12);
         let mut same = Histogram::default();
         same.record_many(7, 10);
-        assert!(rank_sum_z(&same, &same).abs() < 1e-12);
+        assert!(rank_sum_z(&same, &Whole::new(&same)).abs() < 1e-12);
     }
 }

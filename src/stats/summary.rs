@@ -7,7 +7,6 @@
 //! closed early. A second sighting at another tap is no row; its `hop` comes through `segment` alone.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use tickscope_model::{Losses, SegmentKind, Timestamp};
 
@@ -94,7 +93,7 @@ impl Summary {
         }
         self.by_session.entry(&row.session).requests += 1;
         self.by_symbol.entry(&row.symbol).requests += 1;
-        let outcome = self.by_outcome.entry(&Arc::from(row.outcome));
+        let outcome = self.by_outcome.entry_named(row.outcome);
         outcome.requests += 1;
         for kind in SegmentKind::ALL {
             let Some(latency) = row.latency(kind) else { continue };
@@ -214,6 +213,8 @@ fn letters(points: impl Iterator<Item = char>) -> Option<String> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use std::sync::Arc;
+
     use crate::pair::Flags;
     use tickscope_model::{Loss, Nanos, OrderKind, TapId};
 

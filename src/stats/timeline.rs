@@ -119,10 +119,15 @@ impl Timeline {
     pub fn at_most(&self, most: usize) -> Vec<Span> {
         let mut width_ns = self.width_ns;
         loop {
-            let spans = self.spans_of(width_ns);
-            let silent = spans.windows(2).filter(|pair| pair[0].to < pair[1].from).count();
-            if spans.len() + silent <= most.max(1) {
-                return spans;
+            let mut keys: Vec<u64> = self.buckets.keys().map(|key| key / (width_ns / self.width_ns)).collect();
+            if self.pending > 0 {
+                keys.push(self.pending_from / width_ns);
+                keys.sort_unstable();
+            }
+            keys.dedup();
+            let silent = keys.windows(2).filter(|pair| pair[0] + 1 < pair[1]).count();
+            if keys.len() + silent <= most.max(1) {
+                return self.spans_of(width_ns);
             }
             width_ns = next_width(width_ns);
         }

@@ -39,11 +39,13 @@ struct Shape {
     kind: MarketKind,
     /// Where the stock's name stands; 0 where the message has none.
     stock: u8,
+    /// All bits where there is one.
+    compared: u64,
 }
 
 impl Shape {
     const fn new(length: u8, kind: MarketKind, stock: u8) -> Shape {
-        Shape { length, kind, stock }
+        Shape { length, kind, stock, compared: if stock == 0 { 0 } else { u64::MAX } }
     }
 }
 
@@ -83,25 +85,23 @@ impl Skim for Skimmer {
         if header.kind(!blocks.is_empty()) != UnitKind::Data {
             return None;
         }
+        // Message types come in no order that a processor could foresee, so what can be wrong is collected and looked at
+        // once: branches are left where they always go the same way.
+        let mut wrong = 0;
         for _ in 0..unit.count {
             let bytes = blocks.take_block()?.bytes;
             let (&[code, high, low], _) = bytes.split_first_chunk::<3>()?;
             let shape = SHAPES.get(usize::from(code))?;
             let locate = usize::from(u16::from_be_bytes([high, low]));
-            let symbol = *self.symbols.get(locate)?;
-            if usize::from(shape.length) != bytes.len() || symbol == UNKNOWN {
-                return None;
-            }
-            if shape.stock != 0 {
-                let name = bytes.get(usize::from(shape.stock)..)?.first_chunk()?;
-                if self.keys.get(locate) != Some(&u64::from_le_bytes(*name)) {
-                    return None;
-                }
-            }
+            let (symbol, key) = (*self.symbols.get(locate)?, *self.keys.get(locate)?);
+            let name = u64::from_le_bytes(*bytes.get(usize::from(shape.stock)..)?.first_chunk()?);
+            wrong |= u64::from(usize::from(shape.length) != bytes.len());
+            wrong |= u64::from(symbol == UNKNOWN);
+            wrong |= (name ^ key) & shape.compared;
             let is_hidden = code == b'C' && bytes.get(PRINTABLE) == Some(&b'N');
             let kind = if is_hidden { MarketKind::Book } else { shape.kind };
             glances.add(symbol, kind, code);
         }
-        blocks.is_empty().then_some(unit)
+        (wrong == 0 && blocks.is_empty()).then_some(unit)
     }
 }
