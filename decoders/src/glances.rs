@@ -29,6 +29,11 @@ pub struct Glances {
 }
 
 impl Glances {
+    /// With room for so many messages.
+    pub fn with_room(count: usize) -> Glances {
+        Glances { all: Vec::with_capacity(count), ..Glances::default() }
+    }
+
     /// What is added from now on is in this packet.
     #[inline]
     pub fn begin_packet(&mut self, packet: u16) {
@@ -88,6 +93,13 @@ impl Glances {
         self.newest.get(symbol.0 as usize).copied().unwrap_or(0)
     }
 
+    /// The newest message about a symbol among the last so many up to and with number `from`.
+    pub fn near(&self, from: u32, count: u32, symbol: SymbolId) -> Option<u32> {
+        let range = from.saturating_sub(count) as usize..(from as usize).min(self.all.len());
+        let found = self.all.get(range.clone())?.iter().rposition(|glance| glance.symbol == symbol)?;
+        u32::try_from(range.start + found + 1).ok()
+    }
+
     /// Forgets all of them and keeps the memory.
     pub fn clear(&mut self) {
         self.all.clear();
@@ -117,6 +129,9 @@ mod tests {
         };
         assert_eq!(packets(&glances, 3), [2, 1, 0]);
         assert_eq!((packets(&glances, 4), packets(&glances, 5), packets(&glances, 900)), (vec![0], vec![], vec![2]));
+        let near = |from: u32, count: u32, symbol: u32| glances.near(from, count, SymbolId(symbol));
+        assert_eq!((near(4, 9, 3), near(3, 9, 3), near(2, 1, 3), near(2, 2, 3)), (Some(4), Some(3), None, Some(1)));
+        assert_eq!((near(9, 5, 900), near(4, 4, 900), near(0, 4, 3)), (Some(5), None, None));
         glances.cut(3);
         assert_eq!((packets(&glances, 3), packets(&glances, 900)), (vec![1, 0], vec![]));
         glances.clear();

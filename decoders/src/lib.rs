@@ -174,7 +174,8 @@ pub struct Sequenced<'a> {
 
 impl Sequenced<'_> {
     /// Whether it belongs to this session. Asked for each packet, and names have 8 to 16 bytes, so two words decide.
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "measured: called for each packet")]
     pub fn is_of(&self, session: &[u8]) -> bool {
         let (one, other) = (self.session, session);
         match (one.first_chunk::<8>(), other.first_chunk::<8>(), one.last_chunk::<8>(), other.last_chunk::<8>()) {

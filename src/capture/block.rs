@@ -39,7 +39,7 @@ pub struct Shelf(Arc<Mutex<Vec<Block>>>);
 impl Shelf {
     fn take(&self) -> Block {
         let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut block = spare.unwrap_or_default();
+        let mut block = spare.unwrap_or_else(Block::with_room);
         block.shelf = Some(self.clone());
         block
     }
@@ -151,6 +151,14 @@ pub struct Found {
 }
 
 impl Block {
+    /// With room for what is usual in a block.
+    fn with_room() -> Block {
+        let mut block = Block::default();
+        block.packets.reserve_exact(BLOCK_BYTES / 128);
+        block.ticks = Glances::with_room(BLOCK_BYTES / 48);
+        block
+    }
+
     /// An empty one.
     pub fn begin(start: usize, shelf: &Shelf) -> Block {
         let mut block = shelf.take();

@@ -29,7 +29,7 @@ pub(super) struct Bytes {
 static NO_FAULT: AtomicUsize = AtomicUsize::new(usize::MAX);
 
 /// How far ahead lines are asked for: about the time that memory needs, at a few nanoseconds a frame.
-pub(super) const AHEAD: usize = 1024;
+const AHEAD: usize = 1024;
 
 impl Bytes {
     pub(super) fn new(origin: Origin) -> Bytes {

@@ -27,8 +27,9 @@ unsafe impl Send for Mapping {}
 // SAFETY: as above; what changes is atomic.
 unsafe impl Sync for Mapping {}
 
-/// Steps in which the kernel is told where we are. A multiple of every page size in use.
-const WINDOW: usize = 4 << 20;
+/// Steps in which the kernel is told where we are. A multiple of every page size in use; large, since taking pages away
+/// interrupts the other threads.
+const WINDOW: usize = 32 << 20;
 
 impl Mapping {
     /// Maps `length` bytes of `file`. Fails where the system cannot, or where all slots of the signal handler are taken;

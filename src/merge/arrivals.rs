@@ -115,7 +115,9 @@ mod tests {
             frame: 0,
             ip_id: 7,
         };
-        let block = Arc::new(Block { packets: (0..3000).map(packet).collect(), ..Block::default() });
+        let mut block = Block::default();
+        block.packets = (0..3000).map(packet).collect();
+        let block = Arc::new(block);
         let (mut one_by_one, mut ahead) = (Arrivals::default(), Arrivals::default());
         for number in 0..3000 {
             one_by_one.push(number..number + 1, 2, Brought::Packet(Timestamp(10 * number), 7));

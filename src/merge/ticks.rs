@@ -22,6 +22,8 @@ const MEMORY: u32 = RING / 4 * 3;
 const PATIENCE: u32 = RING / 4;
 /// A step back in time of the capture is put in its place if it is at most this many ticks of the symbol long.
 const REORDER_STEPS: usize = 64;
+/// A look-up in a block looks at so many messages one by one before it follows the symbol's chain.
+const NEAR: u32 = 128;
 /// For every so many messages it is remembered when they came.
 const MARK_EVERY: u32 = 1 << 13;
 
@@ -365,10 +367,7 @@ impl Cursor<'_> {
                 let Some(older) = self.block.checked_sub(1) else { return };
                 self.block = older;
                 let kept = self.track.get(older).filter(|kept| kept.point == self.point);
-                self.number = kept.map_or(0, |kept| kept.block.ticks.newest(self.symbol));
-                if self.number != 0 {
-                    self.behind = kept.map_or(0, |kept| kept.block.behind(self.time));
-                }
+                self.enter(kept);
                 continue;
             }
             let Some(kept) = self.track.get(self.block) else { return };
@@ -378,6 +377,18 @@ impl Cursor<'_> {
                 self.next = kept.tick(number);
             }
         }
+    }
+}
+
+impl Cursor<'_> {
+    /// Goes to the newest tick of a block that is not too late.
+    fn enter(&mut self, kept: Option<&Kept>) {
+        self.number = kept.map_or(0, |kept| kept.block.ticks.newest(self.symbol));
+        let Some(block) = kept.map(|kept| &kept.block).filter(|_| self.number != 0) else { return };
+        self.behind = block.behind(self.time);
+        // What made us act is mostly a few messages old, while the newest of a busy symbol may be thousands further on.
+        let behind = self.behind.checked_sub(1).map_or(0, |last| block.tick_behind(last));
+        self.number = block.ticks.near(behind, NEAR, self.symbol).unwrap_or(self.number);
     }
 }
 
