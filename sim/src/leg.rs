@@ -399,6 +399,7 @@ impl<W: Write> World<W> {
                 Some(Meta::Answer(request, answer)) if one.is_new || answer_is_admin(one) => {
                     Meaning::Answer(*request, *answer)
                 }
+                Some(Meta::Answer(request, answer)) => Meaning::AnswerAgain(*request, *answer),
                 _ => Meaning::Other,
             };
             self.recorder.written(stream, start, end, meaning);

@@ -140,7 +140,7 @@ impl Pairer {
         let session = self.session(direction, seen, event, is_request);
         let numbers = &mut self.sessions[session].numbers;
         if event.is_copy {
-            // An answer whose first sending never reached the wire is answered by its copy; a request is never new.
+            // An answer whose first sending was never captured counts from its copy; a request is never new.
             let counts = !is_request && numbers.is_first_sighting(event.sequence);
             self.sessions[session].copies += 1;
             if counts {
@@ -152,7 +152,7 @@ impl Pairer {
             self.request(session, direction, seen, event, symbols, ticks);
         } else {
             if direction.from_client != Some(true) {
-                self.sessions[session].numbers.note(event.sequence);
+                self.sessions[session].numbers.is_first_sighting(event.sequence);
             }
             self.answer(session, seen, event);
         }
@@ -327,9 +327,12 @@ impl Pairer {
                     open.row.latency[SegmentKind::Hop.index()] = Some(latency);
                 }
             }
-            Relation::Wall(earlier) => {
-                if let Some(open) = self.requests.get_mut(id) {
-                    open.row.latency[SegmentKind::WallToWall.index()] = Some(time.since(earlier));
+            Relation::Wall(other, other_time) => {
+                // A request that waited behind a hole of its stream is read after the one it was passed on as.
+                let (later, latency) =
+                    if time < other_time { (other, other_time.since(time)) } else { (id, time.since(other_time)) };
+                if let Some(open) = self.requests.get_mut(later) {
+                    open.row.latency[SegmentKind::WallToWall.index()] = Some(latency);
                 }
             }
             Relation::Ambiguous => {

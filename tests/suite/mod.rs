@@ -4,6 +4,7 @@ mod invariants;
 mod oracle;
 mod oracle_decode;
 mod robust;
+mod sim_truth;
 mod support;
 mod tape;
 mod tidy;
