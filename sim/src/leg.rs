@@ -396,10 +396,12 @@ impl<W: Write> World<W> {
             let meta = self.legs[leg].metas.get(&(side, one.sequence));
             let meaning = match meta {
                 Some(Meta::Request(request)) if one.is_new => Meaning::Request(*request),
-                Some(Meta::Answer(request, answer)) if one.is_new || answer_is_admin(one) => {
+                // A session-level reject is an administrative message, and yet an answer.
+                Some(Meta::Answer(request, answer)) if one.is_new || is_kind(one, b"3") => {
                     Meaning::Answer(*request, *answer)
                 }
-                Some(Meta::Answer(request, answer)) => Meaning::AnswerAgain(*request, *answer),
+                // A gap fill has the number of a message that does not come again.
+                Some(Meta::Answer(request, answer)) if !is_kind(one, b"4") => Meaning::AnswerAgain(*request, *answer),
                 _ => Meaning::Other,
             };
             self.recorder.written(stream, start, end, meaning);
@@ -478,7 +480,7 @@ impl<W: Write> World<W> {
     }
 }
 
-/// A session-level reject is an administrative message, and yet an answer.
-fn answer_is_admin(outgoing: &Outgoing) -> bool {
-    outgoing.bytes.windows(6).any(|window| window == b"\x0135=3\x01")
+fn is_kind(outgoing: &Outgoing, kind: &[u8]) -> bool {
+    let field = [b"\x0135=", kind, b"\x01"].concat();
+    outgoing.bytes.windows(field.len()).any(|window| window == field)
 }

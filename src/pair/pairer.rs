@@ -138,22 +138,16 @@ impl Pairer {
         let quote = matches!(event.kind, OrderKind::Quote | OrderKind::MassQuote);
         let is_request = event.kind.is_request() && (from_client || !quote);
         let session = self.session(direction, seen, event, is_request);
-        let numbers = &mut self.sessions[session].numbers;
-        if event.is_copy {
-            // An answer whose first sending was never captured counts from its copy; a request is never new.
-            let counts = !is_request && numbers.is_first_sighting(event.sequence);
-            self.sessions[session].copies += 1;
-            if counts {
-                self.answer(session, seen, event);
-            }
+        // The two sides count their messages apart; a client's gap fill has the number of another message.
+        let is_answer = !is_request && direction.from_client != Some(true);
+        if is_request && !event.is_copy {
+            self.request(session, direction, seen, event, symbols, ticks);
             return;
         }
-        if is_request {
-            self.request(session, direction, seen, event, symbols, ticks);
-        } else {
-            if direction.from_client != Some(true) {
-                self.sessions[session].numbers.is_first_sighting(event.sequence);
-            }
+        let is_first = is_answer && self.sessions[session].numbers.is_first_sighting(event.sequence);
+        self.sessions[session].copies += u64::from(event.is_copy);
+        // An answer whose first sending was never captured counts from its copy; a request is never new.
+        if !event.is_copy || is_first || is_answer && self.is_answered_by_copy(session, event) {
             self.answer(session, seen, event);
         }
     }
@@ -223,7 +217,7 @@ impl Pairer {
             let key = (direction.conversation, direction.key.source < direction.key.target);
             self.unacknowledged.entry(key).or_default().push_back((end, id));
         }
-        self.late_request(session, id, clordid, time);
+        self.late_request(session, id, (clordid, event.sequence), time);
         if let Some(oldest) = self.requests.overflow() {
             self.losses.add(Loss::OrderEvicted);
             if let Some(open) = self.requests.get_mut(oldest) {
