@@ -328,7 +328,29 @@ impl<W: Write> World<W> {
             }
             None => None,
         };
+        let body = match meta {
+            Some(Meta::Answer(request, _)) if ["3", "j"].contains(&kind) => self.renumbered(leg, body, request),
+            _ => body,
+        };
         self.send(leg, side, kind, body, meta);
+    }
+
+    /// A reject names the rejected message by its number (45), which is another one on each leg.
+    fn renumbered(&self, leg: usize, body: Fields, request: usize) -> Fields {
+        let is_it = |(&(side, number), meta): (&(usize, u64), &Meta)| match meta {
+            Meta::Request(other) if side == 0 && *other == request => Some(number),
+            _ => None,
+        };
+        let Some(number) = self.legs[leg].metas.iter().find_map(is_it) else { return body };
+        let mut out = Fields::new();
+        for field in body.0.split_inclusive(|&byte| byte == b'\x01') {
+            if field.starts_with(b"45=") {
+                out = out.number(45, number);
+            } else {
+                out.0.extend_from_slice(field);
+            }
+        }
+        out
     }
 
     /// Sends an application message through a session.

@@ -110,11 +110,8 @@ impl EarlyAnswers {
             return VecDeque::new();
         }
         let is_it = |answer: &EarlyAnswer| {
-            let is_named = if answer.clordid.is_empty() {
-                answer.ref_sequence == sequence
-            } else {
-                *answer.clordid == *clordid
-            };
+            let is_named =
+                if answer.clordid.is_empty() { answer.ref_sequence == sequence } else { *answer.clordid == *clordid };
             answer.session == session && is_named && sent <= answer.seen.time
         };
         let (found, rest): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.0).into_iter().partition(is_it);
