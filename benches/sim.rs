@@ -93,7 +93,7 @@ fn run(scenario: &Path, out: &Path) -> std::io::Result<Run> {
     if !output.status.success() {
         return Err(std::io::Error::other("tickscope sim failed"));
     }
-    let processor = children_time()? - before;
+    let processor = children_time()?.saturating_sub(before);
     let text = String::from_utf8_lossy(&output.stdout);
     let number = text.split_whitespace().next().and_then(|word| word.parse().ok());
     let messages = number.ok_or_else(|| std::io::Error::other(format!("no number of messages in {text:?}")))?;
