@@ -328,7 +328,29 @@ impl<W: Write> World<W> {
             }
             None => None,
         };
+        let body = match meta {
+            Some(Meta::Answer(request, _)) if ["3", "j"].contains(&kind) => self.renumbered(leg, body, request),
+            _ => body,
+        };
         self.send(leg, side, kind, body, meta);
+    }
+
+    /// A reject names the rejected message by its number (45), which is another one on each leg.
+    fn renumbered(&self, leg: usize, body: Fields, request: usize) -> Fields {
+        let is_it = |(&(side, number), meta): (&(usize, u64), &Meta)| match meta {
+            Meta::Request(other) if side == 0 && *other == request => Some(number),
+            _ => None,
+        };
+        let Some(number) = self.legs[leg].metas.iter().find_map(is_it) else { return body };
+        let mut out = Fields::new();
+        for field in body.0.split_inclusive(|&byte| byte == b'\x01') {
+            if field.starts_with(b"45=") {
+                out = out.number(45, number);
+            } else {
+                out.0.extend_from_slice(field);
+            }
+        }
+        out
     }
 
     /// Sends an application message through a session.
@@ -396,9 +418,12 @@ impl<W: Write> World<W> {
             let meta = self.legs[leg].metas.get(&(side, one.sequence));
             let meaning = match meta {
                 Some(Meta::Request(request)) if one.is_new => Meaning::Request(*request),
-                Some(Meta::Answer(request, answer)) if one.is_new || answer_is_admin(one) => {
+                // A session-level reject is an administrative message, and yet an answer.
+                Some(Meta::Answer(request, answer)) if one.is_new || is_kind(one, b"3") => {
                     Meaning::Answer(*request, *answer)
                 }
+                // A gap fill has the number of a message that does not come again.
+                Some(Meta::Answer(request, answer)) if !is_kind(one, b"4") => Meaning::AnswerAgain(*request, *answer),
                 _ => Meaning::Other,
             };
             self.recorder.written(stream, start, end, meaning);
@@ -477,7 +502,7 @@ impl<W: Write> World<W> {
     }
 }
 
-/// A session-level reject is an administrative message, and yet an answer.
-fn answer_is_admin(outgoing: &Outgoing) -> bool {
-    outgoing.bytes.windows(6).any(|window| window == b"\x0135=3\x01")
+fn is_kind(outgoing: &Outgoing, kind: &[u8]) -> bool {
+    let field = [b"\x0135=", kind, b"\x01"].concat();
+    outgoing.bytes.windows(field.len()).any(|window| window == field)
 }

@@ -383,12 +383,13 @@ impl Scenario {
     /// Reads a scenario; `file` only names it in errors.
     pub fn parse(text: &str, file: &str) -> Result<Scenario, ScenarioError> {
         let scenario: Scenario = toml::from_str(text).map_err(|error| syntax_error(text, file, &error))?;
+        let scenario = scenario.completed();
         scenario.check().map_err(|(key, message)| {
             let at = key_position(text, key);
             let (line, column) = at.map_or((0, 0), |at| position(text, at));
             ScenarioError { file: file.to_owned(), line, column, message, nearest: None }
         })?;
-        Ok(scenario.completed())
+        Ok(scenario)
     }
 
     /// The shipped scenario of this name.

@@ -7,9 +7,13 @@ use std::io::{self, Write};
 
 use crate::exchange::Answer;
 use crate::scenario::Scenario;
+use crate::time::SECOND;
 
 /// How many packets of market data are remembered in case one of them turns out to be a trigger.
 const REMEMBERED: usize = 100_000;
+
+/// INTERFACE.md has a window for wall-to-wall latency: further apart, two sightings are not taken for one request.
+const WALL_WINDOW: u64 = SECOND;
 
 /// Whether an answer belongs into a column.
 type IsIt = fn(Answer) -> bool;
@@ -46,7 +50,16 @@ pub(crate) struct Request {
     pub(crate) passed_on: Option<usize>,
     /// Stream and place in it; `None` while it was not written to a connection.
     pub(crate) written: Option<(usize, usize)>,
-    pub(crate) answers: Vec<(Answer, usize, usize)>,
+    pub(crate) answers: Vec<Sending>,
+}
+
+/// One sending of an answer: its stream and place in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sending {
+    answer: Answer,
+    at: (usize, usize),
+    /// Sent again after a reconnect, as a possible duplicate. It counts where no earlier sending was captured.
+    is_copy: bool,
 }
 
 impl Request {
@@ -61,6 +74,8 @@ impl Request {
 pub(crate) enum Meaning {
     Request(usize),
     Answer(usize, Answer),
+    /// The same once more, as a possible duplicate.
+    AnswerAgain(usize, Answer),
     /// Heartbeats, pending states, copies: nothing that is measured.
     Other,
 }
@@ -163,7 +178,10 @@ impl Recorder {
         }
         match meaning {
             Meaning::Request(request) => self.requests[request].written = Some((stream, place)),
-            Meaning::Answer(request, answer) => self.requests[request].answers.push((answer, stream, place)),
+            Meaning::Answer(request, answer) | Meaning::AnswerAgain(request, answer) => {
+                let is_copy = matches!(meaning, Meaning::AnswerAgain(..));
+                self.requests[request].answers.push(Sending { answer, at: (stream, place), is_copy });
+            }
             Meaning::Other => {}
         }
     }
@@ -244,21 +262,38 @@ impl Recorder {
                 request.written.and_then(|at| (0..self.point_count).find_map(|p| Some((p, self.sight(p, at)?))));
             seen.push(sight);
         }
+        let mut walls: HashMap<usize, Option<(usize, usize)>> = HashMap::new();
+        for (at, request) in self.requests.iter().enumerate() {
+            let Some(from) = request.passed_on else { continue };
+            match (seen[from], seen[at]) {
+                // On the later of the two, in the clocks of their taps.
+                (Some((_, before)), Some((_, after))) if after.time < before.time => {
+                    walls.insert(from, Some((at, from)));
+                }
+                (Some((_, before)), Some((_, after))) if after.time - before.time <= WALL_WINDOW => {
+                    walls.insert(at, Some((from, at)));
+                }
+                _ => _ = walls.insert(at, None),
+            }
+        }
+        let time = |at: usize| seen[at].map_or(0, |(_, sight)| sight.time);
         let mut rows: Vec<Row> = (self.requests.iter().enumerate())
             .filter(|(_, request)| request.written.is_some())
-            .map(|(at, request)| self.row(scenario, request, seen[at], request.passed_on.and_then(|from| seen[from])))
+            .map(|(at, request)| {
+                let mut row = self.row(scenario, request, seen[at]);
+                match walls.get(&at) {
+                    Some(Some((before, after))) => row.latency("w2w_ns", time(*before), time(*after)),
+                    Some(None) => row.hide(&["w2w_ns"]),
+                    None => {}
+                }
+                row
+            })
             .collect();
         rows.sort_by_key(|row| (row.time("t_out_ns"), row.number));
         rows
     }
 
-    fn row(
-        &self,
-        scenario: &Scenario,
-        request: &Request,
-        seen: Option<(usize, Sight)>,
-        before: Option<(usize, Sight)>,
-    ) -> Row {
+    fn row(&self, scenario: &Scenario, request: &Request, seen: Option<(usize, Sight)>) -> Row {
         let mut row = Row::default();
         row.set("session", &request.session);
         row.set("clordid", &request.clordid);
@@ -282,13 +317,7 @@ impl Recorder {
         row.set("t_out_ns", &out.time.to_string());
         self.trigger_columns(scenario, request, point, out, &mut row);
         self.answer_columns(request, point, out, &mut row);
-        if request.passed_on.is_some() {
-            match before {
-                Some((_, before)) => row.latency("w2w_ns", before.time, out.time),
-                None => row.hide(&["w2w_ns"]),
-            }
-        }
-        if request.answers.iter().all(|(_, stream, place)| self.sight(point, (*stream, *place)).is_none()) {
+        if request.answers.iter().all(|one| self.sight(point, one.at).is_none()) {
             row.flag("unanswered");
         }
         row
@@ -331,16 +360,22 @@ impl Recorder {
             ("replace_ack_ns", |answer| answer == Answer::ReplaceAck),
         ];
         for (column, is_it) in wanted {
-            let mut answers = request.answers.iter().filter(|(answer, ..)| is_it(*answer)).peekable();
+            let mut answers = request.answers.iter().filter(|one| is_it(one.answer)).peekable();
             if answers.peek().is_none() {
                 continue;
             }
-            match answers.filter_map(|(_, stream, place)| self.sight(point, (*stream, *place))).min_by_key(|s| s.time) {
-                Some(sight) => row.latency(column, out.time, sight.time),
+            let seen = answers.filter_map(|one| Some((self.sight(point, one.at)?, one.is_copy)));
+            match seen.min_by_key(|(sight, _)| sight.time) {
+                Some((sight, is_copy)) => {
+                    row.latency(column, out.time, sight.time);
+                    if is_copy {
+                        row.flag("resent");
+                    }
+                }
                 None => row.hide(&[column]),
             }
         }
-        let mut answers = request.answers.iter().filter_map(|(_, stream, place)| self.sight(point, (*stream, *place)));
+        let mut answers = request.answers.iter().filter_map(|one| self.sight(point, one.at));
         if ack.is_some_and(|ack| answers.any(|sight| sight == ack)) {
             row.flag("ack_with_answer");
         }

@@ -12,6 +12,7 @@ use super::decode::is_lossy;
 use super::open::{self, Prepared};
 use super::values::TableOutput;
 use super::{Outcome, complain};
+use crate::capture::BLOCK_BYTES;
 use crate::flow::Endpoint;
 use crate::merge::{Feeds, Line};
 use crate::pair::{Paired, Pairer, Rules, TriggerRule};
@@ -27,7 +28,7 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
     let mut tables = Tables::create(&arguments.output)?;
     let mut correlator = correlator(arguments, settings, &prepared)?;
     let mut summary = Summary::default();
-    prepared.pipeline.read_ahead(&mut prepared.captures, threads(arguments));
+    prepared.pipeline.read_ahead(&mut prepared.captures, threads(arguments), BLOCK_BYTES);
     let stopped = open::run(&mut prepared, &arguments.display, &mut correlator, |correlator, now| {
         correlator.advance(now);
         collect(correlator, &mut summary, &mut tables).context("writing rows")

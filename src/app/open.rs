@@ -13,15 +13,15 @@ use super::args::{ClockArgs, DisplayArgs, SelectionArgs};
 use super::config::settings;
 use super::config::{Settings, instruments};
 use super::{WrongUsage, complain, stop};
-use crate::capture::{Input, Merged, Step};
+use crate::capture::{Input, Merged};
 use crate::dissect::Filter;
 use crate::flow::{Endpoint, Lane, NamedEnd, NamedSession};
 use crate::merge::Symbols;
 use crate::pipeline::points::{self, TapGroup};
 use crate::pipeline::{Configured, Pipeline};
 
-/// Frames between two looks at Ctrl-C and the progress bar.
-const CHECK_EVERY: u64 = 1 << 14;
+/// Frames, or runs of packets, between two looks at Ctrl-C and the progress bar.
+const CHECK_EVERY: u64 = 1 << 10;
 
 /// Captures and everything the stages need, ready to run.
 pub(super) struct Prepared {
@@ -130,23 +130,7 @@ pub(super) fn run<L: Lane>(
     let bar = progress(captures, display);
     let mut count = 0_u64;
     let mut stopped = false;
-    loop {
-        let unread = match captures.step() {
-            Step::Frame(captured) => {
-                each(lane, captured.frame.time)?;
-                pipeline.frame(&captured, lane);
-                Vec::new()
-            }
-            Step::Packets(packets) => pipeline.packets(&packets, lane, &mut each)?,
-            Step::End => break,
-        };
-        for frame in unread {
-            if let Some(captured) = captures.reread(&frame) {
-                each(lane, captured.frame.time)?;
-                pipeline.frame(&captured, lane);
-            }
-        }
-        pipeline.tell();
+    while pipeline.step(captures, lane, &mut each)? {
         count += 1;
         if count.is_multiple_of(CHECK_EVERY) {
             bar.set_position(captures.position());

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tickscope_decoders::{Glance, Glances, Sequenced};
 use tickscope_model::{Frame, LinkType, MarketKind, TapId, Timestamp};
 
-
 /// About so many bytes of the file are one block. Small enough for the second cache, large enough that handing one over
 /// costs nothing; a frame's number within its block fits into 16 bits.
 pub const BLOCK_BYTES: usize = 1 << 20;
@@ -232,7 +231,11 @@ impl Block {
     /// The number behind the last message of a packet of this run.
     pub fn end_of(&self, run: &Run, packet: u32) -> u64 {
         let next = packet + 1;
-        if next < run.packets.end { self.packets.get(next as usize).map_or(run.end, |packet| packet.first) } else { run.end }
+        if next < run.packets.end {
+            self.packets.get(next as usize).map_or(run.end, |packet| packet.first)
+        } else {
+            run.end
+        }
     }
 
     /// Captured bytes of these packets, headers of records not counted.

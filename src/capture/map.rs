@@ -266,7 +266,7 @@ mod tests {
         std::fs::write(&path, vec![1_u8; 100]).unwrap();
         let file = File::open(&path).unwrap();
         for _ in 0..1000 {
-            let mut mapping = Mapping::new(file.try_clone().unwrap(), 100).unwrap();
+            let mapping = Mapping::new(file.try_clone().unwrap(), 100).unwrap();
             assert_eq!(mapping.reached(99), WINDOW);
             assert_eq!(mapping.bytes().len(), 100);
         }

@@ -324,7 +324,10 @@ impl Merged {
     #[inline]
     #[allow(clippy::should_implement_trait, reason = "an iterator cannot lend what it owns")]
     pub fn next(&mut self) -> Option<Captured<'_>> {
-        debug_assert!(self.files.iter().all(|lane| lane.ahead.is_none()), "packets that were read ahead come by `step`");
+        debug_assert!(
+            self.files.iter().all(|lane| lane.ahead.is_none()),
+            "packets that were read ahead come by `step`"
+        );
         self.go_on()?;
         let file = self.current;
         self.files.get(file).map(|lane| lane.captured(file))

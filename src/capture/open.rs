@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::bytes::{Bytes, Origin};
 use super::error::SourceError;

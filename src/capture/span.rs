@@ -53,13 +53,7 @@ const CHAIN: usize = 8;
 const LONGEST_NS: u64 = 40 * 86_400 * 1_000_000_000;
 
 impl Span {
-    pub(super) fn new(
-        mapping: Arc<Mapping>,
-        records: SpanRecords,
-        link: LinkType,
-        tap: TapId,
-        offset: Nanos,
-    ) -> Span {
+    pub(super) fn new(mapping: Arc<Mapping>, records: SpanRecords, link: LinkType, tap: TapId, offset: Nanos) -> Span {
         Span { mapping, records, link, tap, offset }
     }
 

@@ -308,7 +308,7 @@ mod tests {
             let cut = Frame { bytes: &bytes[..keep.min(bytes.len())], ..frame(LinkType::Ethernet, &bytes) };
             if let Some(datagram) = datagram(&cut) {
                 let packet = dissect(&cut).expect("a datagram is a packet");
-                prop_assert!(matches!(packet.transport, Transport::Udp { payload } if payload == datagram.payload));
+                prop_assert_eq!(payload(&packet), datagram.payload);
                 let key = crate::flow::FlowKey::packed(3, &packet);
                 prop_assert_eq!(Some(crate::flow::packed_key(3, datagram.addresses, datagram.ports)), key);
                 prop_assert_eq!((packet.ip_id, packet.missing), (datagram.ip_id, 0));

@@ -9,8 +9,8 @@ use tickscope_model::{Loss, MarketEvent, OrderEvent, SymbolId, Timestamp};
 
 use super::stream::{Arrival, History, Stream, StreamSink};
 use super::{Direction, FlowKey, Lane, NamedEnd, Seen};
-use crate::hash::HashMap;
 use crate::dissect::TcpFlags;
+use crate::hash::HashMap;
 
 /// At most this many conversations are kept; beyond that the longest idle are closed.
 const CONVERSATION_LIMIT: usize = 1 << 15;

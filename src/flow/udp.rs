@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tickscope_decoders::{Carrier, Decoder, Guess, Lessons, PROTOCOLS, Protocol, Skim};
 use tickscope_model::{Loss, TapId, Timestamp};
 
-use crate::hash::HashMap;
 use crate::capture::{FlowMark, Packets};
 use crate::dissect::Packet;
+use crate::hash::HashMap;
 
 use super::{Datagram, DatagramOutput, Endpoint, FlowKey, Lane};
 
@@ -144,11 +144,8 @@ impl UdpFlows {
     pub fn skimmed(&self) -> Vec<SkimmedFlow> {
         let skimmed = |(place, flow): (usize, &UdpFlow)| {
             let State::Known { decoder, .. } = &flow.state else { return None };
-            let mark = FlowMark {
-                place: u32::try_from(place).ok()?,
-                number: flow.number,
-                corrected: flow.lessons.corrected,
-            };
+            let mark =
+                FlowMark { place: u32::try_from(place).ok()?, number: flow.number, corrected: flow.lessons.corrected };
             Some(SkimmedFlow { key: flow.packed?, mark, skim: decoder.skimmer()? })
         };
         self.flows.iter().enumerate().filter_map(skimmed).collect()

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use tickscope_decoders::{Fresh, Protocol, Sequenced, UnitKind};
 use tickscope_model::{TapId, Timestamp};
 
-use crate::hash::HashMap;
 use super::arrivals::{Arrivals, Brought};
 use crate::capture::Packets;
 use crate::flow::{Datagram, Endpoint};
+use crate::hash::HashMap;
 use crate::stats::Histogram;
 
 /// Separate gaps of a feed that are remembered until they are filled.
@@ -242,10 +242,7 @@ impl Feeds {
     #[inline]
     fn line_of(&mut self, at: &Datagram<'_>, unit: &Sequenced<'_>) -> u16 {
         if let Some(Some(number)) = self.by_flow.get(at.flow as usize)
-            && self
-                .lines
-                .get(usize::from(*number))
-                .is_some_and(|line| unit.is_of(&self.feeds[line.feed].key))
+            && self.lines.get(usize::from(*number)).is_some_and(|line| unit.is_of(&self.feeds[line.feed].key))
         {
             return *number;
         }

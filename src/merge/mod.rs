@@ -2,6 +2,7 @@
 //! which messages are missing, and the ticks that a request can be looked up in.
 
 mod arrivals;
+mod kept;
 mod lines;
 mod symbols;
 mod ticks;

@@ -8,22 +8,20 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
 
 use tickscope_model::{MarketKind, SymbolId, Timestamp};
 
-use crate::capture::{Block, Packets};
+use super::kept::{Cursor, KeptBlocks};
+use crate::capture::Packets;
 
 /// Ticks in the ring, 32 bytes each.
-const RING: u32 = 1 << 20;
+pub(super) const RING: u32 = 1 << 20;
 /// A look-up sees so many market-data messages back from its request …
 const MEMORY: u32 = RING / 4 * 3;
 /// … and must be made before so many more have come.
 const PATIENCE: u32 = RING / 4;
 /// A step back in time of the capture is put in its place if it is at most this many ticks of the symbol long.
 const REORDER_STEPS: usize = 64;
-/// A look-up in a block looks at so many messages one by one before it follows the symbol's chain.
-const NEAR: u32 = 128;
 /// For every so many messages it is remembered when they came.
 const MARK_EVERY: u32 = 1 << 13;
 
@@ -87,28 +85,7 @@ pub struct Ticks {
     messages: u32,
     /// When every [`MARK_EVERY`]th message came, the newest last.
     marks: VecDeque<(u32, Timestamp)>,
-    /// Blocks in use, oldest first, by file.
-    tracks: Vec<VecDeque<Kept>>,
-}
-
-/// A block, and which of its packets have been used.
-struct Kept {
-    block: Arc<Block>,
-    point: u16,
-    first_frame: u64,
-    /// The last message of the block that was used.
-    newest: u32,
-    used: Vec<Used>,
-}
-
-/// Packets of a block that were used, and what for.
-struct Used {
-    packets: Range<u32>,
-    /// Which of all messages the first tick of the first packet is.
-    message: u32,
-    line: u16,
-    /// Which messages of the packet are new; all of them, unless it is a single packet.
-    fresh: Option<Vec<Range<u64>>>,
+    kept: KeptBlocks,
 }
 
 impl Ticks {
@@ -243,7 +220,8 @@ impl Ticks {
 
     /// Remembers packets that were read ahead, all of them new. They have not been announced with [`Ticks::came`].
     pub fn keep(&mut self, point: u16, line: u16, packets: &Packets<'_>) {
-        self.keep_some(point, line, packets, None);
+        self.see_point(point);
+        self.kept.add(point, line, packets, None, self.messages);
         let total = packets.sequence();
         let after = self.messages.wrapping_add(u32::try_from(total.end - total.start).unwrap_or(u32::MAX));
         if self.messages / MARK_EVERY == after / MARK_EVERY {
@@ -260,75 +238,32 @@ impl Ticks {
     /// that are new.
     pub fn keep_announced(&mut self, point: u16, line: u16, packet: &Packets<'_>, fresh: Option<Vec<Range<u64>>>) {
         let numbers = packet.sequence();
-        let now = self.messages;
-        self.messages = now.wrapping_sub(u32::try_from(numbers.end - numbers.start).unwrap_or(u32::MAX));
-        self.keep_some(point, line, packet, fresh);
-        self.messages = now;
+        let count = u32::try_from(numbers.end - numbers.start).unwrap_or(u32::MAX);
+        self.see_point(point);
+        self.kept.add(point, line, packet, fresh, self.messages.wrapping_sub(count));
     }
 
-    fn keep_some(&mut self, point: u16, line: u16, packets: &Packets<'_>, fresh: Option<Vec<Range<u64>>>) {
+    fn see_point(&mut self, point: u16) {
         if self.heads.len() <= usize::from(point) {
             self.heads.resize_with(usize::from(point) + 1, Vec::new);
         }
-        if self.tracks.len() <= packets.file {
-            self.tracks.resize_with(packets.file + 1, VecDeque::new);
-        }
-        let messages = self.messages;
-        let track = &mut self.tracks[packets.file];
-        if track.back().is_none_or(|kept| !Arc::ptr_eq(&kept.block, packets.block)) {
-            let is_old = |kept: &Kept| messages.wrapping_sub(kept.newest) > RING + RING / 8;
-            while track.front().is_some_and(is_old) {
-                track.pop_front();
-            }
-            let (block, first_frame) = (packets.block.clone(), packets.first_frame);
-            track.push_back(Kept { block, point, first_frame, newest: messages, used: Vec::new() });
-        }
-        let Some(kept) = track.back_mut() else { return };
-        let sequence = packets.sequence();
-        kept.newest = messages.wrapping_add(u32::try_from(sequence.end - sequence.start).unwrap_or(u32::MAX));
-        // Runs that are used one behind the other, in one go and on one line, are one.
-        if let Some(last) = kept.used.last_mut()
-            && last.packets.end == packets.range.start
-            && last.line == line
-            && last.fresh.is_none()
-            && fresh.is_none()
-            && follows(&kept.block, last, packets.range.start, messages)
-        {
-            last.packets.end = packets.range.end;
-            return;
-        }
-        kept.used.push(Used { packets: packets.range.clone(), message: messages, line, fresh });
     }
 
     /// The ticks of a symbol at a point from newest to oldest, for a request at `time` that came after so many messages:
     /// those that are not later than it, as far back as [`MEMORY`] goes.
     pub fn newest_first(&self, point: u16, symbol: SymbolId, time: Timestamp, messages: u32) -> Walk<'_> {
         let head = self.heads.get(usize::from(point)).and_then(|heads| heads.get(symbol.0 as usize)).copied();
-        let mut walk = Walk { ticks: self, time, messages, ring: head.unwrap_or(0), cursors: Vec::new() };
+        let cursors = self.kept.newest_first(point, symbol, time);
+        let mut walk = Walk { ticks: self, time, messages, ring: head.unwrap_or(0), cursors };
         while self.get(walk.ring).is_some_and(|stored| stored.time > time) {
             walk.ring = self.get(walk.ring).map_or(0, |stored| stored.before);
-        }
-        for track in self.tracks.iter().filter(|track| !track.is_empty()) {
-            let mut cursor = Cursor { track, point, symbol, time, block: track.len(), behind: 0, number: 0, next: None };
-            cursor.advance();
-            walk.cursors.push(cursor);
         }
         walk
     }
 
     /// Whether any market data was seen at this point.
     pub fn has_point(&self, point: u16) -> bool {
-        self.heads.get(usize::from(point)).is_some_and(|heads| !heads.is_empty())
-            || self.tracks.iter().flatten().any(|kept| kept.point == point)
-    }
-}
-
-/// Whether a packet's first message comes right behind what was used last.
-fn follows(block: &Block, last: &Used, packet: u32, message: u32) -> bool {
-    let tick = |packet: u32| block.packets.get(packet as usize).map(|packet| packet.tick);
-    match (tick(last.packets.start), tick(packet)) {
-        (Some(first), Some(next)) => last.message.wrapping_add(next - first) == message,
-        _ => false,
+        self.heads.get(usize::from(point)).is_some_and(|heads| !heads.is_empty()) || self.kept.has_point(point)
     }
 }
 
@@ -342,82 +277,6 @@ pub struct Walk<'a> {
     cursors: Vec<Cursor<'a>>,
 }
 
-/// A place in the blocks of one file.
-struct Cursor<'a> {
-    track: &'a VecDeque<Kept>,
-    point: u16,
-    symbol: SymbolId,
-    time: Timestamp,
-    /// The current block.
-    block: usize,
-    /// The packet in it that is the first one later than `time`.
-    behind: u32,
-    /// The tick in it that comes next; 0: the next one is in an older block.
-    number: u32,
-    /// The tick that this cursor stands at, and which message it is.
-    next: Option<(Tick, u32)>,
-}
-
-impl Cursor<'_> {
-    /// Goes to the next older tick.
-    fn advance(&mut self) {
-        self.next = None;
-        while self.next.is_none() {
-            if self.number == 0 {
-                let Some(older) = self.block.checked_sub(1) else { return };
-                self.block = older;
-                let kept = self.track.get(older).filter(|kept| kept.point == self.point);
-                self.enter(kept);
-                continue;
-            }
-            let Some(kept) = self.track.get(self.block) else { return };
-            let Some(glance) = kept.block.ticks.get(self.number) else { return };
-            let number = std::mem::replace(&mut self.number, glance.before);
-            if u32::from(glance.packet) < self.behind {
-                self.next = kept.tick(number);
-            }
-        }
-    }
-}
-
-impl Cursor<'_> {
-    /// Goes to the newest tick of a block that is not too late.
-    fn enter(&mut self, kept: Option<&Kept>) {
-        self.number = kept.map_or(0, |kept| kept.block.ticks.newest(self.symbol));
-        let Some(block) = kept.map(|kept| &kept.block).filter(|_| self.number != 0) else { return };
-        self.behind = block.behind(self.time);
-        // What made us act is mostly a few messages old, while the newest of a busy symbol may be thousands further on.
-        let behind = self.behind.checked_sub(1).map_or(0, |last| block.tick_behind(last));
-        self.number = block.ticks.near(behind, NEAR, self.symbol).unwrap_or(self.number);
-    }
-}
-
-impl Kept {
-    /// A tick of the block and which of all messages it is, if it has been used. Like a tick of the ring it is numbered
-    /// after the last message of its packet.
-    fn tick(&self, number: u32) -> Option<(Tick, u32)> {
-        let found = self.block.tick(number)?;
-        let behind = self.used.partition_point(|used| used.packets.start <= found.packet);
-        let used = self.used.get(behind.checked_sub(1)?).filter(|used| found.packet < used.packets.end)?;
-        let is_new = |fresh: &Vec<Range<u64>>| fresh.iter().any(|range| range.contains(&u64::from(found.position)));
-        if !used.fresh.as_ref().is_none_or(is_new) {
-            return None;
-        }
-        let first = self.block.packets.get(used.packets.start as usize)?;
-        let packet = self.block.packets.get(found.packet as usize)?;
-        let message = used.message.wrapping_add(self.block.tick_behind(found.packet) - first.tick);
-        let tick = Tick {
-            time: packet.time,
-            sequence: packet.first + u64::from(found.position),
-            frame: self.first_frame + u64::from(packet.frame),
-            line: used.line,
-            code: found.code,
-            kind: found.kind,
-        };
-        Some((tick, message))
-    }
-}
-
 impl Iterator for Walk<'_> {
     type Item = Tick;
 
@@ -427,9 +286,11 @@ impl Iterator for Walk<'_> {
         let of_ring = stored.map(|stored| (stored.tick(), stored.message));
         // Of ticks at the same time the one further on in its file is the newer, and a later file's.
         let newer = |(tick, _): &(Tick, u32)| (tick.time, tick.frame);
-        let newest = self.cursors.iter_mut().filter(|cursor| cursor.next.is_some()).max_by_key(|cursor| {
-            cursor.next.as_ref().map(newer)
-        });
+        let newest = self
+            .cursors
+            .iter_mut()
+            .filter(|cursor| cursor.next.is_some())
+            .max_by_key(|cursor| cursor.next.as_ref().map(newer));
         let (tick, message) = match (newest, of_ring) {
             (Some(cursor), found) if found.is_none() || cursor.next.as_ref().map(newer) > found.as_ref().map(newer) => {
                 let tick = cursor.next?;
@@ -451,12 +312,15 @@ impl Iterator for Walk<'_> {
 mod tests {
     use super::*;
 
-    fn times(ticks: &Ticks, symbol: u32) -> Vec<u64> {
-        ticks.newest_first(0, SymbolId(symbol)).filter_map(|tick| tick.ok().map(|tick| tick.time.0)).collect()
+    fn newest_first(ticks: &Ticks, symbol: u32) -> Vec<u64> {
+        let walk = ticks.newest_first(0, SymbolId(symbol), Timestamp::MAX, ticks.messages());
+        walk.map(|tick| tick.time.0).collect()
     }
 
     fn push(ticks: &mut Ticks, symbol: u32, time: u64) {
-        ticks.push(0, SymbolId(symbol), (Timestamp(time), time, 0), time, MarketKind::Trade, b'P');
+        ticks.came(1, Timestamp(time));
+        let (time, kind) = (Timestamp(time), MarketKind::Trade);
+        ticks.push(0, SymbolId(symbol), &Tick { time, sequence: time.0, frame: time.0, line: 0, code: b'P', kind });
     }
 
     #[test]
@@ -466,21 +330,37 @@ mod tests {
             push(&mut ticks, 7, time);
             push(&mut ticks, 8, 100 + time);
         }
-        assert_eq!(times(&ticks, 7), [50, 40, 30, 20, 15, 10]);
-        assert_eq!(times(&ticks, 8), [150, 140, 130, 120, 115, 110]);
-        assert_eq!(times(&ticks, 9), [0; 0]);
+        assert_eq!(newest_first(&ticks, 7), [50, 40, 30, 20, 15, 10]);
+        assert_eq!(newest_first(&ticks, 8), [150, 140, 130, 120, 115, 110]);
+        assert_eq!(newest_first(&ticks, 9), [0; 0]);
+        let early: Vec<u64> =
+            ticks.newest_first(0, SymbolId(7), Timestamp(30), ticks.messages()).map(|tick| tick.time.0).collect();
+        assert_eq!(early, [30, 20, 15, 10], "what came later than the request is no candidate");
     }
 
     #[test]
-    fn the_ring_says_where_it_has_forgotten() {
+    fn what_is_too_many_messages_old_is_forgotten_and_the_horizon_says_from_when_on() {
         let mut ticks = Ticks::default();
         push(&mut ticks, 1, 1);
-        for time in 0..u64::from(RING) + 10 {
+        for time in 2..100 {
             push(&mut ticks, 2, time);
         }
-        let mut walk = ticks.newest_first(0, SymbolId(1));
-        assert!(matches!(walk.next(), Some(Err(Evicted))));
-        assert!(walk.next().is_none());
-        assert_eq!(times(&ticks, 2).first(), Some(&(u64::from(RING) + 9)));
+        assert_eq!((newest_first(&ticks, 1).len(), ticks.horizon(ticks.messages())), (1, Timestamp::MIN));
+        for time in 100..u64::from(2 * RING) + 10 {
+            push(&mut ticks, 2, time);
+        }
+        assert_eq!(newest_first(&ticks, 1), [0; 0]);
+        let seen = newest_first(&ticks, 2);
+        assert_eq!((seen.first(), seen.len()), (Some(&(u64::from(2 * RING) + 9)), MEMORY as usize + 1));
+        let (horizon, last) = (ticks.horizon(ticks.messages()).0, seen[seen.len() - 1]);
+        assert!(last <= horizon && horizon < last + u64::from(MARK_EVERY), "{last} {horizon}");
+    }
+
+    #[test]
+    fn frame_numbers_are_kept_beyond_32_bits() {
+        let mut ticks = Ticks::default();
+        push(&mut ticks, 1, 5 << 32 | 77);
+        let tick = ticks.newest_first(0, SymbolId(1), Timestamp::MAX, 1).next().expect("there is one");
+        assert_eq!((tick.frame, tick.kind), (5 << 32 | 77, MarketKind::Trade));
     }
 }

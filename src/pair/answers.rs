@@ -34,8 +34,8 @@ impl Pairer {
     }
 
     /// A request has come: perhaps its answers were read before it.
-    pub(super) fn late_request(&mut self, session: usize, id: RequestId, clordid: &[u8], sent: Timestamp) {
-        for answer in self.early.take(session, clordid, sent) {
+    pub(super) fn late_request(&mut self, session: usize, id: RequestId, name: (&[u8], u64), sent: Timestamp) {
+        for answer in self.early.take(session, name, sent) {
             self.matched(session, id, answer.seen(), &answer.event());
         }
     }
@@ -49,6 +49,12 @@ impl Pairer {
             }
         }
         self.apply(session, id, seen, event);
+    }
+
+    /// Whether a copy answered the request before: an earlier copy may be read later, from a stream with a hole.
+    pub(super) fn is_answered_by_copy(&self, session: usize, event: &OrderEvent<'_>) -> bool {
+        let open = self.asked_by(session, event).and_then(|id| self.requests.get(id));
+        open.is_some_and(|open| open.row.flags.has(Flag::Resent))
     }
 
     /// The request that a report is about: by the ClOrdID that it names, else by OrderID, else by message number.
@@ -93,7 +99,8 @@ impl Pairer {
         open.answered |= !outcome.is_empty();
         let last = event.leaves.is_some_and(|leaves| leaves.mantissa == 0) || event.order_status == b'2';
         if event.kind == OrderKind::Fill && last {
-            open.row.latency[SegmentKind::FullFill.index()].get_or_insert(latency);
+            let slot = &mut open.row.latency[SegmentKind::FullFill.index()];
+            *slot = Some(slot.map_or(latency, |earlier| earlier.min(latency)));
         }
         let moment = Moment { time: seen.time, tap: seen.tap, frame: seen.frame, what, detail: detail(event).into() };
         if open.row.timeline.len() < 64 {

@@ -22,6 +22,7 @@ pub(super) struct EarlyAnswer {
     clordid: Box<[u8]>,
     orig_clordid: Box<[u8]>,
     order_id: Box<[u8]>,
+    ref_sequence: u64,
     last_price: Option<Decimal>,
     last_quantity: Option<Decimal>,
     leaves: Option<Decimal>,
@@ -41,6 +42,7 @@ impl EarlyAnswer {
             clordid: event.clordid.into(),
             orig_clordid: event.orig_clordid.into(),
             order_id: event.order_id.into(),
+            ref_sequence: event.ref_sequence,
             last_price: event.last_price,
             last_quantity: event.last_quantity,
             leaves: event.leaves,
@@ -62,6 +64,7 @@ impl EarlyAnswer {
             clordid: &self.clordid,
             orig_clordid: &self.orig_clordid,
             order_id: &self.order_id,
+            ref_sequence: self.ref_sequence,
             last_price: self.last_price,
             last_quantity: self.last_quantity,
             leaves: self.leaves,
@@ -79,9 +82,9 @@ impl EarlyAnswer {
 pub(super) struct EarlyAnswers(VecDeque<EarlyAnswer>);
 
 impl EarlyAnswers {
-    /// Keeps an answer that names a ClOrdID. Returns how many have become orphans.
+    /// Keeps an answer that names a ClOrdID, or the number of the message that it rejects. Returns how many have become orphans.
     pub(super) fn keep(&mut self, session: usize, seen: &Seen, event: &OrderEvent<'_>) -> u64 {
-        if event.clordid.is_empty() {
+        if event.clordid.is_empty() && event.ref_sequence == 0 {
             return 1;
         }
         self.0.push_back(EarlyAnswer::new(session, seen, event));
@@ -96,13 +99,21 @@ impl EarlyAnswers {
     }
 
     /// The answers to a request that came late, in the order in which they were read. Older ones answered another
-    /// request of the same ClOrdID.
-    pub(super) fn take(&mut self, session: usize, clordid: &[u8], sent: Timestamp) -> VecDeque<EarlyAnswer> {
+    /// request of the same ClOrdID or number.
+    pub(super) fn take(
+        &mut self,
+        session: usize,
+        (clordid, sequence): (&[u8], u64),
+        sent: Timestamp,
+    ) -> VecDeque<EarlyAnswer> {
         if self.0.is_empty() {
             return VecDeque::new();
         }
-        let is_it =
-            |answer: &EarlyAnswer| answer.session == session && *answer.clordid == *clordid && sent <= answer.seen.time;
+        let is_it = |answer: &EarlyAnswer| {
+            let is_named =
+                if answer.clordid.is_empty() { answer.ref_sequence == sequence } else { *answer.clordid == *clordid };
+            answer.session == session && is_named && sent <= answer.seen.time
+        };
         let (found, rest): (VecDeque<_>, VecDeque<_>) = std::mem::take(&mut self.0).into_iter().partition(is_it);
         self.0 = rest;
         found

@@ -11,8 +11,8 @@ use super::requests::{Open, RequestId, Requests, Session};
 use super::row::{Flag, Flags, Moment, OrderRow, SegmentRow, Trigger};
 use super::trigger::{TriggerRule, look_up};
 use super::walls::{Relation, Walls};
-use crate::hash::HashMap;
 use crate::flow::{Arrival, Direction, Seen};
+use crate::hash::HashMap;
 use crate::merge::{Feeds, Symbols, Ticks};
 use crate::stats::Histogram;
 
@@ -150,22 +150,16 @@ impl Pairer {
         let quote = matches!(event.kind, OrderKind::Quote | OrderKind::MassQuote);
         let is_request = event.kind.is_request() && (from_client || !quote);
         let session = self.session(direction, seen, event, is_request);
-        let numbers = &mut self.sessions[session].numbers;
-        if event.is_copy {
-            // An answer whose first sending never reached the wire is answered by its copy; a request is never new.
-            let counts = !is_request && numbers.is_first_sighting(event.sequence);
-            self.sessions[session].copies += 1;
-            if counts {
-                self.answer(session, seen, event);
-            }
+        // The two sides count their messages apart; a client's gap fill has the number of another message.
+        let is_answer = !is_request && direction.from_client != Some(true);
+        if is_request && !event.is_copy {
+            self.request(session, direction, seen, event, symbols, messages);
             return;
         }
-        if is_request {
-            self.request(session, direction, seen, event, symbols, messages);
-        } else {
-            if direction.from_client != Some(true) {
-                self.sessions[session].numbers.note(event.sequence);
-            }
+        let is_first = is_answer && self.sessions[session].numbers.is_first_sighting(event.sequence);
+        self.sessions[session].copies += u64::from(event.is_copy);
+        // An answer whose first sending was never captured counts from its copy; a request is never new.
+        if !event.is_copy || is_first || is_answer && self.is_answered_by_copy(session, event) {
             self.answer(session, seen, event);
         }
     }
@@ -185,9 +179,9 @@ impl Pairer {
         let point = direction.key.point;
         // Nearly always it is that of the message before in the same conversation.
         let is_it = |at: &usize| {
-            self.sessions.get(*at).is_some_and(|session| {
-                session.point == point && session.name.as_bytes() == self.scratch.as_slice()
-            })
+            self.sessions
+                .get(*at)
+                .is_some_and(|session| session.point == point && session.name.as_bytes() == self.scratch.as_slice())
         };
         let last = self.last_session.get(&direction.conversation).copied().filter(is_it);
         let known = last.or_else(|| self.by_name.get(&(point, self.scratch.as_slice().into())).copied());
@@ -248,7 +242,7 @@ impl Pairer {
             let key = (direction.conversation, direction.key.source < direction.key.target);
             self.unacknowledged.entry(key).or_default().push_back((end, id));
         }
-        self.late_request(session, id, clordid, time);
+        self.late_request(session, id, (clordid, event.sequence), time);
         if let Some(oldest) = self.requests.overflow() {
             self.losses.add(Loss::OrderEvicted);
             if let Some(open) = self.requests.get_mut(oldest) {
@@ -352,9 +346,12 @@ impl Pairer {
                     open.row.latency[SegmentKind::Hop.index()] = Some(latency);
                 }
             }
-            Relation::Wall(earlier) => {
-                if let Some(open) = self.requests.get_mut(id) {
-                    open.row.latency[SegmentKind::WallToWall.index()] = Some(time.since(earlier));
+            Relation::Wall(other, other_time) => {
+                // A request that waited behind a hole of its stream is read after the one it was passed on as.
+                let (later, latency) =
+                    if time < other_time { (other, other_time.since(time)) } else { (id, time.since(other_time)) };
+                if let Some(open) = self.requests.get_mut(later) {
+                    open.row.latency[SegmentKind::WallToWall.index()] = Some(latency);
                 }
             }
             Relation::Ambiguous => {

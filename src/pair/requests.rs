@@ -107,10 +107,10 @@ impl Session {
 }
 
 /// The message numbers of one direction of a session that have been seen, to tell the copy of a message from a
-/// message whose first sending never reached the wire.
+/// message whose first sending was never captured.
 #[derive(Default)]
 pub(super) struct Numbers {
-    next: Option<u64>,
+    next: u64,
     missing: Vec<Range<u64>>,
 }
 
@@ -118,17 +118,15 @@ pub(super) struct Numbers {
 const HOLES: usize = 256;
 
 impl Numbers {
-    /// A message that is sent for the first time.
-    pub(super) fn note(&mut self, number: u64) {
-        let next = *self.next.get_or_insert(number);
-        if next < number && self.missing.len() < HOLES {
-            self.missing.push(next..number);
-        }
-        self.next = Some(next.max(number + 1));
-    }
-
-    /// A message that says it may be a copy: was its number never seen?
+    /// A message was captured: is it the first time that its number was?
     pub(super) fn is_first_sighting(&mut self, number: u64) -> bool {
+        if self.next <= number {
+            if self.next < number && self.missing.len() < HOLES {
+                self.missing.push(self.next..number);
+            }
+            self.next = number.saturating_add(1);
+            return true;
+        }
         let Some(at) = self.missing.iter().position(|hole| hole.contains(&number)) else { return false };
         let hole = self.missing.swap_remove(at);
         self.missing.extend([hole.start..number, number + 1..hole.end].into_iter().filter(|part| !part.is_empty()));

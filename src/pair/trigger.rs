@@ -48,12 +48,7 @@ pub(super) struct Lookup {
 /// The newest qualifying one of the ticks before a request at `time`, newest first. `typical` is the tick-to-trade latency that is usual so far: messages
 /// that came within twice that time before the request could have caused it as well, and each of them makes the
 /// choice less certain.
-pub(super) fn look_up(
-    ticks: Walk<'_>,
-    time: Timestamp,
-    rule: &TriggerRule,
-    typical: Option<Nanos>,
-) -> Lookup {
+pub(super) fn look_up(ticks: Walk<'_>, time: Timestamp, rule: &TriggerRule, typical: Option<Nanos>) -> Lookup {
     let mut best: Option<Tick> = None;
     let mut other: Option<Tick> = None;
     let mut is_old = false;

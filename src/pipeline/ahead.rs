@@ -82,7 +82,7 @@ impl Board {
 pub struct ReadAhead {
     source: Arc<Source>,
     helpers: Option<Helpers>,
-    /// The first piece of the file that was not asked for: a file is divided into pieces of [`BLOCK_BYTES`].
+    /// The first piece of the file that was not asked for.
     next: usize,
 }
 
@@ -94,6 +94,8 @@ struct Source {
     board: Board,
     /// A time of this file.
     near: Timestamp,
+    /// Bytes of a piece of the file.
+    piece: usize,
     shelf: Shelf,
 }
 
@@ -111,8 +113,9 @@ struct Helpers {
 
 impl ReadAhead {
     /// Without threads, a block is read when it is asked for.
-    pub fn new(span: Span, near: Timestamp, point: u16, board: Board, threads: usize) -> ReadAhead {
-        let source = Arc::new(Source { span, point, board, near, shelf: Shelf::default() });
+    pub fn new(span: Span, near: Timestamp, point: u16, board: Board, (threads, piece): (usize, usize)) -> ReadAhead {
+        let piece = piece.clamp(1, BLOCK_BYTES);
+        let source = Arc::new(Source { span, point, board, near, piece, shelf: Shelf::default() });
         let helpers = (threads > 0).then(|| Helpers::start(&source, threads));
         ReadAhead { source, helpers, next: 0 }
     }
@@ -120,7 +123,7 @@ impl ReadAhead {
 
 impl Ahead for ReadAhead {
     fn block(&mut self, place: usize) -> Option<Arc<Block>> {
-        let piece = place / BLOCK_BYTES;
+        let piece = place / self.source.piece;
         if piece < self.next {
             return None;
         }
@@ -129,10 +132,10 @@ impl Ahead for ReadAhead {
         if known.flows.is_empty() {
             return None;
         }
-        let guessed = self.helpers.as_mut().and_then(|helpers| helpers.take(piece, self.source.span.length()));
+        let guessed = self.helpers.as_mut().and_then(|helpers| helpers.take(piece, self.source.pieces()));
         let block = guessed
             .filter(|block| block.start == place)
-            .unwrap_or_else(|| self.source.read(place, (piece + 1) * BLOCK_BYTES, &known));
+            .unwrap_or_else(|| self.source.read(place, (piece + 1) * self.source.piece, &known));
         (block.frames > 0).then(|| Arc::new(block))
     }
 
@@ -158,11 +161,14 @@ impl Helpers {
     }
 
     /// The block of this piece, if one could be read; gives out pieces further on.
-    fn take(&mut self, piece: usize, length: usize) -> Option<Block> {
+    fn take(&mut self, piece: usize, pieces: usize) -> Option<Block> {
         self.next = self.next.max(piece);
-        while self.next < piece + self.depth && self.next * BLOCK_BYTES < length {
+        while self.next < (piece + self.depth).min(pieces) {
             self.jobs.send(self.next).ok()?;
             self.next += 1;
+        }
+        if piece >= self.next {
+            return None; // the end of the file
         }
         self.ready.retain(|(number, _)| *number >= piece);
         if let Some(at) = self.ready.iter().position(|(number, _)| *number == piece) {
@@ -183,7 +189,7 @@ fn help(source: &Source, queue: &Mutex<Receiver<usize>>, done: &Sender<(usize, O
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(piece) = job else { return };
-        let (from, until) = (piece * BLOCK_BYTES, (piece + 1) * BLOCK_BYTES);
+        let (from, until) = (piece * source.piece, (piece + 1) * source.piece);
         let start = source.span.guess(from, until, source.near);
         let block = start.map(|start| source.read(start, until, &source.board.get()));
         if done.send((piece, block)).is_err() {
@@ -193,6 +199,11 @@ fn help(source: &Source, queue: &Mutex<Receiver<usize>>, done: &Sender<(usize, O
 }
 
 impl Source {
+    /// How many pieces the file has.
+    fn pieces(&self) -> usize {
+        self.span.length().div_ceil(self.piece)
+    }
+
     /// Reads the records that begin between `start` and `until`; ends early where a record is not an ordinary one.
     fn read(&self, start: usize, until: usize, known: &Known) -> Block {
         let mut block = Block::begin(start, &self.shelf);

@@ -5,9 +5,9 @@ use std::ops::Range;
 use tickscope_decoders::{Described, Fresh, Sequenced, UnitKind};
 use tickscope_model::{Loss, Losses, MarketEvent, OrderEvent, SymbolId, Timestamp};
 
-use crate::hash::HashMap;
 use crate::capture::{Captured, Packets};
 use crate::flow::{Arrival, Datagram, Direction, Lane, Seen};
+use crate::hash::HashMap;
 use crate::merge::{Feeds, Symbols, Tick, Ticks};
 use crate::pair::{Paired, Pairer, View};
 

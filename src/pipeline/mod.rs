@@ -10,7 +10,7 @@ use tickscope_decoders::Protocol;
 use tickscope_model::{Loss, TapId, Timestamp};
 
 use self::ahead::{Board, Known, ReadAhead};
-use crate::capture::{Captured, Merged, Packets, Place};
+use crate::capture::{Captured, Merged, Packets, Place, Step};
 use crate::dissect::{Dissector, Filter, Transport};
 use crate::flow::{Arrival, Conversations, Endpoint, FlowKey, Lane, NamedSession, Peer, StreamBytes, UdpFlows};
 
@@ -61,19 +61,47 @@ impl Pipeline {
     }
 
     /// Has captures read ahead by so many threads, as far as that is possible: files that are mapped, read without a
-    /// filter. Packets that were read ahead go to [`Lane::packets`].
-    pub fn read_ahead(&self, captures: &mut Merged, threads: usize) {
+    /// filter. Packets that were read ahead go to [`Lane::packets`]. `block` is about how many bytes are one block.
+    pub fn read_ahead(&self, captures: &mut Merged, threads: usize, block: usize) {
         if self.filter.is_some() {
             return;
         }
         captures.read_ahead(|span, near| {
             let point = self.point(span.tap());
-            Box::new(ReadAhead::new(span, near, point, self.board.clone(), threads))
+            Box::new(ReadAhead::new(span, near, point, self.board.clone(), (threads, block)))
         });
     }
 
+    /// The next frame of the captures, or the next packets that were read ahead, through all stages. `each` is called
+    /// with the time of what comes, wherever something may have to be done before. False at the end.
+    #[inline]
+    pub fn step<L: Lane, E>(
+        &mut self,
+        captures: &mut Merged,
+        lane: &mut L,
+        mut each: impl FnMut(&mut L, Timestamp) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let unread = match captures.step() {
+            Step::Frame(captured) => {
+                each(lane, captured.frame.time)?;
+                self.frame(&captured, lane);
+                Vec::new()
+            }
+            Step::Packets(packets) => self.packets(&packets, lane, &mut each)?,
+            Step::End => return Ok(false),
+        };
+        for frame in unread {
+            if let Some(captured) = captures.reread(&frame) {
+                each(lane, captured.frame.time)?;
+                self.frame(&captured, lane);
+            }
+        }
+        self.tell();
+        Ok(true)
+    }
+
     /// Tells those who read ahead what has been learned since the last time.
-    pub fn tell(&mut self) {
+    fn tell(&mut self) {
         if self.told != self.udp.edition() {
             self.told = self.udp.edition();
             self.board.put(Known::new(self.udp.skimmed()));
@@ -86,7 +114,7 @@ impl Pipeline {
 
     /// Packets that were read ahead. `each` is called in front of those before which something may have to be done, with
     /// their time. Returns those that must be read as frames after all.
-    pub fn packets<L: Lane, E>(
+    fn packets<L: Lane, E>(
         &mut self,
         packets: &Packets<'_>,
         lane: &mut L,

@@ -33,7 +33,9 @@ impl Buckets {
                 pages[page].get_or_insert_with(|| Box::new([0; PAGE]))[place] += count;
             }
             Buckets::List(numbers) => match usize::try_from(count) {
-                Ok(count) if count <= LONGEST_LIST - numbers.len() => numbers.extend(std::iter::repeat_n(number, count)),
+                Ok(count) if count <= LONGEST_LIST - numbers.len() => {
+                    numbers.extend(std::iter::repeat_n(number, count))
+                }
                 _ => {
                     self.spread();
                     self.add(number, count);
@@ -68,7 +70,11 @@ impl Buckets {
             |(page, counts)| {
                 let number = move |place: usize| u16::try_from(page * PAGE + place).ok();
                 let is_hit = |&(_, &count): &(usize, &u64)| count > 0;
-                counts.iter().enumerate().filter(is_hit).filter_map(move |(place, &count)| Some((number(place)?, count)))
+                counts
+                    .iter()
+                    .enumerate()
+                    .filter(is_hit)
+                    .filter_map(move |(place, &count)| Some((number(place)?, count)))
             },
         );
         counted.into_iter().chain(of_pages)

@@ -1,9 +1,11 @@
+mod ahead;
 mod allocation;
 mod golden;
 mod invariants;
 mod oracle;
 mod oracle_decode;
 mod robust;
+mod sim_truth;
 mod support;
 mod tape;
 mod tidy;

@@ -16,7 +16,7 @@ fn price(out: &mut Vec<u8>, price: u32) {
 /// System Event: `O` start of messages, `S` start of system hours, `R` start of regular hours, `M` `E` `C` their ends.
 pub(super) fn system_event(out: &mut Vec<u8>, now: u64, code: u8) -> &'static str {
     head(out, b'S', code, now);
-    "System Event"
+    "System Event Message"
 }
 
 pub(super) fn directory(out: &mut Vec<u8>, now: u64, instrument: &Instrument) -> &'static str {
@@ -25,14 +25,14 @@ pub(super) fn directory(out: &mut Vec<u8>, now: u64, instrument: &Instrument) ->
     out.extend_from_slice(&instrument.lot.to_le_bytes());
     price(out, instrument.price);
     out.push(1); // LULD tier 1
-    "Security Directory"
+    "Security Directory Message"
 }
 
 pub(super) fn trading(out: &mut Vec<u8>, now: u64, instrument: &Instrument) -> &'static str {
     head(out, b'H', b'T', now);
     out.extend_from_slice(&instrument.padded);
     out.extend_from_slice(b"    ");
-    "Trading Status"
+    "Trading Status Message"
 }
 
 pub(super) fn quote(out: &mut Vec<u8>, now: u64, change: &Change, instrument: &Instrument) -> &'static str {
@@ -42,7 +42,7 @@ pub(super) fn quote(out: &mut Vec<u8>, now: u64, change: &Change, instrument: &I
     price(out, change.after.bid);
     price(out, change.after.ask);
     out.extend_from_slice(&change.after.ask_quantity.to_le_bytes());
-    "Quote Update"
+    "Quote Update Message"
 }
 
 pub(super) fn trade(out: &mut Vec<u8>, now: u64, change: &Change, instrument: &Instrument) -> &'static str {
@@ -57,7 +57,7 @@ pub(super) fn trade(out: &mut Vec<u8>, now: u64, change: &Change, instrument: &I
     out.extend_from_slice(&change.quantity.to_le_bytes());
     price(out, change.price);
     out.extend_from_slice(&matched.to_le_bytes());
-    "Trade Report"
+    "Trade Report Message"
 }
 
 /// Price Level Update; `complete` ends the event (flag 0x01), so that the book is consistent again.
@@ -72,7 +72,7 @@ pub(super) fn level(
     out.extend_from_slice(&instrument.padded);
     out.extend_from_slice(&shares.to_le_bytes());
     price(out, at);
-    if side == Side::Buy { "Price Level Update on the Buy Side" } else { "Price Level Update on the Sell Side" }
+    "Price Level Update Message"
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ fn locate(symbol: u16) -> u16 {
 pub(super) fn system_event(out: &mut Vec<u8>, stamp: u64, code: u8) -> &'static str {
     Head { kind: b'S', locate: 0, stamp }.put(out);
     out.push(code);
-    "System Event"
+    "System Event Message"
 }
 
 pub(super) fn directory(out: &mut Vec<u8>, stamp: u64, symbol: u16, instrument: &Instrument) -> &'static str {
@@ -65,25 +65,25 @@ pub(super) fn change(out: &mut Vec<u8>, stamp: u64, change: &Change, instrument:
             out.extend_from_slice(&shares);
             out.extend_from_slice(&instrument.padded);
             out.extend_from_slice(&change.price.to_be_bytes());
-            "Add Order"
+            "Add Order - No MPID Attribution"
         }
         Action::Execute { matched } => {
             head(b'E').put(out);
             out.extend_from_slice(&id);
             out.extend_from_slice(&shares);
             out.extend_from_slice(&matched.to_be_bytes());
-            "Order Executed"
+            "Order Executed Message"
         }
         Action::Reduce => {
             head(b'X').put(out);
             out.extend_from_slice(&id);
             out.extend_from_slice(&shares);
-            "Order Cancel"
+            "Order Cancel Message"
         }
         Action::Delete => {
             head(b'D').put(out);
             out.extend_from_slice(&id);
-            "Order Delete"
+            "Order Delete Message"
         }
         Action::Replace { new_id, .. } => {
             head(b'U').put(out);
@@ -91,7 +91,7 @@ pub(super) fn change(out: &mut Vec<u8>, stamp: u64, change: &Change, instrument:
             out.extend_from_slice(&new_id.to_be_bytes());
             out.extend_from_slice(&shares);
             out.extend_from_slice(&change.price.to_be_bytes());
-            "Order Replace"
+            "Order Replace Message"
         }
         Action::Hidden { matched } => {
             head(b'P').put(out);
@@ -101,7 +101,7 @@ pub(super) fn change(out: &mut Vec<u8>, stamp: u64, change: &Change, instrument:
             out.extend_from_slice(&instrument.padded);
             out.extend_from_slice(&change.price.to_be_bytes());
             out.extend_from_slice(&matched.to_be_bytes());
-            "Trade"
+            "Trade Message (Non-Cross)"
         }
     }
 }

@@ -1,0 +1,132 @@
+//! What is read ahead is what the decoder would have read: packets are drawn at random, ordinary and damaged ones, and
+//! wherever the skimmer says anything, it says of each message what the decoder says.
+
+mod market_support;
+
+use market_support::Collector;
+use proptest::prelude::*;
+use tickscope_decoders::{Fresh, Glances, PROTOCOLS, UnitKind};
+use tickscope_model::{MarketKind, Timestamp};
+
+/// Types, lengths and where the stock's name stands: the tables of Nasdaq TotalView-ITCH 5.0, sections 1.1 to 1.8.
+const MESSAGES: [(u8, usize, Option<usize>); 23] = [
+    (b'S', 12, None),
+    (b'R', 39, Some(11)),
+    (b'H', 25, Some(11)),
+    (b'Y', 20, Some(11)),
+    (b'L', 26, Some(15)),
+    (b'V', 35, None),
+    (b'W', 12, None),
+    (b'K', 28, Some(11)),
+    (b'J', 35, Some(11)),
+    (b'h', 21, Some(11)),
+    (b'A', 36, Some(24)),
+    (b'F', 40, Some(24)),
+    (b'E', 31, None),
+    (b'C', 36, None),
+    (b'X', 23, None),
+    (b'D', 19, None),
+    (b'U', 35, None),
+    (b'P', 44, Some(24)),
+    (b'Q', 40, Some(19)),
+    (b'B', 19, None),
+    (b'I', 50, Some(28)),
+    (b'N', 20, Some(11)),
+    (b'O', 48, Some(11)),
+];
+
+/// Left to the decoder, however ordinary: they are about no stock, or have no locate of their own.
+const NEVER: [u8; 4] = *b"SVWK";
+
+/// A message of this type about the stock with this locate; `shift` makes it longer or shorter.
+fn message(kind: usize, locate: u16, named: u16, filler: u8, shift: isize) -> Vec<u8> {
+    let (code, length, stock) = MESSAGES[kind % MESSAGES.len()];
+    let mut bytes = vec![filler; length];
+    bytes[0] = code;
+    bytes[1..3].copy_from_slice(&locate.to_be_bytes());
+    if let Some(at) = stock {
+        bytes[at..at + 8].copy_from_slice(name(named).as_bytes());
+    }
+    bytes.resize(bytes.len().saturating_add_signed(shift).max(1), 0);
+    bytes
+}
+
+fn name(locate: u16) -> String {
+    format!("{:<8}", format!("STK{locate}"))
+}
+
+fn packet(first: u64, count: u16, messages: &[Vec<u8>], tail: usize) -> Vec<u8> {
+    let mut packet = b"SESSION001".to_vec();
+    packet.extend(first.to_be_bytes());
+    packet.extend(count.to_be_bytes());
+    for message in messages {
+        packet.extend(u16::try_from(message.len()).expect("short").to_be_bytes());
+        packet.extend(message);
+    }
+    packet.extend(vec![0; tail]);
+    packet
+}
+
+/// Type, locate, the stock that it names, filler, change of length. Mostly ordinary.
+fn any_message() -> impl Strategy<Value = (usize, u16, u16, u8, isize)> {
+    let ordinary = (0..MESSAGES.len(), 1..6_u16, prop_oneof![Just(b'N'), Just(b'Y')])
+        .prop_map(|(kind, locate, filler)| (kind, locate, locate, filler, 0));
+    let odd = (0..MESSAGES.len(), 0..9_u16, 0..9_u16, any::<u8>(), -12..12_isize);
+    prop_oneof![12 => ordinary, 1 => odd]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+
+    #[test]
+    fn a_skimmer_says_what_the_decoder_says_or_nothing(
+        drawn in prop::collection::vec(any_message(), 1..5),
+        first in prop_oneof![Just(0), 1..1_000_000_u64],
+        lie in prop_oneof![20 => Just(0), 1 => -2..3_i32],
+        tail in prop_oneof![20 => Just(0_usize), 1 => 1..4_usize],
+    ) {
+        let itch = PROTOCOLS.iter().find(|protocol| protocol.name == "itch50").expect("there is one");
+        let (mut decoder, mut out) = ((itch.open)(), Collector { now: Timestamp(1), ..Collector::default() });
+        let directory: Vec<Vec<u8>> = (1..6).map(|locate| message(1, locate, locate, b'Y', 0)).collect();
+        decoder.decode(&packet(1, 5, &directory, 0), &mut out);
+        let lessons = decoder.lessons();
+        prop_assert_eq!((lessons.learned, lessons.corrected), (5, 0));
+
+        let messages: Vec<Vec<u8>> =
+            drawn.iter().map(|&(kind, locate, named, filler, shift)| message(kind, locate, named, filler, shift)).collect();
+        let count = i32::try_from(messages.len()).expect("few") + lie;
+        let bytes = packet(first, u16::try_from(count.max(0)).expect("few"), &messages, tail);
+        let skimmer = decoder.skimmer().expect("ITCH has one");
+        let mut glances = Glances::default();
+        let said = skimmer.skim(&bytes, &mut glances);
+
+        let mut out = Collector { now: Timestamp(1), symbols: out.symbols, numbers: out.numbers, ..Collector::default() };
+        out.fresh = Some(Fresh::All);
+        decoder.decode(&bytes, &mut out);
+        let is_ordinary = lie == 0 && tail == 0
+            && drawn.iter().all(|&(kind, locate, named, _, shift)| {
+                shift == 0 && (1..6).contains(&locate) && named == locate && !NEVER.contains(&MESSAGES[kind].0)
+            });
+        prop_assert!(said.is_some() || !is_ordinary, "an ordinary packet is read ahead");
+        let Some(unit) = said else { return Ok(()) };
+        prop_assert_eq!(&out.units, &vec![(UnitKind::Data, unit.first, unit.count)]);
+        prop_assert_eq!((unit.kind, unit.session), (UnitKind::Data, &b"SESSION001"[..]));
+        prop_assert_eq!(decoder.lessons(), lessons, "it teaches nothing");
+        prop_assert_eq!((out.others, out.losses.total(tickscope_model::Level::Message)), (0, 0));
+        let seen: Vec<(u32, MarketKind, u8)> = out.events.iter().map(|event| (event.symbol.0, event.kind, event.code)).collect();
+        prop_assert_eq!(u64::from(glances.count()), unit.count);
+        let mut read: Vec<(u32, MarketKind, u8)> = Vec::new();
+        for number in 1..=glances.count() {
+            let glance = glances.get(number).expect("counted");
+            let symbol = (0..9).find(|&symbol| {
+                let mut at = glances.newest(tickscope_model::SymbolId(symbol));
+                while at > number {
+                    at = glances.get(at).map_or(0, |glance| glance.before);
+                }
+                at == number
+            });
+            read.push((symbol.expect("a chain holds it"), glance.kind, glance.code));
+        }
+        prop_assert_eq!(read, seen);
+    }
+}
