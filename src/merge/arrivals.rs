@@ -58,13 +58,13 @@ impl Arrivals {
     pub(super) fn push(&mut self, numbers: Range<u64>, line: u16, brought: Brought) {
         let entry = Entry { numbers, line, brought };
         self.packets += entry.packets();
-        self.entries.push_back(entry);
         while let Some(oldest) = self.entries.front()
             && self.packets - oldest.packets() >= PACKETS
         {
             self.packets -= oldest.packets();
             self.entries.pop_front();
         }
+        self.entries.push_back(entry);
     }
 
     /// The packet that first brought a message, if it is one of the last few thousand.

@@ -24,6 +24,8 @@ const PATIENCE: u32 = RING / 4;
 const REORDER_STEPS: usize = 64;
 /// For every so many messages it is remembered when they came.
 const MARK_EVERY: u32 = 1 << 13;
+/// … for so many messages back.
+const MARKED_BACK: u32 = 2 * RING;
 
 /// A message, as a look-up gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +75,6 @@ impl Stored {
 }
 
 /// The ticks of one run; heads are kept by observation point and symbol.
-#[derive(Default)]
 pub struct Ticks {
     ring: Vec<Stored>,
     /// Ticks added to the ring so far, modulo 2^32; number `n` lies at `n % RING`. Number 0 is never given.
@@ -86,6 +87,20 @@ pub struct Ticks {
     /// When every [`MARK_EVERY`]th message came, the newest last.
     marks: VecDeque<(u32, Timestamp)>,
     kept: KeptBlocks,
+}
+
+impl Default for Ticks {
+    fn default() -> Self {
+        Ticks {
+            ring: Vec::new(),
+            count: 0,
+            heads: Vec::new(),
+            latest: Timestamp::MIN,
+            messages: 0,
+            marks: VecDeque::with_capacity((MARKED_BACK / MARK_EVERY + 2) as usize),
+            kept: KeptBlocks::default(),
+        }
+    }
 }
 
 impl Ticks {
@@ -102,10 +117,10 @@ impl Ticks {
 
     #[cold]
     fn mark(&mut self, time: Timestamp) {
-        self.marks.push_back((self.messages, time));
-        while self.marks.front().is_some_and(|(number, _)| self.messages.wrapping_sub(*number) > 2 * RING) {
+        while self.marks.front().is_some_and(|(number, _)| self.messages.wrapping_sub(*number) > MARKED_BACK) {
             self.marks.pop_front();
         }
+        self.marks.push_back((self.messages, time));
     }
 
     /// Market-data messages so far, modulo 2^32.

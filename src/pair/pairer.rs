@@ -4,17 +4,16 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, SymbolId, Timestamp};
+use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, Timestamp};
 
 use super::early::EarlyAnswers;
 use super::requests::{Open, RequestId, Requests, Session};
-use super::row::{Flag, Flags, Moment, OrderRow, SegmentRow, Trigger};
-use super::trigger::{TriggerRule, look_up};
+use super::row::{Flag, Flags, Moment, OrderRow, SegmentRow};
+use super::trigger::{TriggerRule, Typical};
 use super::walls::{Relation, Walls};
 use crate::flow::{Arrival, Direction, Seen};
 use crate::hash::HashMap;
 use crate::merge::{Feeds, Symbols, Ticks};
-use crate::stats::Histogram;
 
 /// A request that is done is kept this long, for answers that cross it on the wire.
 const LINGER: Nanos = Nanos(10_000_000_000);
@@ -23,8 +22,6 @@ const LOOKUP_DELAY: Nanos = Nanos(5_000_000);
 
 /// At the end so many requests are closed before their rows are taken away.
 const FINISHED_AT_ONCE: usize = 256;
-/// What is typical of tick-to-trade is looked up anew after so many values.
-const TYPICAL_EVERY: u64 = 64;
 /// So many conversations' last sessions are remembered, to save a look-up by name.
 const MOST_CONVERSATIONS: usize = 1 << 12;
 /// A TCP retransmission concerns one of so many newest requests.
@@ -60,7 +57,7 @@ pub enum Paired {
 
 /// The correlator of requests and answers.
 pub struct Pairer {
-    rules: Rules,
+    pub(super) rules: Rules,
     pub(super) requests: Requests,
     pub(super) sessions: Vec<Session>,
     by_name: HashMap<(u16, Box<[u8]>), usize>,
@@ -80,9 +77,7 @@ pub struct Pairer {
     pub requests_seen: u64,
     /// Second sightings of requests, which give a hop and no row.
     pub hops: u64,
-    /// Tick-to-trade so far, and what is typical of it.
-    t2t: Histogram,
-    typical: Option<Nanos>,
+    pub(super) typical: Typical,
     scratch: Vec<u8>,
     out: Vec<Paired>,
 }
@@ -105,8 +100,7 @@ impl Pairer {
             answers: 0,
             requests_seen: 0,
             hops: 0,
-            t2t: Histogram::default(),
-            typical: None,
+            typical: Typical::default(),
             scratch: Vec::new(),
             out: Vec::new(),
         }
@@ -476,69 +470,6 @@ impl Pairer {
 
     pub fn has_output(&self) -> bool {
         !self.out.is_empty()
-    }
-
-    fn look_up(&mut self, id: RequestId, messages: u32, view: &View<'_>) {
-        let Some(open) = self.requests.get_mut(id) else { return };
-        open.looked_up = true;
-        let time = open.row.t_out;
-        let symbol: Option<SymbolId> = open.symbol.or_else(|| view.symbols.known(open.row.symbol.as_bytes()));
-        let Some(symbol) = symbol else { return };
-        let mut evicted = false;
-        for point in (view.points)(open.point) {
-            if !view.ticks.has_point(point) {
-                continue; // a point without market data passes the question on to the next nearest
-            }
-            let candidates = view.ticks.newest_first(point, symbol, time, messages);
-            let lookup = look_up(candidates, time, &self.rules.trigger, self.typical);
-            let reaches_back = time.shifted(Nanos(-self.rules.trigger.window.0));
-            evicted |= !lookup.is_settled && reaches_back < view.ticks.horizon(messages);
-            let gap_since = lookup.found.map_or(reaches_back, |found| found.tick.time);
-            let gap = view
-                .feeds
-                .feeds
-                .iter()
-                .filter(|feed| feed.point == point)
-                .any(|feed| feed.last_gap.is_some_and(|gap| gap_since <= gap && gap <= time));
-            if gap {
-                open.row.flags.set(Flag::MdGap);
-            }
-            if let Some(found) = lookup.found {
-                let clock = |point: u16| self.rules.clocks.get(usize::from(point));
-                if clock(point) != clock(open.point) {
-                    open.row.flags.set(Flag::CrossClock);
-                }
-                let Some(line) = view.feeds.lines.get(usize::from(found.tick.line)) else { continue };
-                let protocol = view.feeds.feeds[line.feed].protocol;
-                let t2t = time.since(found.tick.time);
-                open.row.latency[SegmentKind::TickToTrade.index()] = Some(t2t);
-                if let (false, Ok(t2t)) = (open.echo, u64::try_from(t2t.0)) {
-                    self.t2t.record(t2t);
-                    if self.t2t.n().is_multiple_of(TYPICAL_EVERY) {
-                        self.typical = i64::try_from(self.t2t.median()).ok().map(Nanos);
-                    }
-                }
-                if let Some(oldest) = found.oldest {
-                    (open.row.t2t_min, open.row.t2t_max) = (Some(t2t), Some(time.since(oldest)));
-                }
-                open.row.trigger = Some(Trigger {
-                    tap: line.tap,
-                    frame: found.tick.frame,
-                    time: found.tick.time,
-                    feed: line.label().into(),
-                    sequence: found.tick.sequence,
-                    msg: (protocol.message_name)(found.tick.code),
-                    symbol: view.symbols.name(symbol),
-                    method: found.method,
-                    confidence: found.confidence,
-                });
-            }
-            break;
-        }
-        if evicted {
-            open.row.flags.set(Flag::TickEvicted);
-            self.losses.add(Loss::TickEvicted);
-        }
     }
 
     pub(super) fn close_later(&mut self, id: RequestId, now: Timestamp) {

@@ -1,10 +1,13 @@
 //! Which market-data message made us send a request: the newest one on the request's symbol within the window,
 //! messages of the preferred kinds before others. This is an inference; the rule is named on every row.
 
-use tickscope_model::{MarketKind, Nanos, Timestamp};
+use tickscope_model::{Loss, MarketKind, Nanos, SegmentKind, SymbolId, Timestamp};
 
-use super::row::Method;
+use super::pairer::{Pairer, View};
+use super::requests::RequestId;
+use super::row::{Flag, Method, Trigger};
 use crate::merge::{Tick, Walk};
+use crate::stats::Histogram;
 
 /// At most so many candidates are looked at for one request.
 const STEPS: usize = 4096;
@@ -43,6 +46,94 @@ pub(super) struct Lookup {
     pub found: Option<Found>,
     /// No older message could change the answer.
     pub is_settled: bool,
+}
+
+/// What is typical of tick-to-trade so far.
+#[derive(Default)]
+pub(super) struct Typical {
+    all: Histogram,
+    median: Option<Nanos>,
+}
+
+/// It is looked up anew after so many values.
+const TYPICAL_EVERY: u64 = 64;
+
+impl Typical {
+    /// `None` until there are enough to say.
+    fn t2t(&self) -> Option<Nanos> {
+        self.median
+    }
+
+    fn learn(&mut self, t2t: Nanos) {
+        let Ok(value) = u64::try_from(t2t.0) else { return };
+        self.all.record(value);
+        if self.all.n().is_multiple_of(TYPICAL_EVERY) {
+            self.median = i64::try_from(self.all.median()).ok().map(Nanos);
+        }
+    }
+}
+
+impl Pairer {
+    /// Looks up what made us send a request that came after so many market-data messages.
+    pub(super) fn look_up(&mut self, id: RequestId, messages: u32, view: &View<'_>) {
+        let Some(open) = self.requests.get_mut(id) else { return };
+        open.looked_up = true;
+        let time = open.row.t_out;
+        let symbol: Option<SymbolId> = open.symbol.or_else(|| view.symbols.known(open.row.symbol.as_bytes()));
+        let Some(symbol) = symbol else { return };
+        let mut evicted = false;
+        for point in (view.points)(open.point) {
+            if !view.ticks.has_point(point) {
+                continue; // a point without market data passes the question on to the next nearest
+            }
+            let candidates = view.ticks.newest_first(point, symbol, time, messages);
+            let lookup = look_up(candidates, time, &self.rules.trigger, self.typical.t2t());
+            let reaches_back = time.shifted(Nanos(-self.rules.trigger.window.0));
+            evicted |= !lookup.is_settled && reaches_back < view.ticks.horizon(messages);
+            let gap_since = lookup.found.map_or(reaches_back, |found| found.tick.time);
+            let gap = view
+                .feeds
+                .feeds
+                .iter()
+                .filter(|feed| feed.point == point)
+                .any(|feed| feed.last_gap.is_some_and(|gap| gap_since <= gap && gap <= time));
+            if gap {
+                open.row.flags.set(Flag::MdGap);
+            }
+            if let Some(found) = lookup.found {
+                let clock = |point: u16| self.rules.clocks.get(usize::from(point));
+                if clock(point) != clock(open.point) {
+                    open.row.flags.set(Flag::CrossClock);
+                }
+                let Some(line) = view.feeds.lines.get(usize::from(found.tick.line)) else { continue };
+                let protocol = view.feeds.feeds[line.feed].protocol;
+                let t2t = time.since(found.tick.time);
+                open.row.latency[SegmentKind::TickToTrade.index()] = Some(t2t);
+                if !open.echo {
+                    self.typical.learn(t2t);
+                }
+                if let Some(oldest) = found.oldest {
+                    (open.row.t2t_min, open.row.t2t_max) = (Some(t2t), Some(time.since(oldest)));
+                }
+                open.row.trigger = Some(Trigger {
+                    tap: line.tap,
+                    frame: found.tick.frame,
+                    time: found.tick.time,
+                    feed: line.label().into(),
+                    sequence: found.tick.sequence,
+                    msg: (protocol.message_name)(found.tick.code),
+                    symbol: view.symbols.name(symbol),
+                    method: found.method,
+                    confidence: found.confidence,
+                });
+            }
+            break;
+        }
+        if evicted {
+            open.row.flags.set(Flag::TickEvicted);
+            self.losses.add(Loss::TickEvicted);
+        }
+    }
 }
 
 /// The newest qualifying one of the ticks before a request at `time`, newest first. `typical` is the tick-to-trade latency that is usual so far: messages

@@ -100,7 +100,8 @@ fn outcome(files: &[PathBuf], ahead: Option<(usize, usize)>) -> (String, usize) 
     keep(&mut lane, &mut rows);
     rows.sort();
     let lines = lane.feeds.lines.iter().map(|line| {
-        let counts = [line.packets, line.messages, line.first, line.missing, line.requests, line.delay.n(), line.delay.max()];
+        let counts =
+            [line.packets, line.messages, line.first, line.missing, line.requests, line.delay.n(), line.delay.max()];
         format!("{} {:?} {}", line.label(), counts, line.delay.mean())
     });
     let feeds = lane.feeds.feeds.iter().map(|feed| {
@@ -154,7 +155,8 @@ fn a_rough_capture_gives_the_same_however_it_is_read() {
 
 #[test]
 fn one_line_comes_in_long_runs() {
-    let scenario = "duration = \"4s\"\n[market]\nprotocol = \"itch50\"\nsymbols = 9\nrate = 4000.0\n[[line]]\nname = \"A\"\n";
+    let scenario =
+        "duration = \"4s\"\n[market]\nprotocol = \"itch50\"\nsymbols = 9\nrate = 4000.0\n[[line]]\nname = \"A\"\n";
     let folder = Folder::new();
     let files = files(&folder, &simulated(scenario, 1), Form::PcapNano, 1);
     let steps = check(&files, &[(0, 100_000), (2, 100_000)]);
