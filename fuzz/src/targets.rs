@@ -1,6 +1,7 @@
 //! The readers that get random input. Each target panics where a promise is broken.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::io::sink;
 use std::ops::Range;
 
@@ -8,7 +9,7 @@ use tickscope::capture::{Input, Merged, open};
 use tickscope::dissect::{Dissector, Transport, dissect};
 use tickscope::flow::{Arrival, Datagram, Endpoint, FlowKey, History, Stream, StreamSink};
 use tickscope::merge::{Feed, Feeds, Symbols};
-use tickscope::pair::{Pairer, Rules, TriggerRule};
+use tickscope::pair::{Paired, Pairer, Rules, TriggerRule};
 use tickscope::pipeline::correlator::Correlator;
 use tickscope::pipeline::printer::{Printer, Wanted};
 use tickscope::pipeline::{Configured, Pipeline};
@@ -325,24 +326,44 @@ fn rules() -> Rules {
     }
 }
 
+/// What `analyze` makes of captures, in a few words; `ahead` is threads and bytes of a block.
+fn analyzed(inputs: &[Input], ahead: Option<(usize, usize)>) -> Option<String> {
+    let mut captures = Merged::open(inputs, &[]).ok()?;
+    let mut pipeline = Pipeline::new(Configured::default(), None, Vec::new());
+    let mut lane = Correlator::new(Symbols::default(), Feeds::new(Vec::new()), Pairer::new(rules()), vec![vec![0]]);
+    if let Some((threads, block)) = ahead {
+        pipeline.read_ahead(&mut captures, threads, block);
+    }
+    let (mut rows, mut triggers) = (0_u64, 0_u64);
+    let mut take = |lane: &mut Correlator| {
+        lane.take(|paired| {
+            rows += 1;
+            triggers += u64::from(matches!(paired, Paired::Row(row) if row.trigger.is_some()));
+        });
+    };
+    let mut each = |lane: &mut Correlator, now: Timestamp| -> Result<(), Infallible> {
+        lane.advance(now);
+        take(lane);
+        Ok(())
+    };
+    while let Ok(true) = pipeline.step(&mut captures, &mut lane, &mut each) {}
+    captures.finish();
+    pipeline.finish(&mut lane);
+    while lane.finish_some() {
+        take(&mut lane);
+    }
+    take(&mut lane);
+    let lost = lane.losses.total(Level::Frame);
+    assert_eq!(pipeline.frames_read(), pipeline.frames_used() + lost, "frames: read = used + lost");
+    Some(format!("{rows} {triggers} {:?} {:?} {:?}", lane.messages, lane.losses, pipeline.taps))
+}
+
 /// The whole pipeline on a capture, for `analyze` and for `decode`; each frame is used or has a reason.
 fn analyze(input: &[u8]) {
     with_file(input, |path| {
         let inputs = [Input { name: Some("fuzz".to_owned()), path: path.to_owned() }];
-        let Ok(mut captures) = Merged::open(&inputs, &[]) else { return };
-        let mut pipeline = Pipeline::new(Configured::default(), None, Vec::new());
-        let mut lane = Correlator::new(Symbols::default(), Feeds::new(Vec::new()), Pairer::new(rules()), vec![vec![0]]);
-        while let Some(captured) = captures.next() {
-            lane.advance(captured.frame.time);
-            lane.take(|_| {});
-            pipeline.frame(&captured, &mut lane);
-        }
-        captures.finish();
-        pipeline.finish(&mut lane);
-        lane.finish();
-        lane.take(|_| {});
-        let lost = lane.losses.total(Level::Frame);
-        assert_eq!(pipeline.frames_read(), pipeline.frames_used() + lost, "frames: read = used + lost");
+        // Read frame by frame, and ahead in small blocks: the same comes out.
+        assert_eq!(analyzed(&inputs, None), analyzed(&inputs, Some((input.len() % 3, 700 + input.len() % 5000))));
 
         let Ok(mut captures) = Merged::open(&inputs, &[]) else { return };
         let mut pipeline = Pipeline::new(Configured::default(), None, Vec::new());

@@ -60,13 +60,13 @@ impl Drop for Block {
 #[derive(Clone, Debug)]
 pub enum Part {
     /// A frame that the stages must read.
-    Frame(Kept),
+    Frame(Unread),
     Run(Run),
 }
 
 /// A frame that the stages must read.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct Unread {
     /// Where its record begins, behind the start of the block.
     pub at: u32,
     /// Which frame of the block it is, from 0.
@@ -188,11 +188,11 @@ impl Block {
     pub fn add_frame(&mut self, at: u32, number: u16, frame: &Frame<'_>) {
         let (time, link, wire_len, from) = (frame.time, frame.link, frame.wire_len, self.bytes.len());
         self.bytes.extend_from_slice(frame.bytes);
-        self.parts.push(Part::Frame(Kept { at, frame: number, time, link, wire_len, bytes: from..self.bytes.len() }));
+        self.parts.push(Part::Frame(Unread { at, frame: number, time, link, wire_len, bytes: from..self.bytes.len() }));
     }
 
     /// Such a frame, of a block whose first frame has number `first`.
-    pub fn frame(&self, kept: &Kept, tap: TapId, first: u64) -> Frame<'_> {
+    pub fn frame(&self, kept: &Unread, tap: TapId, first: u64) -> Frame<'_> {
         Frame {
             tap,
             link: kept.link,
@@ -273,12 +273,14 @@ impl<'a> Packets<'a> {
     }
 
     /// The first so many of them.
+    #[must_use]
     pub fn first(&self, count: usize) -> Packets<'a> {
         let end = self.range.start.saturating_add(u32::try_from(count).unwrap_or(u32::MAX)).min(self.range.end);
         Packets { range: self.range.start..end, ..self.clone() }
     }
 
     /// The others.
+    #[must_use]
     pub fn behind(&self, part: &Packets<'_>) -> Packets<'a> {
         Packets { range: part.range.end..self.range.end, ..self.clone() }
     }

@@ -23,6 +23,8 @@ const RESTART: u32 = 256;
 /// No feed gets this far (nine years at a million messages a second): a higher number is damage, and what follows from
 /// it would not even fit into the counters.
 pub const HIGHEST_SEQUENCE: u64 = 1 << 48;
+/// A packet whose number is this far ahead is believed only when the next one goes on behind it.
+const FAR: u64 = 1 << 24;
 /// The second copy of a frame from a mirror port comes within this time.
 const DUPLICATE_NS: i64 = 1_000_000;
 
@@ -71,6 +73,8 @@ pub struct Feed {
     /// The first number that a live line brought: what a retransmission tells of before is the past.
     start: Option<u64>,
     next: Option<u64>,
+    /// The numbers of the last packet, where they were too far ahead to be believed.
+    far: Option<Range<u64>>,
     has_multicast: bool,
     /// Open gaps and when they were noticed.
     missing: Vec<(Range<u64>, Timestamp)>,
@@ -174,7 +178,7 @@ impl Feeds {
             UnitKind::End => feed.ended = true,
             UnitKind::Heartbeat | UnitKind::Data => {}
         }
-        if unit.first == 0 || unit.first > HIGHEST_SEQUENCE {
+        if unit.first == 0 || unit.first > HIGHEST_SEQUENCE || feed.is_doubtful(unit, at.time) {
             // The feed has no numbers (or they were wiped, or damaged): everything is new, nothing can be missing.
             line.messages += unit.count;
             line.first += unit.count;
@@ -376,9 +380,27 @@ impl Feed {
             key: unit.session.to_vec(),
             start: None,
             next: None,
+            far: None,
             has_multicast: false,
             missing: Vec::new(),
             arrivals: Arrivals::default(),
+        }
+    }
+
+    /// Whether a packet is so far ahead that its number is more likely damaged than a gap. If the next packet goes on
+    /// behind it, it was a gap after all.
+    fn is_doubtful(&mut self, unit: &Sequenced<'_>, time: Timestamp) -> bool {
+        let Some(expected) = self.next.filter(|next| unit.first > next.saturating_add(FAR)) else { return false };
+        match self.far.take() {
+            Some(far) if far.end == unit.first => {
+                self.jump(expected, far.start, time, false);
+                self.next = Some(far.end);
+                false
+            }
+            _ => {
+                self.far = Some(unit.first..unit.first + unit.count);
+                true
+            }
         }
     }
 
@@ -444,4 +466,37 @@ impl Feed {
 
 fn is_multicast(address: IpAddr) -> bool {
     address.is_multicast() || matches!(address, IpAddr::V4(v4) if v4.is_broadcast())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::FlowKey;
+    use std::net::Ipv4Addr;
+
+    /// Feeds packets of one message with these numbers; returns messages, lost ones and gaps.
+    fn told(numbers: &[u64]) -> (u64, u64, u64) {
+        let end = |host: u8| Endpoint { address: IpAddr::V4(Ipv4Addr::new(239, 0, 0, host)), port: 5000 };
+        let key = FlowKey { point: 0, source: end(1), target: end(2) };
+        let mut feeds = Feeds::default();
+        for (at, &first) in (1_u64..).zip(numbers) {
+            let ip_id = u16::try_from(at).expect("few");
+            let protocol = tickscope_decoders::PROTOCOLS[0];
+            let at =
+                Datagram { protocol, key: &key, flow: 0, tap: TapId(0), frame: at, time: Timestamp(at * 1000), ip_id };
+            feeds.packet(&at, &Sequenced { session: b"S", first, count: 1, kind: UnitKind::Data });
+        }
+        let feed = &feeds.feeds[0];
+        (feed.messages, feed.lost(), feed.gaps)
+    }
+
+    #[test]
+    fn a_damaged_number_is_no_gap_and_a_large_gap_is_one() {
+        assert_eq!(told(&[1, 2, 3, 4]), (4, 0, 0));
+        assert_eq!(told(&[1, 2, 9, 10]), (4, 6, 1));
+        assert_eq!(told(&[1, 2, 3 << 40, 3, 4]), (5, 0, 0), "one packet far ahead is damage");
+        assert_eq!(told(&[1, 2, 3 << 40, 7 << 40, 3]), (5, 0, 0), "and so is another one elsewhere");
+        assert_eq!(told(&[1, 2, 1 << 30, (1 << 30) + 1, (1 << 30) + 2]), (5, (1 << 30) - 3, 1), "a gap after all");
+        assert_eq!(told(&[1, 2, u64::MAX, 3]), (4, 0, 0));
+    }
 }

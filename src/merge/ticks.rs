@@ -374,8 +374,8 @@ mod tests {
     #[test]
     fn frame_numbers_are_kept_beyond_32_bits() {
         let mut ticks = Ticks::default();
-        push(&mut ticks, 1, 5 << 32 | 77);
+        push(&mut ticks, 1, (5 << 32) + 77);
         let tick = ticks.newest_first(0, SymbolId(1), Timestamp::MAX, 1).next().expect("there is one");
-        assert_eq!((tick.frame, tick.kind), (5 << 32 | 77, MarketKind::Trade));
+        assert_eq!((tick.frame, tick.kind), ((5 << 32) + 77, MarketKind::Trade));
     }
 }

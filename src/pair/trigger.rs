@@ -171,7 +171,8 @@ pub(super) fn look_up(ticks: Walk<'_>, time: Timestamp, rule: &TriggerRule, typi
     let found = tick.map(|tick| Found {
         tick,
         method: Method::Latest,
-        confidence: 1.0 / f32::from(candidates.max(1)),
+        confidence: (1000.0 / f32::from(candidates.max(1))).round() / 1000.0, // more digits than it is worth
+
         oldest: oldest.filter(|_| several),
     });
     Lookup { found, is_settled }

@@ -6,13 +6,16 @@ const LONGEST_LIST: usize = 256;
 /// Buckets in a page.
 const PAGE: usize = 1024;
 
+/// Counts of neighbouring buckets.
+type Page = Box<[u64; PAGE]>;
+
 /// Counts by bucket number.
 #[derive(Clone, Debug)]
 pub(super) enum Buckets {
     /// The bucket of each sample, in the order in which they came.
     List(Vec<u16>),
     /// Pages that were hit, by the upper bits of the number.
-    Pages(Vec<Option<Box<[u64; PAGE]>>>),
+    Pages(Vec<Option<Page>>),
 }
 
 impl Default for Buckets {
@@ -34,7 +37,7 @@ impl Buckets {
             }
             Buckets::List(numbers) => match usize::try_from(count) {
                 Ok(count) if count <= LONGEST_LIST - numbers.len() => {
-                    numbers.extend(std::iter::repeat_n(number, count))
+                    numbers.extend(std::iter::repeat_n(number, count));
                 }
                 _ => {
                     self.spread();
@@ -47,13 +50,15 @@ impl Buckets {
     #[cold]
     fn spread(&mut self) {
         if let Buckets::List(numbers) = std::mem::replace(self, Buckets::Pages(Vec::new())) {
-            numbers.into_iter().for_each(|number| self.add(number, 1));
+            for number in numbers {
+                self.add(number, 1);
+            }
         }
     }
 
     /// Those that were hit, ascending.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
-        let (list, pages): (&[u16], &[Option<Box<[u64; PAGE]>>]) = match self {
+        let (list, pages): (&[u16], &[Option<Page>]) = match self {
             Buckets::List(numbers) => (numbers, &[]),
             Buckets::Pages(pages) => (&[], pages),
         };

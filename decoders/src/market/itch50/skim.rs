@@ -50,6 +50,7 @@ impl Shape {
 }
 
 /// By type byte. The quoting period update (`K`) has locate 0 although it names a stock, and `S`, `V`, `W` have none.
+#[allow(clippy::indexing_slicing, reason = "the compiler evaluates it")]
 static SHAPES: [Shape; 256] = {
     use MarketKind::{Auction, Book, Status, Trade};
     let mut shapes = [Shape::new(0, Status, 0); 256];
