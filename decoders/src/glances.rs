@@ -7,7 +7,8 @@ use tickscope_model::{MarketKind, SymbolId};
 pub struct Glance {
     /// Number of the one before on the same symbol, 0 where there is none.
     pub before: u32,
-    symbol: SymbolId,
+    /// Whom it is about.
+    pub symbol: SymbolId,
     /// Which packet it is in, as the caller of [`Glances::begin_packet`] counts them.
     pub packet: u16,
     /// The protocol's own type byte.
@@ -86,6 +87,12 @@ impl Glances {
     #[inline]
     pub fn get(&self, number: u32) -> Option<&Glance> {
         self.all.get(number.checked_sub(1)? as usize)
+    }
+
+    /// The messages with these numbers, the first and the one behind the last.
+    pub fn between(&self, first: u32, behind: u32) -> &[Glance] {
+        let place = |number: u32| number.saturating_sub(1) as usize;
+        self.all.get(place(first)..place(behind)).unwrap_or(&[])
     }
 
     /// Number of the newest message about a symbol, 0 where there is none.

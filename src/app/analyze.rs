@@ -49,9 +49,12 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
     Ok(if was_cut || is_lossy(&summary.losses) { Outcome::DataLost } else { Outcome::Done })
 }
 
+/// More threads than these only wait for the stages.
+const MOST_THREADS: usize = 4;
+
 /// Threads that read ahead: the user's, else one a processor.
 fn threads(arguments: &AnalyzeArgs) -> usize {
-    let all = || thread::available_parallelism().map_or(1, usize::from);
+    let all = || thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
     arguments.threads.map_or_else(all, usize::from)
 }
 

@@ -25,7 +25,8 @@ pub struct Block {
     pub packets: Vec<Skimmed>,
     /// The messages of all packets.
     pub ticks: Glances,
-    /// The bytes of all frames that the stages must read.
+    /// The bytes of all frames that the stages must read; taken away with [`Block::take_bytes`], since a block's ticks are
+    /// needed for much longer.
     bytes: Vec<u8>,
     /// Where its memory goes.
     shelf: Option<Shelf>,
@@ -75,6 +76,20 @@ pub struct Unread {
     link: LinkType,
     wire_len: u32,
     bytes: Range<usize>,
+}
+
+impl Unread {
+    /// The frame, of a block with these bytes whose first frame has number `first`.
+    pub fn frame<'a>(&self, bytes: &'a [u8], tap: TapId, first: u64) -> Frame<'a> {
+        Frame {
+            tap,
+            link: self.link,
+            time: self.time,
+            number: first + u64::from(self.frame),
+            wire_len: self.wire_len,
+            bytes: bytes.get(self.bytes.clone()).unwrap_or(&[]),
+        }
+    }
 }
 
 /// Packets of one flow whose sequence numbers follow each other without a gap.
@@ -191,16 +206,9 @@ impl Block {
         self.parts.push(Part::Frame(Unread { at, frame: number, time, link, wire_len, bytes: from..self.bytes.len() }));
     }
 
-    /// Such a frame, of a block whose first frame has number `first`.
-    pub fn frame(&self, kept: &Unread, tap: TapId, first: u64) -> Frame<'_> {
-        Frame {
-            tap,
-            link: kept.link,
-            time: kept.time,
-            number: first + u64::from(kept.frame),
-            wire_len: kept.wire_len,
-            bytes: self.bytes.get(kept.bytes.clone()).unwrap_or(&[]),
-        }
+    /// The bytes that [`Unread::frame`] needs.
+    pub fn take_bytes(&mut self) -> Vec<u8> {
+        mem::take(&mut self.bytes)
     }
 
     /// Captured bytes of the packets so far.
@@ -309,6 +317,13 @@ impl<'a> Packets<'a> {
             number: self.frame(packet),
         };
         self.packets().iter().map(place).collect()
+    }
+
+    /// The messages of one of them.
+    pub fn glances(&self, at: usize) -> &'a [Glance] {
+        let Some(packet) = self.packets().get(at) else { return &[] };
+        let number = self.range.start.saturating_add(u32::try_from(at).unwrap_or(u32::MAX));
+        self.block.ticks.between(packet.tick + 1, self.block.tick_behind(number) + 1)
     }
 
     pub fn frame(&self, packet: &Skimmed) -> u64 {

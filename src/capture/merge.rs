@@ -66,7 +66,7 @@ pub enum Step<'a> {
 /// Reads a file ahead, on other threads.
 pub trait Ahead {
     /// The block that begins at this place of the file; `None` where the frames must be read one by one.
-    fn block(&mut self, place: usize) -> Option<Arc<Block>>;
+    fn block(&mut self, place: usize) -> Option<Block>;
 
     /// The file.
     fn span(&self) -> &Span;
@@ -109,6 +109,8 @@ struct Lane {
 /// A block on its way through the merge.
 struct Reading {
     block: Arc<Block>,
+    /// The bytes of its frames.
+    bytes: Vec<u8>,
     /// The part at hand, and the first packet of it that was not handed out.
     part: usize,
     packet: u32,
@@ -141,12 +143,12 @@ impl Reading {
     /// The frame at hand, where it is one.
     fn frame(&self, tap: TapId) -> Option<Frame<'_>> {
         let Part::Frame(kept) = self.block.parts.get(self.part)? else { return None };
-        Some(self.block.frame(kept, tap, self.first_frame))
+        Some(kept.frame(&self.bytes, tap, self.first_frame))
     }
 
     /// Hands out the packets of the run at hand that come before `until`.
     fn packets(&mut self, file: usize, tap: TapId, until: Option<(Timestamp, usize)>) -> Step<'_> {
-        let Reading { block, part, packet, first_frame } = self;
+        let Reading { block, part, packet, first_frame, .. } = self;
         let Some(Part::Run(run)) = block.parts.get(*part) else { return Step::End };
         let (range, first_frame) = (*packet..run.packets.end, *first_frame);
         let all = Packets { block, run, range, first_frame, file, tap };
@@ -210,8 +212,9 @@ impl Lane {
     }
 
     fn next_block(&mut self) -> Option<Reading> {
-        let block = self.ahead.as_mut()?.block(self.file.place()?)?;
-        Some(Reading { block, part: 0, packet: 0, first_frame: self.file.frames() + 1 })
+        let mut block = self.ahead.as_mut()?.block(self.file.place()?)?;
+        let bytes = block.take_bytes();
+        Some(Reading { block: Arc::new(block), bytes, part: 0, packet: 0, first_frame: self.file.frames() + 1 })
     }
 
     /// A frame without a time keeps that of the frame before it.
@@ -306,11 +309,13 @@ impl Merged {
         }
     }
 
-    /// Lets files be read ahead from where they are, those that allow it: `make` is asked for the reader of each.
-    pub fn read_ahead(&mut self, mut make: impl FnMut(Span, Timestamp) -> Box<dyn Ahead>) {
+    /// Lets files be read ahead from where they are, those that allow it: `make` is asked for the reader of each, with a
+    /// time of the file and how many files there are.
+    pub fn read_ahead(&mut self, mut make: impl FnMut(Span, Timestamp, usize) -> Box<dyn Ahead>) {
+        let files = self.files.len();
         for lane in &mut self.files {
             if lane.file.frames() > 0 {
-                lane.ahead = lane.file.span(lane.tap, lane.offset).map(|span| make(span, lane.time));
+                lane.ahead = lane.file.span(lane.tap, lane.offset).map(|span| make(span, lane.time, files));
             }
         }
     }

@@ -52,12 +52,12 @@ impl KeptBlocks {
         if self.tracks.len() <= packets.file {
             self.tracks.resize_with(packets.file + 1, VecDeque::new);
         }
+        let is_new = |track: &VecDeque<Kept>| track.back().is_none_or(|kept| !Arc::ptr_eq(&kept.block, packets.block));
+        if is_new(&self.tracks[packets.file]) {
+            self.forget(messages);
+        }
         let track = &mut self.tracks[packets.file];
-        if track.back().is_none_or(|kept| !Arc::ptr_eq(&kept.block, packets.block)) {
-            let is_old = |kept: &Kept| messages.wrapping_sub(kept.newest) > RING + RING / 8;
-            while track.front().is_some_and(is_old) {
-                track.pop_front();
-            }
+        if is_new(track) {
             let (block, first_frame) = (packets.block.clone(), packets.first_frame);
             track.push_back(Kept { block, point, first_frame, newest: messages, used: Vec::new() });
         }
@@ -76,6 +76,16 @@ impl KeptBlocks {
             return;
         }
         kept.used.push(Used { packets: packets.range.clone(), message: messages, line, fresh });
+    }
+
+    /// Lets go of blocks that are too old for any look-up.
+    fn forget(&mut self, messages: u32) {
+        let is_old = |kept: &Kept| messages.wrapping_sub(kept.newest) > RING + RING / 8;
+        for track in &mut self.tracks {
+            while track.front().is_some_and(is_old) {
+                track.pop_front();
+            }
+        }
     }
 
     /// A cursor for each file, at the symbol's newest tick that is not later than `time`.

@@ -22,6 +22,9 @@ const MEMORY: u32 = RING / 4 * 3;
 const PATIENCE: u32 = RING / 4;
 /// A step back in time of the capture is put in its place if it is at most this many ticks of the symbol long.
 const REORDER_STEPS: usize = 64;
+/// A block with fewer messages than these is not kept: its ticks go into the ring, so that no number of nearly empty blocks
+/// is ever in memory.
+const SPARSE: u32 = 4096;
 /// For every so many messages it is remembered when they came.
 const MARK_EVERY: u32 = 1 << 13;
 /// … for so many messages back.
@@ -235,6 +238,13 @@ impl Ticks {
 
     /// Remembers packets that were read ahead, all of them new. They have not been announced with [`Ticks::came`].
     pub fn keep(&mut self, point: u16, line: u16, packets: &Packets<'_>) {
+        if packets.block.ticks.count() < SPARSE {
+            for (at, (_, count, time, _)) in packets.arrivals().enumerate() {
+                self.came(count, time);
+                self.push_messages(point, line, packets, at, None);
+            }
+            return;
+        }
         self.see_point(point);
         self.kept.add(point, line, packets, None, self.messages);
         let total = packets.sequence();
@@ -252,10 +262,25 @@ impl Ticks {
     /// Remembers a packet that was read ahead and has been announced with [`Ticks::came`]: all its messages, or those
     /// that are new.
     pub fn keep_announced(&mut self, point: u16, line: u16, packet: &Packets<'_>, fresh: Option<Vec<Range<u64>>>) {
+        if packet.block.ticks.count() < SPARSE {
+            return self.push_messages(point, line, packet, 0, fresh.as_deref());
+        }
         let numbers = packet.sequence();
         let count = u32::try_from(numbers.end - numbers.start).unwrap_or(u32::MAX);
         self.see_point(point);
         self.kept.add(point, line, packet, fresh, self.messages.wrapping_sub(count));
+    }
+
+    /// The messages of one packet into the ring, for a block that is not worth keeping.
+    fn push_messages(&mut self, point: u16, line: u16, packets: &Packets<'_>, at: usize, fresh: Option<&[Range<u64>]>) {
+        let Some(packet) = packets.packets().get(at) else { return };
+        let (time, frame) = (packet.time, packets.frame(packet));
+        for (position, glance) in (0..).zip(packets.glances(at)) {
+            if fresh.is_none_or(|fresh| fresh.iter().any(|range| range.contains(&position))) {
+                let (sequence, code, kind) = (packet.first + position, glance.code, glance.kind);
+                self.push(point, glance.symbol, &Tick { time, sequence, frame, line, code, kind });
+            }
+        }
     }
 
     fn see_point(&mut self, point: u16) {

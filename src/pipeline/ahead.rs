@@ -15,8 +15,8 @@ use crate::dissect::datagram;
 use crate::flow::{SkimmedFlow, packed_key};
 use crate::merge::HIGHEST_SEQUENCE;
 
-/// Blocks for each thread that are read, or waiting to be used.
-const BLOCKS_A_THREAD: usize = 8;
+/// Blocks beyond one for each thread that are read, or waiting to be used: some 10 MB.
+const BLOCKS_WAITING: usize = 16;
 
 /// What is known of the market-data flows at one moment.
 #[derive(Default)]
@@ -122,7 +122,7 @@ impl ReadAhead {
 }
 
 impl Ahead for ReadAhead {
-    fn block(&mut self, place: usize) -> Option<Arc<Block>> {
+    fn block(&mut self, place: usize) -> Option<Block> {
         let piece = place / self.source.piece;
         if piece < self.next {
             return None;
@@ -136,7 +136,7 @@ impl Ahead for ReadAhead {
         let block = guessed
             .filter(|block| block.start == place)
             .unwrap_or_else(|| self.source.read(place, (piece + 1) * self.source.piece, &known));
-        (block.frames > 0).then(|| Arc::new(block))
+        (block.frames > 0).then_some(block)
     }
 
     fn span(&self) -> &Span {
@@ -157,7 +157,7 @@ impl Helpers {
                 break;
             }
         }
-        Helpers { jobs, blocks, next: 0, ready: Vec::new(), depth: BLOCKS_A_THREAD * threads }
+        Helpers { jobs, blocks, next: 0, ready: Vec::new(), depth: BLOCKS_WAITING + threads }
     }
 
     /// The block of this piece, if one could be read; gives out pieces further on.

@@ -66,9 +66,10 @@ impl Pipeline {
         if self.filter.is_some() {
             return;
         }
-        captures.read_ahead(|span, near| {
+        captures.read_ahead(|span, near, files| {
             let point = self.point(span.tap());
-            Box::new(ReadAhead::new(span, near, point, self.board.clone(), (threads, block)))
+            // The threads are divided among the files; where there are more files, each is read when its turn comes.
+            Box::new(ReadAhead::new(span, near, point, self.board.clone(), (threads / files.max(1), block)))
         });
     }
 
