@@ -4,14 +4,16 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use tickscope_model::Timestamp;
 
-use crate::capture::Block;
+use crate::capture::{Block, Packets};
 
 /// So many packets are remembered.
 const PACKETS: usize = 4096;
+/// So many packets of a run keep their block in memory; fewer are copied, so that only few blocks are kept for them.
+const LONG: usize = 64;
 
 /// A packet that was the first to bring something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub(super) enum Brought {
     /// A packet of this time and IP identification.
     Packet(Timestamp, u16),
     /// Packets that were read ahead, by their places in the block.
-    Ahead(Weak<Block>, Range<u32>),
+    Ahead(Arc<Block>, Range<u32>),
 }
 
 struct Entry {
@@ -67,6 +69,18 @@ impl Arrivals {
         self.entries.push_back(entry);
     }
 
+    /// Packets that were read ahead brought messages for the first time on this line.
+    #[inline]
+    pub(super) fn push_packets(&mut self, line: u16, packets: &Packets<'_>) {
+        if packets.packets().len() >= LONG {
+            let brought = Brought::Ahead(packets.block.clone(), packets.range.clone());
+            return self.push(packets.sequence(), line, brought);
+        }
+        for (first, count, time, ip_id) in packets.arrivals() {
+            self.push(first..first + count, line, Brought::Packet(time, ip_id));
+        }
+    }
+
     /// The packet that first brought a message, if it is one of the last few thousand.
     pub(super) fn of(&self, number: u64) -> Option<Arrived> {
         // Most repeats are a few packets old, so the newest are looked at first.
@@ -88,7 +102,6 @@ impl Entry {
         match &self.brought {
             Brought::Packet(time, ip_id) => (newer < PACKETS).then_some(Arrived { time: *time, line, ip_id: *ip_id }),
             Brought::Ahead(block, packets) => {
-                let block: Arc<Block> = block.upgrade()?;
                 let all = block.packets.get(packets.start as usize..packets.end as usize)?;
                 let at = all.partition_point(|packet| packet.first <= number).checked_sub(1)?;
                 let packet = all.get(at)?;
@@ -122,8 +135,8 @@ mod tests {
         for number in 0..3000 {
             one_by_one.push(number..number + 1, 2, Brought::Packet(Timestamp(10 * number), 7));
         }
-        ahead.push(0..1000, 2, Brought::Ahead(Arc::downgrade(&block), 0..1000));
-        ahead.push(1000..3000, 2, Brought::Ahead(Arc::downgrade(&block), 1000..3000));
+        ahead.push(0..1000, 2, Brought::Ahead(block.clone(), 0..1000));
+        ahead.push(1000..3000, 2, Brought::Ahead(block.clone(), 1000..3000));
         for number in 3000..6000 {
             one_by_one.push(number..number + 1, 3, Brought::Packet(Timestamp(10 * number), 7));
             ahead.push(number..number + 1, 3, Brought::Packet(Timestamp(10 * number), 7));

@@ -5,7 +5,6 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::ops::Range;
-use std::sync::Arc;
 
 use tickscope_decoders::{Fresh, Protocol, Sequenced, UnitKind};
 use tickscope_model::{TapId, Timestamp};
@@ -160,7 +159,7 @@ impl Feeds {
         line.in_order(&unit);
         feed.messages += count;
         feed.next = Some(line.next);
-        feed.arrivals.push(numbers, number, Brought::Ahead(Arc::downgrade(packets.block), packets.range.clone()));
+        feed.arrivals.push_packets(number, packets);
         Some(number)
     }
 
