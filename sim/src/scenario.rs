@@ -99,6 +99,9 @@ pub struct Replay {
     /// How much faster than recorded.
     #[serde(default = "one")]
     pub speed: f64,
+    /// Live: as fast as those keep up who listen at the first line's port on this machine, whatever `speed` says.
+    #[serde(default)]
+    pub keep_up: bool,
 }
 
 fn one() -> f64 {

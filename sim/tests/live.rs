@@ -70,3 +70,46 @@ fn a_recording_is_played_again() {
     }
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn a_recording_is_played_as_fast_as_the_consumer_keeps_up() {
+    let folder = std::env::temp_dir().join(format!("tickscope-keep-up-{}", std::process::id()));
+    let scenario = "duration = \"20s\"\n[market]\nrate = 400.0\n";
+    write(&Scenario::parse(scenario, "busy").unwrap(), 1, &folder).unwrap();
+    let file = folder.join("tap.pcap");
+    let text = format!("duration = \"60s\"\n[market]\nreplay = {{ file = \"{}\", keep_up = true }}", file.display());
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let options = Options {
+        scenario: Scenario::parse(&text, "live").unwrap(),
+        seed: 1,
+        market_data: MarketData::parse(&socket.local_addr().unwrap().to_string()),
+        fix: "127.0.0.1:0".parse().unwrap(),
+        reference: None,
+        speed: 1.0,
+    };
+    let live = Live::bind(options).unwrap();
+    let begun = std::time::Instant::now();
+    let (received, summary) = std::thread::scope(|scope| {
+        let run = scope.spawn(move || live.run(&AtomicBool::new(false)));
+        let mut buffer = [0; 2048];
+        let mut received = 0_u64;
+        while !run.is_finished() || received < 6000 {
+            if socket.recv(&mut buffer).is_err() {
+                break;
+            }
+            received += 1;
+            if received % 64 == 0 {
+                std::thread::sleep(Duration::from_millis(2)); // a consumer that has something else to do
+            }
+            if received == 1 {
+                socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            }
+        }
+        (received, run.join().unwrap().unwrap())
+    });
+    assert!(summary.packets > 6000, "{summary:?}");
+    assert_eq!(received, summary.packets, "none was too fast for the consumer");
+    assert!(begun.elapsed() < Duration::from_secs(15), "faster than the 20 s that were recorded");
+    std::fs::remove_dir_all(folder).unwrap();
+}

@@ -146,7 +146,8 @@ fn a_rough_capture_gives_the_same_however_it_is_read() {
     for (form, parts) in [(Form::PcapNano, 1), (Form::PcapMicroBigEndian, 1), (Form::PcapNg, 1), (Form::PcapNano, 3)] {
         let folder = Folder::new();
         let files = files(&folder, &frames, form, parts);
-        let steps = check(&files, &[(0, 1 << 20), (0, 20_000), (1, 9_000), (2, 50_000), (3, 3_000), (4, 1), (2, 400_000)]);
+        let steps =
+            check(&files, &[(0, 1 << 20), (0, 20_000), (1, 9_000), (2, 50_000), (3, 3_000), (4, 1), (2, 400_000)]);
         assert!(outcome(&files, None).0.contains("TickToTrade"), "there are orders and triggers");
         // Two lines take turns, so runs are short, but most packets must come in one.
         assert!(steps[2] < steps[0] || parts > 1, "{form:?}, {parts} files: {steps:?}");

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "a live exchange runs by the clock of the machine")]
 
 mod connection;
+mod consumer;
 mod publisher;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use crate::random::{Random, to_count, to_float};
 use crate::replay::Recording;
 use crate::scenario::{Replay, Scenario};
 use crate::session::Session;
+use consumer::Consumers;
 use publisher::Publisher;
 
 /// Where market data go.
@@ -226,15 +228,25 @@ fn send_all(mut stream: TcpStream, text: &str) {
     }
 }
 
-/// Recorded datagrams go out on the first line, with the time between them divided by the speed.
+/// Recorded datagrams go out on the first line, with the time between them divided by the speed, or as fast as the
+/// consumers on this machine keep up.
 fn play(shared: &Shared<'_>, replay: &Replay) -> io::Result<()> {
     let mut recording = Recording::open(Path::new(&replay.file))?;
+    let port = shared.core().publisher.first_port();
+    let mut consumers = port.filter(|_| replay.keep_up).map(Consumers::new);
     let begun = Instant::now();
+    let is_over = || shared.is_over() || begun.elapsed() >= Duration::from_nanos(shared.options.scenario.duration.0);
     while let Some(recorded) = recording.next_frame()? {
-        let due = Duration::from_nanos(to_count(to_float(recorded.after) / (replay.speed * shared.options.speed)));
+        let due = match &mut consumers {
+            Some(consumers) => {
+                consumers.wait(is_over)?;
+                Duration::ZERO
+            }
+            None => Duration::from_nanos(to_count(to_float(recorded.after) / (replay.speed * shared.options.speed))),
+        };
         loop {
             let elapsed = begun.elapsed();
-            if shared.is_over() || elapsed >= Duration::from_nanos(shared.options.scenario.duration.0) {
+            if is_over() {
                 return Ok(());
             }
             match due.checked_sub(elapsed) {

@@ -137,6 +137,11 @@ impl Publisher {
         self.send(&packet)
     }
 
+    /// The port that recorded datagrams are sent to.
+    pub(super) fn first_port(&self) -> Option<u16> {
+        self.lines.first().map(|line| line.to.port())
+    }
+
     /// A recorded datagram, on the first line.
     pub(super) fn send_recorded(&mut self, payload: &[u8]) -> io::Result<()> {
         self.packets += 1;
