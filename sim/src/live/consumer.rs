@@ -1,5 +1,5 @@
 //! Whether those who listen on this machine keep up: UDP does not say it, but the kernel does, by the bytes that wait in
-//! their sockets (`/proc/net/udp`, proc_pid_net(5): the second half of the column `tx_queue:rx_queue`).
+//! their sockets (`/proc/net/udp`, `proc_pid_net(5)`: the second half of the column `tx_queue:rx_queue`).
 
 use std::fs;
 use std::io;
