@@ -72,6 +72,7 @@ fn a_recording_is_played_again() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "a consumer that is slow by the clock")]
 fn a_recording_is_played_as_fast_as_the_consumer_keeps_up() {
     let folder = std::env::temp_dir().join(format!("tickscope-keep-up-{}", std::process::id()));
     let scenario = "duration = \"20s\"\n[market]\nrate = 400.0\n";
@@ -99,7 +100,7 @@ fn a_recording_is_played_as_fast_as_the_consumer_keeps_up() {
                 break;
             }
             received += 1;
-            if received % 64 == 0 {
+            if received.is_multiple_of(64) {
                 std::thread::sleep(Duration::from_millis(2)); // a consumer that has something else to do
             }
             if received == 1 {
