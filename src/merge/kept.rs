@@ -78,6 +78,15 @@ impl KeptBlocks {
         kept.used.push(Used { packets: packets.range.clone(), message: messages, line, fresh });
     }
 
+    /// The time of the newest packet of a file that is kept.
+    pub(super) fn latest(&self, file: usize) -> Timestamp {
+        let last = |kept: &Kept| {
+            let packet = kept.used.last()?.packets.end.checked_sub(1)?;
+            kept.block.packets.get(packet as usize).map(|packet| packet.time)
+        };
+        self.tracks.get(file).and_then(VecDeque::back).and_then(last).unwrap_or(Timestamp::MIN)
+    }
+
     /// Lets go of blocks that are too old for any look-up.
     fn forget(&mut self, messages: u32) {
         let is_old = |kept: &Kept| messages.wrapping_sub(kept.newest) > RING + RING / 8;

@@ -238,11 +238,16 @@ impl Ticks {
 
     /// Remembers packets that were read ahead, all of them new. They have not been announced with [`Ticks::came`].
     pub fn keep(&mut self, point: u16, line: u16, packets: &Packets<'_>) {
-        if packets.block.ticks.count() < SPARSE {
-            for (at, (_, count, time, _)) in packets.arrivals().enumerate() {
-                self.came(count, time);
-                self.push_messages(point, line, packets, at, None);
-            }
+        // Time steps back within a file, though not within a block: such packets are put in their place in the ring.
+        let latest = self.kept.latest(packets.file);
+        let late = packets.packets().partition_point(|packet| packet.time < latest);
+        let late = if packets.block.ticks.count() < SPARSE { packets.packets().len() } else { late };
+        for (at, (_, count, time, _)) in packets.arrivals().enumerate().take(late) {
+            self.came(count, time);
+            self.push_messages(point, line, packets, at, None);
+        }
+        let packets = &packets.behind(&packets.first(late));
+        if packets.packets().is_empty() {
             return;
         }
         self.see_point(point);
@@ -262,7 +267,8 @@ impl Ticks {
     /// Remembers a packet that was read ahead and has been announced with [`Ticks::came`]: all its messages, or those
     /// that are new.
     pub fn keep_announced(&mut self, point: u16, line: u16, packet: &Packets<'_>, fresh: Option<Vec<Range<u64>>>) {
-        if packet.block.ticks.count() < SPARSE {
+        let is_late = packet.packets().first().is_some_and(|first| first.time < self.kept.latest(packet.file));
+        if packet.block.ticks.count() < SPARSE || is_late {
             return self.push_messages(point, line, packet, 0, fresh.as_deref());
         }
         let numbers = packet.sequence();

@@ -4,6 +4,7 @@
 //! are: what they leave undone is done by the stages, with the same result. Where a block begins is guessed, and the guess
 //! is good only if the file's own reader comes to exactly that place.
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -190,8 +191,12 @@ fn help(source: &Source, queue: &Mutex<Receiver<usize>>, done: &Sender<(usize, O
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(piece) = job else { return };
         let (from, until) = (piece * source.piece, (piece + 1) * source.piece);
-        let start = source.span.guess(from, until, source.near);
-        let block = start.map(|start| source.read(start, until, &source.board.get()));
+        // A mistake of ours in here must not leave the stages waiting: what is not read is read by them.
+        let read = panic::catch_unwind(AssertUnwindSafe(|| {
+            let start = source.span.guess(from, until, source.near)?;
+            Some(source.read(start, until, &source.board.get()))
+        }));
+        let block = read.unwrap_or_default();
         if done.send((piece, block)).is_err() {
             return;
         }

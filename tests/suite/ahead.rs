@@ -155,6 +155,19 @@ fn a_rough_capture_gives_the_same_however_it_is_read() {
 }
 
 #[test]
+fn times_that_step_back_between_blocks_are_put_in_order() {
+    let scenario = ROUGH.replace("duration = \"2s\"", "duration = \"3s\"").replace("rate = 900.0", "rate = 6000.0");
+    let mut frames = simulated(&scenario, 8);
+    // As from a network card with many queues: every few frames some come late.
+    for chunk in frames.chunks_mut(7) {
+        chunk.reverse();
+    }
+    let folder = Folder::new();
+    let files = files(&folder, &frames, Form::PcapNano, 1);
+    check(&files, &[(0, 1 << 20), (2, 400_000), (1, 300_000)]);
+}
+
+#[test]
 fn one_line_comes_in_long_runs() {
     let scenario =
         "duration = \"4s\"\n[market]\nprotocol = \"itch50\"\nsymbols = 9\nrate = 4000.0\n[[line]]\nname = \"A\"\n";
