@@ -1,7 +1,9 @@
 //! Which conversation a packet belongs to, TCP bytes back in order, and which decoder reads them.
 //! What comes out goes to a [`Lane`]: the correlator of `analyze`, or the printer of `decode`.
 
+mod history;
 mod key;
+mod mend;
 mod stream;
 mod tcp;
 mod udp;
@@ -14,7 +16,8 @@ use tickscope_model::{Loss, MarketEvent, OrderEvent, SymbolId, TapId, Timestamp}
 use crate::capture::{Captured, Packets};
 
 pub use key::{Endpoint, FlowKey, NamedEnd, packed_key};
-pub use stream::{Arrival, History, Stream, StreamSink};
+pub use history::{Acked, Arrival, History};
+pub use stream::{Stream, StreamSink, Taken};
 pub use tcp::{Conversations, NamedSession, Peer, StreamBytes};
 pub use udp::{SkimmedFlow, UdpFlows};
 
@@ -62,8 +65,8 @@ pub struct Seen {
     pub early: bool,
     /// A frame of the message was cut by the capture.
     pub cut: bool,
-    /// The first ACK that covers the last byte, where it was seen before the message could be read.
-    pub acked: Option<Arrival>,
+    /// The first ACK that covers the last byte, as far as it is known when the message is read.
+    pub acked: Acked,
 }
 
 /// What lies right of the flows.

@@ -3,8 +3,12 @@
 //! missed them), too much is waiting behind them, or they are too old (RFC 9293, sections 3.4 and 3.10.7.4).
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
-use tickscope_model::{TapId, Timestamp};
+use tickscope_model::Timestamp;
+
+use super::history::{Arrival, History};
+use super::mend::Wounds;
 
 /// At most this many bytes wait behind a hole.
 const HELD_LIMIT: usize = 1 << 20;
@@ -15,89 +19,27 @@ const ACKED_GRACE_NS: i64 = 5_000_000;
 const HOLE_AGE_NS: i64 = 3_000_000_000;
 /// A segment this far from the expected place belongs to another connection with the same ports.
 const FAR_BYTES: i64 = 1 << 26;
-/// So many advances of the peer's acknowledgement are remembered.
-const ACKS_KEPT: usize = 256;
 /// Bytes in order that no message can be made of are given up beyond this.
 const UNREAD_LIMIT: usize = 2 << 20;
 /// So many such segments in a row, and the stream starts anew.
 const FAR_LIMIT: u8 = 3;
 
-/// The frame that brought some bytes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arrival {
-    pub tap: TapId,
-    pub frame: u64,
-    pub time: Timestamp,
-    /// Earlier bytes of the stream were still missing when these came.
-    pub early: bool,
-    /// The frame was cut by the capture.
-    pub cut: bool,
-}
-
-/// Bytes `start..end` of the stream, counted from its beginning, and what brought them.
-#[derive(Clone, Copy, Debug)]
-struct Piece {
-    start: u64,
-    end: u64,
-    arrival: Arrival,
-}
-
-/// Which frame brought which byte that has not been used yet, and which frame of the peer acknowledged it.
-#[derive(Default)]
-pub struct History {
-    /// Sorted and disjoint.
-    pieces: VecDeque<Piece>,
-    /// The last advances of the peer's acknowledgement, for messages that are read after their ACK was seen.
-    acks: VecDeque<(u64, Arrival)>,
-}
-
-impl History {
-    /// What brought the byte at `place`.
-    pub fn brought(&self, place: u64) -> Option<Arrival> {
-        let at = self.pieces.partition_point(|piece| piece.end <= place);
-        self.pieces.get(at).filter(|piece| piece.start <= place).map(|piece| piece.arrival)
-    }
-
-    /// Whether a frame that brought any of these bytes was cut.
-    pub fn was_cut(&self, start: u64, end: u64) -> bool {
-        let from = self.pieces.partition_point(|piece| piece.end <= start);
-        self.pieces.iter().skip(from).take_while(|piece| piece.start < end).any(|piece| piece.arrival.cut)
-    }
-
-    /// The first ACK that covered everything before `place`, if it came no earlier than `time`.
-    pub fn acknowledged(&self, place: u64, time: Timestamp) -> Option<Arrival> {
-        let first = self.acks.iter().find(|(acked, _)| *acked >= place);
-        first.map(|&(_, arrival)| arrival).filter(|arrival| time <= arrival.time)
-    }
-
-    /// When the newest of the bytes came.
-    pub fn latest(&self) -> Timestamp {
-        self.pieces.back().map_or(Timestamp::MIN, |piece| piece.arrival.time)
-    }
-
-    fn add(&mut self, start: u64, len: usize, arrival: Arrival) {
-        let at = self.pieces.partition_point(|other| other.start < start);
-        self.pieces.insert(at, Piece { start, end: start + len as u64, arrival });
-    }
-
-    fn forget_before(&mut self, place: u64) {
-        while self.pieces.front().is_some_and(|piece| piece.end <= place) {
-            self.pieces.pop_front();
-        }
-    }
-
-    fn acknowledge(&mut self, place: u64, arrival: Arrival) {
-        if self.acks.len() == ACKS_KEPT {
-            self.acks.pop_front();
-        }
-        self.acks.push_back((place, arrival));
-    }
+/// What a reader did with bytes in order.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Taken {
+    /// So many were used; the rest comes back.
+    pub used: usize,
+    /// Where the first message among them begins.
+    pub first: Option<u64>,
 }
 
 /// Who reads the bytes in order.
 pub trait StreamSink {
-    /// In-order bytes; the first stands at `base` in the stream. Returns how many were used; the rest comes back.
-    fn bytes(&mut self, base: u64, bytes: &[u8], history: &History) -> usize;
+    /// In-order bytes; the first stands at `base` in the stream.
+    fn bytes(&mut self, base: u64, bytes: &[u8], history: &History) -> Taken;
+    /// Bytes that came after the stream had gone on without them, with what lies around them and was not read. Returns the
+    /// messages in them, `None` where it is not known yet how to read them.
+    fn mended(&mut self, base: u64, bytes: &[u8], history: &History) -> Option<Vec<Range<u64>>>;
     /// `missing` bytes will never come; `discarded` bytes of a message that had begun are given up.
     fn gap(&mut self, missing: u64, discarded: u64);
     /// Bytes `start..end` were sent again.
@@ -138,19 +80,26 @@ pub struct Stream {
     fin: Option<u64>,
     /// Highest place that the peer has acknowledged.
     acked: u64,
+    /// What the peer had acknowledged before the stream started.
+    acked_before: Option<(u32, Arrival)>,
+    wounds: Wounds,
+    /// When the newest segment or ACK came.
+    latest: Timestamp,
 }
 
 impl Stream {
     /// Where a fresh stream counts from. Not 0, so that a byte before the first captured one has a place too.
     const BASE: u64 = 1 << 32;
+    /// How far from the first captured byte of a connection in mid-session an earlier one may lie.
+    const REACH: u64 = 1 << 20;
 
     pub fn has_started(&self) -> bool {
         self.started
     }
 
-    /// Bytes that wait, for the limits of the table.
-    pub fn waiting_bytes(&self) -> usize {
-        self.unread.len() + self.held_bytes
+    /// Bytes that wait behind a hole.
+    pub fn held(&self) -> usize {
+        self.held_bytes
     }
 
     /// A SYN: the stream begins behind it. Returns whether this is another connection than the one so far.
@@ -190,6 +139,12 @@ impl Stream {
 
     /// The peer acknowledges everything before `sequence`. Returns the new place if that is an advance.
     pub fn acknowledge(&mut self, sequence: u32, arrival: Arrival) -> Option<u64> {
+        if !self.started {
+            let is_behind = |(before, _): (u32, Arrival)| sequence.wrapping_sub(before).cast_signed() <= 0;
+            if !self.acked_before.is_some_and(is_behind) {
+                self.acked_before = Some((sequence, arrival));
+            }
+        }
         let place = u64::try_from(self.place(sequence)?).ok()?;
         let place = self.fin.map_or(place, |fin| place.min(fin));
         let ahead = i128::from(place) - i128::from(self.offset);
@@ -214,8 +169,7 @@ impl Stream {
         sink: &mut dyn StreamSink,
     ) {
         if !self.started {
-            *self =
-                Stream { started: true, next: sequence, offset: Self::BASE, acked: Self::BASE, ..Stream::default() };
+            self.begin(sequence, arrival.time);
         }
         self.expire(arrival.time, sink);
         let Some(start) = self.place(sequence) else { return };
@@ -239,18 +193,28 @@ impl Stream {
         self.note_hole(arrival.time);
     }
 
+    /// A stream whose SYN was not captured: bytes before the first captured one may still come.
+    fn begin(&mut self, sequence: u32, now: Timestamp) {
+        let (acked_before, stray) = (self.acked_before, self.stray);
+        *self = Stream { started: true, next: sequence, offset: Self::BASE, stray, ..Stream::default() };
+        self.wounds.open(Self::BASE - Self::REACH, now);
+        if let Some((before, arrival)) = acked_before {
+            self.acknowledge(before, arrival);
+        }
+    }
+
     /// The numbers have jumped for good: another connection with these ports whose SYN was not captured.
     fn begin_anew(&mut self, sequence: u32, payload: &[u8], missing: u32, arrival: Arrival, sink: &mut dyn StreamSink) {
         self.give_up_all(sink);
         sink.gap(0, self.unread.len() as u64);
-        let stray = self.spanned();
-        *self =
-            Stream { started: true, next: sequence, offset: Self::BASE, acked: Self::BASE, stray, ..Stream::default() };
+        *self = Stream { stray: self.spanned(), ..Stream::default() };
         self.segment(sequence, payload, missing, arrival, sink);
     }
 
     /// Gives up holes that have been acknowledged or are too old by `now`.
     pub fn expire(&mut self, now: Timestamp, sink: &mut dyn StreamSink) {
+        self.latest = now;
+        self.wounds.expire(now);
         if let Some((place, since)) = self.acked_hole {
             if place <= self.offset {
                 self.acked_hole = None;
@@ -266,12 +230,17 @@ impl Stream {
             }
         }
         if self.hole_since.is_some_and(|since| now.since(since).0 > HOLE_AGE_NS) {
-            if let Some(place) = self.first_held() {
-                self.skip_to(place, sink);
-                self.read(sink);
-            }
+            self.give_up_hole(sink);
             self.hole_since = None;
             self.note_hole(now);
+        }
+    }
+
+    /// Goes on behind the first hole, without the bytes that are missing.
+    pub fn give_up_hole(&mut self, sink: &mut dyn StreamSink) {
+        if let Some(place) = self.first_held() {
+            self.skip_to(place, sink);
+            self.read(sink);
         }
     }
 
@@ -314,6 +283,9 @@ impl Stream {
             return;
         }
         sink.gap(missing, self.unread.len() as u64);
+        let base = self.offset - self.unread.len() as u64;
+        self.wounds.open(base, self.latest);
+        self.wounds.keep(base, &self.unread, &self.history);
         self.unread.clear();
         self.advance(missing);
         self.forget_pieces();
@@ -346,6 +318,9 @@ impl Stream {
             // A keep-alive repeats the last byte (RFC 9293, section 3.8.4); only more than that is a retransmission.
             if !(payload.len() <= 1 && end == self.offset) {
                 sink.retransmitted(start, start + old as u64);
+                let unread = self.offset - self.unread.len() as u64;
+                let read = usize::try_from(unread.saturating_sub(start)).unwrap_or(usize::MAX).min(old);
+                self.wounds.late(start, payload.split_at(read).0, arrival);
             }
         }
         let (mut from, mut rest) = (start + old as u64, payload.split_at(old).1);
@@ -395,18 +370,30 @@ impl Stream {
 
     fn read(&mut self, sink: &mut dyn StreamSink) {
         self.take_held();
-        if self.unread.is_empty() {
-            self.forget_pieces();
-            return;
+        if !self.unread.is_empty() {
+            self.read_unread(sink);
         }
+        self.wounds.read(&mut self.history.acks, sink);
+        self.forget_pieces();
+    }
+
+    fn read_unread(&mut self, sink: &mut dyn StreamSink) {
         let base = self.offset - self.unread.len() as u64;
-        let used = sink.bytes(base, &self.unread, &self.history).min(self.unread.len());
+        let Taken { used, first } = sink.bytes(base, &self.unread, &self.history);
+        let used = used.min(self.unread.len());
+        if self.wounds.is_open() {
+            // Up to the first message they were passed over: the end of a message whose beginning is missing.
+            let passed = first.map_or(used, |first| usize::try_from(first.saturating_sub(base)).unwrap_or(used));
+            self.wounds.keep(base, self.unread.split_at(passed.min(used)).0, &self.history);
+            if let Some(first) = first {
+                self.wounds.close(first);
+            }
+        }
         self.unread.drain(..used);
         if self.unread.len() > UNREAD_LIMIT {
             sink.gap(0, self.unread.len() as u64);
             self.unread.clear();
         }
-        self.forget_pieces();
     }
 
     /// Offers the unread bytes again, to a reader that could not tell before what they are.
@@ -418,6 +405,7 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tickscope_model::TapId;
 
     use super::*;
 
@@ -431,12 +419,16 @@ mod tests {
     }
 
     impl StreamSink for Bytes {
-        fn bytes(&mut self, base: u64, bytes: &[u8], history: &History) -> usize {
+        fn bytes(&mut self, base: u64, bytes: &[u8], history: &History) -> Taken {
             for (at, &byte) in bytes.iter().enumerate() {
                 self.read.push(byte);
                 self.times.push(history.brought(base + at as u64).expect("every byte was brought").time.0);
             }
-            bytes.len()
+            Taken { used: bytes.len(), first: Some(base) }
+        }
+        fn mended(&mut self, base: u64, bytes: &[u8], history: &History) -> Option<Vec<Range<u64>>> {
+            self.bytes(base, bytes, history);
+            Some(vec![base..base + bytes.len() as u64])
         }
         fn gap(&mut self, missing: u64, _discarded: u64) {
             self.missing += missing;
@@ -505,7 +497,7 @@ mod tests {
         let block = text(1000);
         for number in 0..5000_u32 {
             stream.segment(1 + 10 + number * 1000, &block, 0, at(1), &mut sink);
-            assert!(stream.waiting_bytes() <= HELD_LIMIT + block.len());
+            assert!(stream.held() + stream.unread() <= HELD_LIMIT + block.len());
         }
         assert_eq!(sink.missing, 10);
     }

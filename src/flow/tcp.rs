@@ -7,7 +7,8 @@ use std::ops::Range;
 use tickscope_decoders::{Carrier, Decoder, Described, Fresh, Guess, Output, PROTOCOLS, Protocol, Sequenced};
 use tickscope_model::{Loss, MarketEvent, OrderEvent, SymbolId, Timestamp};
 
-use super::stream::{Arrival, History, Stream, StreamSink};
+use super::history::{Arrival, History};
+use super::stream::{Stream, StreamSink, Taken};
 use super::{Direction, FlowKey, Lane, NamedEnd, Seen};
 use crate::dissect::TcpFlags;
 use crate::hash::HashMap;
@@ -281,15 +282,19 @@ impl Conversation {
         if matches!(self.state, State::Unknown | State::Encrypted) {
             return;
         }
-        let was_probing = match &mut self.state {
-            State::Probing { segments } => {
-                *segments = segments.saturating_add(1);
-                true
-            }
-            _ => false,
-        };
+        let was_probing = matches!(self.state, State::Probing { .. });
         let (stream, mut reader) = self.reader(way, lane);
+        let before = stream.spanned();
         stream.segment(peer.sequence, peer.payload, peer.missing, arrival, &mut reader);
+        if was_probing && stream.held() >= PROBE_BYTES {
+            // A hole at the beginning that nobody acknowledges: what lies behind it tells more.
+            stream.give_up_hole(&mut reader);
+        }
+        let has_moved = stream.spanned() > before;
+        if let State::Probing { segments } = &mut self.state {
+            // Bytes that wait behind a hole have not been looked at.
+            *segments = segments.saturating_add(u8::from(has_moved));
+        }
         self.decide(was_probing, way, lane);
     }
 
@@ -310,7 +315,7 @@ impl Conversation {
 
     /// Gives up on a conversation that nobody has recognised; reads what waited for one that somebody has.
     fn decide<L: Lane>(&mut self, was_probing: bool, way: usize, lane: &mut L) {
-        let waiting = self.streams.iter().map(Stream::waiting_bytes).max().unwrap_or(0);
+        let waiting = self.streams.iter().map(Stream::unread).max().unwrap_or(0);
         if let State::Probing { segments } = self.state
             && (segments >= PROBE_SEGMENTS || waiting >= PROBE_BYTES)
         {
@@ -435,17 +440,32 @@ impl<L: Lane> StreamReader<'_, L> {
 }
 
 impl<L: Lane> StreamSink for StreamReader<'_, L> {
-    fn bytes(&mut self, base: u64, bytes: &[u8], history: &History) -> usize {
+    fn bytes(&mut self, base: u64, bytes: &[u8], history: &History) -> Taken {
         if matches!(self.state, State::Probing { .. }) {
             self.probe(bytes);
         }
-        let State::Known { protocol, decoders } = self.state else { return 0 };
+        let State::Known { protocol, decoders } = self.state else { return Taken::default() };
         let direction = self.ends.direction(protocol);
-        let Some(decoder) = decoders.get_mut(self.way) else { return 0 };
-        let mut output = StreamOutput { lane: self.lane, direction, base, history };
+        let Some(decoder) = decoders.get_mut(self.way) else { return Taken::default() };
+        let mut output = StreamOutput { lane: self.lane, direction, base, history, first: None, mended: None };
         let used = decoder.decode(bytes, &mut output);
         self.counts.consumed += used as u64;
-        used
+        Taken { used, first: output.first }
+    }
+
+    fn mended(&mut self, base: u64, bytes: &[u8], history: &History) -> Option<Vec<Range<u64>>> {
+        if matches!(self.state, State::Probing { .. }) {
+            self.probe(bytes);
+        }
+        let State::Known { protocol, .. } = self.state else { return None };
+        let direction = self.ends.direction(protocol);
+        let mended = Some(Vec::new());
+        let mut output = StreamOutput { lane: self.lane, direction, base, history, first: None, mended };
+        // The decoder of the stream is somewhere else already.
+        let mut decoder = (protocol.open)();
+        decoder.gap();
+        decoder.decode(bytes, &mut output);
+        output.mended
     }
 
     fn gap(&mut self, missing: u64, discarded: u64) {
@@ -478,11 +498,19 @@ struct StreamOutput<'a, L: Lane> {
     direction: Direction<'a>,
     base: u64,
     history: &'a History,
+    /// Where the first message begins.
+    first: Option<u64>,
+    /// The messages, where bytes are read that came late. What they lose has been counted when they were given up.
+    mended: Option<Vec<Range<u64>>>,
 }
 
 impl<L: Lane> StreamOutput<'_, L> {
-    fn seen(&self, span: &Range<usize>) -> Seen {
+    fn seen(&mut self, span: &Range<usize>) -> Seen {
         let (start, end) = (self.base + span.start as u64, self.base + span.end as u64);
+        self.first.get_or_insert(start);
+        if let Some(mended) = &mut self.mended {
+            mended.push(start..end);
+        }
         let last = self.history.brought(end.saturating_sub(1).max(start)).expect("bytes in hand have an arrival");
         let first = self.history.brought(start).unwrap_or(last);
         Seen {
@@ -526,12 +554,16 @@ impl<L: Lane> Output for StreamOutput<'_, L> {
         self.lane.order_described(&self.direction, &seen, message);
     }
     fn loss(&mut self, loss: Loss) {
-        self.lane.loss(loss, 1);
+        self.loss_many(loss, 1);
     }
     fn loss_many(&mut self, loss: Loss, count: u64) {
-        self.lane.loss(loss, count);
+        if self.mended.is_none() || loss != Loss::StreamSkipped {
+            self.lane.loss(loss, count);
+        }
     }
     fn stray(&mut self, loss: Loss, count: u64) {
-        self.lane.stray(loss, count);
+        if self.mended.is_none() {
+            self.lane.stray(loss, count);
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::requests::{Open, RequestId, Requests, Session};
 use super::row::{Flag, Flags, Moment, OrderRow, SegmentRow};
 use super::trigger::{TriggerRule, Typical};
 use super::walls::{Relation, Walls};
-use crate::flow::{Arrival, Direction, Seen};
+use crate::flow::{Acked, Arrival, Direction, Seen};
 use crate::hash::HashMap;
 use crate::merge::{Feeds, Symbols, Ticks};
 
@@ -198,7 +198,7 @@ impl Pairer {
             }
             self.last_session.insert(direction.conversation, at);
         }
-        self.sessions[at].last = seen.time;
+        self.sessions[at].last = self.sessions[at].last.max(seen.time);
         at
     }
 
@@ -230,11 +230,13 @@ impl Pairer {
         state.remember(event.sequence, id);
         self.relate(id);
         self.waiting.push_back((time, messages, id));
-        if let Some(ack) = seen.acked {
-            self.acknowledge(id, ack);
-        } else {
-            let key = (direction.conversation, direction.key.source < direction.key.target);
-            self.unacknowledged.entry(key).or_default().push_back((end, id));
+        match seen.acked {
+            Acked::By(ack) => self.acknowledge(id, ack),
+            Acked::NotYet => {
+                let key = (direction.conversation, direction.key.source < direction.key.target);
+                self.unacknowledged.entry(key).or_default().push_back((end, id));
+            }
+            Acked::Unseen => {}
         }
         self.late_request(session, id, (clordid, event.sequence), time);
         if let Some(oldest) = self.requests.overflow() {

@@ -1,0 +1,116 @@
+//! Which frame brought which byte of a stream, and which frame of the peer acknowledged it: what turns the place of a
+//! message in the stream into its times. Places count from the stream's beginning, so they never wrap around.
+
+use std::collections::VecDeque;
+
+use tickscope_model::{TapId, Timestamp};
+
+/// So many advances of the peer's acknowledgement are remembered.
+const ACKS_KEPT: usize = 256;
+
+/// The frame that brought some bytes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    pub tap: TapId,
+    pub frame: u64,
+    pub time: Timestamp,
+    /// Earlier bytes of the stream were still missing when these came.
+    pub early: bool,
+    /// The frame was cut by the capture.
+    pub cut: bool,
+}
+
+/// Bytes `start..end` of the stream, counted from its beginning, and what brought them.
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    start: u64,
+    end: u64,
+    arrival: Arrival,
+}
+
+/// What is known of the peer's acknowledgement when a message is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acked {
+    /// None was seen that covers the last byte.
+    NotYet,
+    /// The first one that covers the last byte.
+    By(Arrival),
+    /// The last byte was acknowledged before a frame with it was captured, so that the frame that was acknowledged is not
+    /// in the capture; or it is too long ago to say.
+    Unseen,
+}
+
+/// The last advances of the peer's acknowledgement, for messages that are read after their ACK was seen.
+#[derive(Debug, Default)]
+pub(super) struct Acks {
+    last: VecDeque<(u64, Arrival)>,
+    /// Up to here the first ACK may have been forgotten.
+    forgotten: u64,
+}
+
+/// Which frame brought which byte that has not been used yet, and which frame of the peer acknowledged it.
+#[derive(Debug, Default)]
+pub struct History {
+    /// Sorted and disjoint.
+    pieces: VecDeque<Piece>,
+    pub(super) acks: Acks,
+}
+
+impl History {
+    /// What brought the byte at `place`.
+    pub fn brought(&self, place: u64) -> Option<Arrival> {
+        let at = self.pieces.partition_point(|piece| piece.end <= place);
+        self.pieces.get(at).filter(|piece| piece.start <= place).map(|piece| piece.arrival)
+    }
+
+    /// Whether a frame that brought any of these bytes was cut.
+    pub fn was_cut(&self, start: u64, end: u64) -> bool {
+        let from = self.pieces.partition_point(|piece| piece.end <= start);
+        self.pieces.iter().skip(from).take_while(|piece| piece.start < end).any(|piece| piece.arrival.cut)
+    }
+
+    /// The first ACK that covered everything before `place`, whose last byte came at `time`.
+    pub fn acknowledged(&self, place: u64, time: Timestamp) -> Acked {
+        if place <= self.acks.forgotten {
+            return Acked::Unseen;
+        }
+        match self.acks.last.iter().find(|(acked, _)| *acked >= place) {
+            None => Acked::NotYet,
+            Some(&(_, arrival)) if time <= arrival.time => Acked::By(arrival),
+            Some(_) => Acked::Unseen,
+        }
+    }
+
+    /// When the newest of the bytes came.
+    pub fn latest(&self) -> Timestamp {
+        self.pieces.back().map_or(Timestamp::MIN, |piece| piece.arrival.time)
+    }
+
+    pub(super) fn add(&mut self, start: u64, len: usize, arrival: Arrival) {
+        let at = self.pieces.partition_point(|other| other.start < start);
+        self.pieces.insert(at, Piece { start, end: start + len as u64, arrival });
+    }
+
+    /// The pieces that `start..end` is made of: where each begins and ends, and what brought it.
+    pub(super) fn within(&self, start: u64, end: u64) -> impl Iterator<Item = (u64, u64, Arrival)> {
+        let from = self.pieces.partition_point(|piece| piece.end <= start);
+        let inside = self.pieces.iter().skip(from).take_while(move |piece| piece.start < end);
+        inside.map(move |piece| (piece.start.max(start), piece.end.min(end), piece.arrival))
+    }
+
+    pub(super) fn forget_before(&mut self, place: u64) {
+        while self.pieces.front().is_some_and(|piece| piece.end <= place) {
+            self.pieces.pop_front();
+        }
+    }
+
+    /// The acknowledgement has moved on to `place`.
+    pub(super) fn acknowledge(&mut self, place: u64, arrival: Arrival) {
+        if self.acks.last.len() == ACKS_KEPT
+            && let Some((oldest, _)) = self.acks.last.pop_front()
+        {
+            self.acks.forgotten = oldest;
+        }
+        self.acks.last.push_back((place, arrival));
+    }
+}
