@@ -1,7 +1,6 @@
 //! The requests that are still open: found by ClOrdID, by OrderID or by the number of their message.
 
-use std::collections::VecDeque;
-use std::ops::Range;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use tickscope_model::{SymbolId, TapId, Timestamp};
@@ -111,26 +110,36 @@ impl Session {
 #[derive(Default)]
 pub(super) struct Numbers {
     next: u64,
-    missing: Vec<Range<u64>>,
+    /// Start and end of each hole.
+    missing: BTreeMap<u64, u64>,
 }
 
-/// Holes in the numbers that are remembered.
-const HOLES: usize = 256;
+/// Holes in the numbers that are remembered, the newest ones.
+const HOLES: usize = 4096;
 
 impl Numbers {
     /// A message was captured: is it the first time that its number was?
     pub(super) fn is_first_sighting(&mut self, number: u64) -> bool {
         if self.next <= number {
-            if self.next < number && self.missing.len() < HOLES {
-                self.missing.push(self.next..number);
-            }
+            self.add(self.next, number);
             self.next = number.saturating_add(1);
             return true;
         }
-        let Some(at) = self.missing.iter().position(|hole| hole.contains(&number)) else { return false };
-        let hole = self.missing.swap_remove(at);
-        self.missing.extend([hole.start..number, number + 1..hole.end].into_iter().filter(|part| !part.is_empty()));
+        let hole = self.missing.range(..=number).next_back().filter(|(_, end)| number < **end);
+        let Some((&start, &end)) = hole else { return false };
+        self.missing.remove(&start);
+        self.add(start, number);
+        self.add(number + 1, end);
         true
+    }
+
+    fn add(&mut self, start: u64, end: u64) {
+        if start < end {
+            self.missing.insert(start, end);
+        }
+        if self.missing.len() > HOLES {
+            self.missing.pop_first();
+        }
     }
 }
 
