@@ -11,11 +11,13 @@ use super::history::{Acks, Arrival, History};
 use super::stream::StreamSink;
 
 /// At most so many given-up stretches of a stream are remembered …
-const WOUNDS_KEPT: usize = 16;
-/// … with so many bytes each …
-const BYTES_KEPT: usize = 64 << 10;
+const WOUNDS_KEPT: usize = 512;
+/// … with so many bytes in all …
+const BYTES_KEPT: usize = 1 << 20;
+/// … of which one may have so many …
+const BYTES_OF_ONE: usize = 64 << 10;
 /// … in so many pieces …
-const PARTS_KEPT: usize = 1024;
+const PARTS_OF_ONE: usize = 1024;
 /// … for so long: an answer waits no longer for its request.
 const MEND_NS: i64 = 10_000_000_000;
 
@@ -70,7 +72,8 @@ impl Wounds {
 
     /// Keeps bytes that were given up or passed over behind the last hole.
     pub(super) fn keep(&mut self, start: u64, bytes: &[u8], history: &History) {
-        let Some(last) = self.all.back_mut().filter(|last| last.end.is_none()) else { return };
+        let has_room = self.has_room(bytes.len());
+        let Some(last) = self.all.back_mut().filter(|last| last.end.is_none() && has_room) else { return };
         for (from, to, arrival) in history.within(start, start + bytes.len() as u64) {
             last.add(from, slice(bytes, from - start..to - start), arrival);
         }
@@ -86,13 +89,22 @@ impl Wounds {
     /// Bytes that the reader has gone on without, or that it has read.
     pub(super) fn late(&mut self, start: u64, bytes: &[u8], arrival: Arrival) {
         let end = start + bytes.len() as u64;
-        for wound in &mut self.all {
+        // Most bytes that come again were read.
+        let behind = self.all.partition_point(|wound| wound.end.is_some_and(|closed| closed <= start));
+        if behind == self.all.len() || !self.has_room(bytes.len()) {
+            return;
+        }
+        for wound in self.all.iter_mut().skip(behind) {
             let (from, to) = (start.max(wound.start), end.min(wound.end.unwrap_or(end)));
             if from < to {
                 wound.has_late = true;
                 wound.add(from, slice(bytes, from - start..to - start), arrival);
             }
         }
+    }
+
+    fn has_room(&self, bytes: usize) -> bool {
+        self.all.iter().map(|wound| wound.bytes).sum::<usize>() + bytes <= BYTES_KEPT
     }
 
     /// Reads what has become readable.
@@ -130,7 +142,7 @@ impl Wound {
             }
             let to = next.map_or(end, |part| part.start.min(end));
             let new = slice(bytes, from - start..to - start);
-            if self.bytes + new.len() > BYTES_KEPT || self.parts.len() >= PARTS_KEPT {
+            if self.bytes + new.len() > BYTES_OF_ONE || self.parts.len() >= PARTS_OF_ONE {
                 return;
             }
             self.bytes += new.len();
@@ -155,7 +167,7 @@ impl Wound {
                     }
                     match more {
                         Some(bytes) => run = Some((part.start, bytes)),
-                        None => parts.push(Part { bytes: None, ..part }),
+                        None => mark_read(part.start, part.end, &mut parts),
                     }
                 }
             }
@@ -184,10 +196,148 @@ fn read_run(start: u64, bytes: &[u8], history: &History, sink: &mut dyn StreamSi
         // A list gives one event an order, all with the span of the whole message.
         if message.start >= from {
             rest(from, message.start, parts);
-            parts.push(Part { start: message.start, end: message.end, bytes: None });
+            mark_read(message.start, message.end, parts);
             from = message.end;
         }
     }
     rest(from, end, parts);
     is_readable
+}
+
+fn mark_read(start: u64, end: u64, parts: &mut Vec<Part>) {
+    match parts.last_mut() {
+        Some(last) if last.bytes.is_none() && last.end == start => last.end = end,
+        _ => parts.push(Part { start, end, bytes: None }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use tickscope_model::TapId;
+
+    use super::super::stream::{Stream, Taken};
+    use super::*;
+
+    /// Reads messages `<…>` of a stream, and notes the place and the time of each.
+    #[derive(Default)]
+    struct Messages(Vec<(u64, u64)>);
+
+    impl Messages {
+        fn decode(&mut self, base: u64, bytes: &[u8], history: &History) -> (usize, Vec<Range<u64>>) {
+            let (mut used, mut found) = (0, Vec::new());
+            while let Some(begin) = bytes[used..].iter().position(|&byte| byte == b'<') {
+                used += begin;
+                let Some(length) = bytes[used..].iter().position(|&byte| byte == b'>') else { return (used, found) };
+                let span = base + used as u64..base + (used + length + 1) as u64;
+                self.0.push((span.start, history.brought(span.end - 1).expect("in hand").time.0));
+                found.push(span);
+                used += length + 1;
+            }
+            (bytes.len(), found)
+        }
+    }
+
+    impl StreamSink for Messages {
+        fn bytes(&mut self, base: u64, bytes: &[u8], history: &History) -> Taken {
+            let (used, found) = self.decode(base, bytes, history);
+            Taken { used, first: found.first().map(|span| span.start) }
+        }
+        fn mended(&mut self, base: u64, bytes: &[u8], history: &History) -> Option<Vec<Range<u64>>> {
+            Some(self.decode(base, bytes, history).1)
+        }
+        fn gap(&mut self, _missing: u64, _discarded: u64) {}
+        fn retransmitted(&mut self, _start: u64, _end: u64) {}
+    }
+
+    fn at(time: u64) -> Arrival {
+        Arrival { tap: TapId(0), frame: time, time: Timestamp(time), early: false, cut: false }
+    }
+
+    #[test]
+    fn what_is_sent_again_after_it_was_given_up_is_read_in_its_place() {
+        let (mut stream, mut sink) = (Stream::default(), Messages::default());
+        stream.open(99);
+        stream.segment(100, b"<one><t", 0, at(1), &mut sink);
+        stream.segment(111, b"ee><four>", 0, at(2), &mut sink);
+        stream.acknowledge(120, at(3));
+        stream.expire(Timestamp(10_000_000), &mut sink);
+        assert_eq!(sink.0.len(), 2, "one and four");
+        stream.segment(107, b"wo", 0, at(20_000_000), &mut sink);
+        assert_eq!(sink.0.len(), 2);
+        // Resent in larger pieces: of what was there before, the first sight counts.
+        stream.segment(105, b"<two><th", 0, at(20_000_001), &mut sink);
+        stream.segment(105, b"<two><th", 0, at(20_000_002), &mut sink);
+        let times: Vec<u64> = sink.0.iter().map(|message| message.1).collect();
+        assert_eq!(times, [1, 2, 20_000_001, 2], "each once");
+    }
+
+    #[test]
+    fn a_capture_that_begins_in_mid_session_takes_what_comes_from_before() {
+        let (mut stream, mut sink) = (Stream::default(), Messages::default());
+        stream.segment(200, b"lf><two>", 0, at(1), &mut sink);
+        stream.segment(196, b"<a h", 0, at(2), &mut sink);
+        stream.segment(190, b"lost>", 0, at(3), &mut sink);
+        let times: Vec<u64> = sink.0.iter().map(|message| message.1).collect();
+        assert_eq!(times, [1, 1], "the last byte of the first came with the second's first");
+    }
+
+    #[test]
+    fn the_end_of_a_cut_segment_is_read_from_smaller_ones() {
+        let (mut stream, mut sink) = (Stream::default(), Messages::default());
+        stream.open(99);
+        stream.segment(100, b"<one", 6, at(1), &mut sink);
+        stream.segment(110, b"<three>", 0, at(2), &mut sink);
+        stream.segment(104, b"><two>", 0, at(3), &mut sink);
+        let times: Vec<u64> = sink.0.iter().map(|message| message.1).collect();
+        assert_eq!(times, [2, 3, 3]);
+    }
+
+    proptest! {
+        /// Whatever order segments come in, whenever holes are given up: a message whose bytes were all captured is read
+        /// once, at the first sight of its last byte.
+        #[test]
+        fn no_message_is_missed_and_none_is_read_twice(
+            lengths in prop::collection::vec(2_usize..30, 5..60),
+            cuts in prop::collection::vec((0_usize..1500, 1_usize..80, 0_u64..8_000_000, any::<bool>()), 1..150),
+            has_syn in any::<bool>(),
+        ) {
+            let mut bytes = Vec::new();
+            let mut ends = Vec::new();
+            for length in lengths {
+                bytes.push(b'<');
+                bytes.resize(bytes.len() + length - 2, b'-');
+                bytes.push(b'>');
+                ends.push((bytes.len() - length, bytes.len()));
+            }
+            let (mut stream, mut sink) = (Stream::default(), Messages::default());
+            if has_syn {
+                stream.open(999);
+            }
+            let mut first = vec![None; bytes.len()];
+            let (mut now, mut origin) = (0, if has_syn { Some(0) } else { None });
+            for (start, size, later, is_acked) in cuts {
+                now += later;
+                let Some(payload) = bytes.get(start..(start + size).min(bytes.len())).filter(|some| some.len() > 1) else {
+                    continue;
+                };
+                origin.get_or_insert(start);
+                first[start..start + payload.len()].iter_mut().for_each(|time| _ = time.get_or_insert(now));
+                let place = |at: usize| 1000 + u32::try_from(at).expect("small");
+                stream.segment(place(start), payload, 0, at(now), &mut sink);
+                if is_acked {
+                    stream.acknowledge(place(start + payload.len()), at(now));
+                }
+            }
+            stream.finish(&mut sink);
+            let origin = origin.unwrap_or(0) as u64;
+            let mut expected: Vec<(u64, u64)> = (ends.iter())
+                .filter(|&&(start, end)| first[start..end].iter().all(Option::is_some))
+                .map(|&(start, end)| ((1 << 32) + start as u64 - origin, first[end - 1].expect("seen")))
+                .collect();
+            sink.0.sort_unstable();
+            expected.sort_unstable();
+            prop_assert_eq!(sink.0, expected);
+        }
+    }
 }

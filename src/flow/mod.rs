@@ -15,8 +15,8 @@ use tickscope_model::{Loss, MarketEvent, OrderEvent, SymbolId, TapId, Timestamp}
 
 use crate::capture::{Captured, Packets};
 
-pub use key::{Endpoint, FlowKey, NamedEnd, packed_key};
 pub use history::{Acked, Arrival, History};
+pub use key::{Endpoint, FlowKey, NamedEnd, packed_key};
 pub use stream::{Stream, StreamSink, Taken};
 pub use tcp::{Conversations, NamedSession, Peer, StreamBytes};
 pub use udp::{SkimmedFlow, UdpFlows};
