@@ -94,13 +94,13 @@ fn network() -> Vec<BoxedStrategy<Option<String>>> {
         key(0.3, "cut", share(100)),
         key(0.3, "coalesce", share(100)),
         key(0.2, "coalesce_wait", span(1..500, "us")),
-        // Delayed ACKs go with a timer that is longer, as in every TCP: else everything is sent twice.
         key(
             0.6,
             "resend_after",
-            prop_oneof![3 => span(20..60, "ms"), 1 => Just("\"200ms\"\nack = { fixed = \"40ms\" }".to_owned())],
+            prop_oneof![3 => span(20..60, "ms"), 1 => span(1..20, "ms"), 1 => span(200..201, "ms")],
         ),
-        key(0.4, "ack", latency()),
+        // Delayed ACKs longer than the timer: everything is sent twice.
+        key(0.4, "ack", prop_oneof![3 => latency(), 1 => Just("{ fixed = \"40ms\" }".to_owned())]),
     ]
 }
 
