@@ -104,6 +104,11 @@ impl History {
         }
     }
 
+    /// Forgets the pieces that are not wanted any more; asks for each by its beginning and end.
+    pub(super) fn keep_only(&mut self, is_kept: impl Fn(u64, u64) -> bool) {
+        self.pieces.retain(|piece| is_kept(piece.start, piece.end));
+    }
+
     /// The acknowledgement has moved on to `place`.
     pub(super) fn acknowledge(&mut self, place: u64, arrival: Arrival) {
         if self.acks.last.len() == ACKS_KEPT
@@ -112,5 +117,31 @@ impl History {
             self.acks.forgotten = oldest;
         }
         self.acks.last.push_back((place, arrival));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ack_from_before_the_first_sight_is_not_the_messages_own() {
+        let at = |time| Arrival { tap: TapId(0), frame: time, time: Timestamp(time), early: false, cut: false };
+        let mut history = History::default();
+        history.acknowledge(100, at(5));
+        history.acknowledge(200, at(9));
+        assert_eq!(history.acknowledged(100, Timestamp(5)), Acked::By(at(5)));
+        assert_eq!(
+            history.acknowledged(100, Timestamp(6)),
+            Acked::Unseen,
+            "not the one at 9, which moved on from there"
+        );
+        assert_eq!(history.acknowledged(101, Timestamp(6)), Acked::By(at(9)));
+        assert_eq!(history.acknowledged(201, Timestamp(6)), Acked::NotYet);
+        for more in 0..ACKS_KEPT as u64 {
+            history.acknowledge(300 + more, at(10));
+        }
+        assert_eq!(history.acknowledged(150, Timestamp(6)), Acked::Unseen, "forgotten");
+        assert_eq!(history.acknowledged(201, Timestamp(6)), Acked::By(at(10)));
     }
 }

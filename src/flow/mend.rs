@@ -49,6 +49,8 @@ struct Wound {
 #[derive(Default)]
 pub(super) struct Wounds {
     all: VecDeque<Wound>,
+    /// Some may be readable now.
+    has_changed: bool,
 }
 
 impl Wounds {
@@ -74,6 +76,7 @@ impl Wounds {
     pub(super) fn keep(&mut self, start: u64, bytes: &[u8], history: &History) {
         let has_room = self.has_room(bytes.len());
         let Some(last) = self.all.back_mut().filter(|last| last.end.is_none() && has_room) else { return };
+        self.has_changed |= last.has_late;
         for (from, to, arrival) in history.within(start, start + bytes.len() as u64) {
             last.add(from, slice(bytes, from - start..to - start), arrival);
         }
@@ -94,6 +97,7 @@ impl Wounds {
         if behind == self.all.len() || !self.has_room(bytes.len()) {
             return;
         }
+        self.has_changed = true;
         for wound in self.all.iter_mut().skip(behind) {
             let (from, to) = (start.max(wound.start), end.min(wound.end.unwrap_or(end)));
             if from < to {
@@ -109,10 +113,15 @@ impl Wounds {
 
     /// Reads what has become readable.
     pub(super) fn read(&mut self, acks: &mut Acks, sink: &mut dyn StreamSink) {
+        if !self.has_changed {
+            return;
+        }
+        self.has_changed = false;
         for wound in self.all.iter_mut().filter(|wound| wound.has_late && wound.has_changed) {
             std::mem::swap(acks, &mut wound.history.acks);
             wound.read(sink);
             std::mem::swap(acks, &mut wound.history.acks);
+            self.has_changed |= wound.has_changed;
         }
     }
 
@@ -176,6 +185,11 @@ impl Wound {
             is_readable &= read_run(start, &bytes, &self.history, sink, &mut parts);
         }
         self.bytes = parts.iter().filter_map(|part| part.bytes.as_ref()).map(Vec::len).sum();
+        let is_kept = |start, end| {
+            let from = parts.partition_point(|part| part.end <= start);
+            parts.iter().skip(from).take_while(|part| part.start < end).any(|part| part.bytes.is_some())
+        };
+        self.history.keep_only(is_kept);
         self.parts = parts;
         self.has_changed = !is_readable;
     }
