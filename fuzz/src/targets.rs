@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use tickscope::capture::{Input, Merged, open};
 use tickscope::dissect::{Dissector, Transport, dissect};
-use tickscope::flow::{Arrival, Datagram, Endpoint, FlowKey, History, Stream, StreamSink};
+use tickscope::flow::{Arrival, Datagram, Endpoint, FlowKey, History, Stream, StreamSink, Taken};
 use tickscope::merge::{Feed, Feeds, Symbols};
 use tickscope::pair::{Paired, Pairer, Rules, TriggerRule};
 use tickscope::pipeline::correlator::Correlator;
@@ -114,7 +114,7 @@ struct Reader {
 }
 
 impl StreamSink for Reader {
-    fn bytes(&mut self, base: u64, bytes: &[u8], history: &History) -> usize {
+    fn bytes(&mut self, base: u64, bytes: &[u8], history: &History) -> Taken {
         if let Some(next) = self.next {
             // Another connection on the same ports counts from its own beginning.
             assert!(next <= base || base == BEGINNING, "bytes come back: {base} after {next}");
@@ -123,7 +123,17 @@ impl StreamSink for Reader {
         assert!(bytes.is_empty() || history.brought(end - 1).is_some(), "a byte that nothing brought");
         let used = bytes.len() * self.greed / 4;
         self.next = Some(base + used as u64);
-        used
+        Taken { used, first: (used > 100).then_some(base) }
+    }
+    fn mended(&mut self, base: u64, bytes: &[u8], history: &History) -> Option<Vec<Range<u64>>> {
+        let end = base + bytes.len() as u64;
+        for place in [base, end - 1] {
+            assert!(history.brought(place).is_some(), "a byte that nothing brought");
+        }
+        // Every other hundred of bytes is a message.
+        let is_message = |place: &u64| place / 100 % 2 == 0 && place + 100 <= end;
+        let starts = (base.next_multiple_of(100)..end).step_by(100).filter(is_message);
+        (self.greed > 0).then(|| starts.map(|start| start..start + 100).collect())
     }
     fn gap(&mut self, _missing: u64, _discarded: u64) {}
     fn retransmitted(&mut self, start: u64, end: u64) {
@@ -162,7 +172,7 @@ fn stream(input: &[u8]) {
                 stream.segment(sequence, &TEXT[..usize::from(length)], missing, arrival, &mut reader);
             }
         }
-        assert!(stream.waiting_bytes() <= (4 << 20), "{} bytes wait", stream.waiting_bytes());
+        assert!(stream.waiting_bytes() <= (5 << 20), "{} bytes wait", stream.waiting_bytes());
     }
     stream.finish(&mut reader);
 }

@@ -107,8 +107,12 @@ impl Wounds {
         }
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.all.iter().map(|wound| wound.bytes).sum()
+    }
+
     fn has_room(&self, bytes: usize) -> bool {
-        self.all.iter().map(|wound| wound.bytes).sum::<usize>() + bytes <= BYTES_KEPT
+        self.bytes() + bytes <= BYTES_KEPT
     }
 
     /// Reads what has become readable.

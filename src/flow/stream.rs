@@ -97,6 +97,11 @@ impl Stream {
         self.started
     }
 
+    /// Bytes that are kept, which are bounded.
+    pub fn waiting_bytes(&self) -> usize {
+        self.unread.len() + self.held_bytes + self.wounds.bytes()
+    }
+
     /// Bytes that wait behind a hole.
     pub fn held(&self) -> usize {
         self.held_bytes
@@ -428,7 +433,7 @@ mod tests {
         }
         fn mended(&mut self, base: u64, bytes: &[u8], history: &History) -> Option<Vec<Range<u64>>> {
             self.bytes(base, bytes, history);
-            Some(vec![base..base + bytes.len() as u64])
+            Some(std::iter::once(base..base + bytes.len() as u64).collect())
         }
         fn gap(&mut self, missing: u64, _discarded: u64) {
             self.missing += missing;
