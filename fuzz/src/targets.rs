@@ -131,7 +131,7 @@ impl StreamSink for Reader {
             assert!(history.brought(place).is_some(), "a byte that nothing brought");
         }
         // Every other hundred of bytes is a message.
-        let is_message = |place: &u64| place / 100 % 2 == 0 && place + 100 <= end;
+        let is_message = |place: &u64| (place / 100).is_multiple_of(2) && place + 100 <= end;
         let starts = (base.next_multiple_of(100)..end).step_by(100).filter(is_message);
         (self.greed > 0).then(|| starts.map(|start| start..start + 100).collect())
     }
