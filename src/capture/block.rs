@@ -206,7 +206,7 @@ impl Block {
         self.parts.push(Part::Frame(Unread { at, frame: number, time, link, wire_len, bytes: from..self.bytes.len() }));
     }
 
-    /// The bytes that [`Unread::frame`] needs.
+    /// The bytes that `Unread::frame` needs.
     pub fn take_bytes(&mut self) -> Vec<u8> {
         mem::take(&mut self.bytes)
     }

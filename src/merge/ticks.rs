@@ -296,7 +296,7 @@ impl Ticks {
     }
 
     /// The ticks of a symbol at a point from newest to oldest, for a request at `time` that came after so many messages:
-    /// those that are not later than it, as far back as [`MEMORY`] goes.
+    /// those that are not later than it, as far back as 786,432 messages go.
     pub fn newest_first(&self, point: u16, symbol: SymbolId, time: Timestamp, messages: u32) -> Walk<'_> {
         let head = self.heads.get(usize::from(point)).and_then(|heads| heads.get(symbol.0 as usize)).copied();
         let cursors = self.kept.newest_first(point, symbol, time);
