@@ -11,6 +11,9 @@ const WAITING: u64 = 64 << 10;
 /// So many packets go out between two looks.
 const PACKETS: u64 = 16;
 
+/// Nobody listens if so many looks, 10 ms apart, find nobody.
+const LOOKS: u32 = 100;
+
 /// Those who listen at a port of this machine, in this network namespace.
 pub(super) struct Consumers {
     port: u16,
@@ -28,23 +31,31 @@ impl Consumers {
         if self.sent % PACKETS != 1 {
             return Ok(());
         }
+        let mut absent = 0;
         while !is_over() {
-            let waiting = self.waiting()?.ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::NotConnected,
-                    format!(
-                        "nobody on this machine listens at UDP port {}, so nothing tells whether a consumer keeps up: start \
-                         it first, or use `speed`",
-                        self.port
-                    ),
-                )
-            })?;
-            if waiting <= WAITING {
-                return Ok(());
+            match self.waiting()? {
+                Some(waiting) if waiting <= WAITING => return Ok(()),
+                Some(_) => thread::sleep(Duration::from_micros(50)),
+                None if absent == LOOKS => return Err(self.nobody()),
+                // The table may leave out a line while sockets come and go, and a consumer may be starting again.
+                None => {
+                    absent += 1;
+                    thread::sleep(Duration::from_millis(10));
+                }
             }
-            thread::sleep(Duration::from_micros(50));
         }
         Ok(())
+    }
+
+    fn nobody(&self) -> io::Error {
+        let port = self.port;
+        io::Error::new(
+            io::ErrorKind::NotConnected,
+            format!(
+                "nobody on this machine listens at UDP port {port}, so nothing tells whether a consumer keeps up: start it \
+                 first, or use `speed`"
+            ),
+        )
     }
 
     /// Bytes that wait in the fullest socket of the port; `None` where there is none.
