@@ -68,8 +68,6 @@ pub enum Part {
 /// A frame that the stages must read.
 #[derive(Clone, Debug)]
 pub struct Unread {
-    /// Where its record begins, behind the start of the block.
-    pub at: u32,
     /// Which frame of the block it is, from 0.
     pub frame: u16,
     pub time: Timestamp,
@@ -200,10 +198,10 @@ impl Block {
     }
 
     /// Adds a frame that the stages must read.
-    pub fn add_frame(&mut self, at: u32, number: u16, frame: &Frame<'_>) {
+    pub fn add_frame(&mut self, number: u16, frame: &Frame<'_>) {
         let (time, link, wire_len, from) = (frame.time, frame.link, frame.wire_len, self.bytes.len());
         self.bytes.extend_from_slice(frame.bytes);
-        self.parts.push(Part::Frame(Unread { at, frame: number, time, link, wire_len, bytes: from..self.bytes.len() }));
+        self.parts.push(Part::Frame(Unread { frame: number, time, link, wire_len, bytes: from..self.bytes.len() }));
     }
 
     /// The bytes that `Unread::frame` needs.

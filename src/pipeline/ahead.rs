@@ -222,7 +222,7 @@ impl Source {
             // A frame that steps back in time is left to the stages, so that ticks of a block are in order.
             if record.time < latest || self.skim(&frame, (at, number), known, &mut block).is_none() {
                 block.ticks.cut(ticks);
-                block.add_frame(at, number, &frame);
+                block.add_frame(number, &frame);
             }
             latest = latest.max(record.time);
             block.frames += 1;

@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 use tickscope::capture::{Input, Merged};
 use tickscope::merge::{Feeds, Symbols};
-use tickscope::pair::{Paired, Pairer, Rules, TriggerRule};
+use tickscope::pair::{Paired, Pairer};
 use tickscope::pipeline::correlator::Correlator;
 use tickscope::pipeline::{Configured, Pipeline};
-use tickscope_model::{MarketKind, Nanos, Timestamp};
+use tickscope_model::Timestamp;
 use tickscope_sim::Scenario;
 
+use super::support::rules;
 use super::tape::{Folder, Form, Recorded, simulated, write};
 
 /// Two lines that lose and delay, a tap that loses, repeats and re-orders frames, a wire that cuts and loses segments.
@@ -53,18 +54,6 @@ name = "tap"
 loss = 0.005
 duplicate = 0.01
 "#;
-
-fn rules() -> Rules {
-    let preferred = vec![MarketKind::Trade, MarketKind::Quote, MarketKind::Book];
-    Rules {
-        trigger: TriggerRule { window: Nanos(1_000_000_000), min: Nanos(0), preferred },
-        from: Timestamp::MIN,
-        to: Timestamp::MAX,
-        symbols: Vec::new(),
-        sessions: Vec::new(),
-        clocks: Vec::new(),
-    }
-}
 
 /// Everything that comes out of captures, as text; `ahead` is threads and bytes of a block.
 fn outcome(files: &[PathBuf], ahead: Option<(usize, usize)>) -> (String, usize) {

@@ -7,11 +7,11 @@ use std::cell::Cell;
 
 use tickscope::capture::{Input, Merged};
 use tickscope::merge::{Feeds, Symbols};
-use tickscope::pair::{Pairer, Rules, TriggerRule};
+use tickscope::pair::Pairer;
 use tickscope::pipeline::correlator::Correlator;
 use tickscope::pipeline::{Configured, Pipeline};
-use tickscope_model::{MarketKind, Nanos, Timestamp};
 
+use super::support::rules;
 use super::tape::{Folder, simulated};
 
 struct Counting;
@@ -43,18 +43,6 @@ unsafe impl GlobalAlloc for Counting {
         count();
         // SAFETY: as for the trait.
         unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-fn rules() -> Rules {
-    let preferred = vec![MarketKind::Trade, MarketKind::Quote, MarketKind::Book];
-    Rules {
-        trigger: TriggerRule { window: Nanos(1_000_000_000), min: Nanos(0), preferred },
-        from: Timestamp::MIN,
-        to: Timestamp::MAX,
-        symbols: Vec::new(),
-        sessions: Vec::new(),
-        clocks: Vec::new(),
     }
 }
 

@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use std::rc::Rc;
 
 use serde_json::Value;
+use tickscope::pair::{Rules, TriggerRule};
+use tickscope_model::{MarketKind, Nanos, Timestamp};
 
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -166,5 +168,18 @@ pub(crate) fn check_file(file: &Path, text: &str) {
             at(&expected),
             at(text)
         );
+    }
+}
+
+/// Pairing as without a configuration.
+pub(crate) fn rules() -> Rules {
+    let preferred = vec![MarketKind::Trade, MarketKind::Quote, MarketKind::Book];
+    Rules {
+        trigger: TriggerRule { window: Nanos(1_000_000_000), min: Nanos(0), preferred },
+        from: Timestamp::MIN,
+        to: Timestamp::MAX,
+        symbols: Vec::new(),
+        sessions: Vec::new(),
+        clocks: Vec::new(),
     }
 }
