@@ -9,10 +9,11 @@ mod glances;
 pub mod market;
 pub mod orders;
 
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use glances::{Glance, Glances};
+pub use glances::{Glance, Marks, PacketMarks};
 use tickscope_model::{Decimal, Loss, MarketEvent, OrderEvent, Side, SymbolId, Timestamp};
 
 /// Everything the rest of the program knows about a protocol. Help, man page and configuration values are made from it.
@@ -114,9 +115,19 @@ pub struct Lessons {
 /// says of a packet is what the decoder would say, or nothing: any packet that is damaged, rare or teaches something is
 /// left to the decoder.
 pub trait Skim: Send + Sync {
-    /// Adds one glance for each message of the packet, in order, and returns what its envelope says. `None` where only
-    /// the decoder can read it; `glances` may then have got some, which the caller takes away again.
-    fn skim<'a>(&self, input: &'a [u8], glances: &mut Glances) -> Option<Sequenced<'a>>;
+    /// Where in a packet its session stands.
+    fn session(&self) -> Range<usize>;
+
+    /// Marks what the packet's messages are about, and returns the number of the first message and their count.
+    /// `None` where only the decoder can read it; `marks` may then have got some for nothing.
+    fn skim(&self, input: &[u8], marks: &mut Marks) -> Option<(NonZeroU64, u64)>;
+
+    /// What is marked for a message about this symbol; `None` where this skimmer does not know the symbol.
+    fn mark_of(&self, symbol: SymbolId) -> Option<u16>;
+
+    /// Adds one glance for each message of a packet that was skimmed, in order. `None` where it no longer is what it was:
+    /// somebody else has written into the file.
+    fn glances(&self, input: &[u8], glances: &mut Vec<Glance>) -> Option<()>;
 }
 
 /// Where a decoder puts what it found. `span` is where a message lies in `input`, its own length field included:

@@ -5,8 +5,8 @@ mod market_support;
 
 use market_support::Collector;
 use proptest::prelude::*;
-use tickscope_decoders::{Fresh, Glances, PROTOCOLS, UnitKind};
-use tickscope_model::{MarketKind, Timestamp};
+use tickscope_decoders::{Fresh, Marks, PROTOCOLS, UnitKind};
+use tickscope_model::{MarketKind, SymbolId, Timestamp};
 
 /// Types, lengths and where the stock's name stands: the tables of Nasdaq TotalView-ITCH 5.0, sections 1.1 to 1.8.
 const MESSAGES: [(u8, usize, Option<usize>); 23] = [
@@ -97,8 +97,10 @@ proptest! {
         let count = i32::try_from(messages.len()).expect("few") + lie;
         let bytes = packet(first, u16::try_from(count.max(0)).expect("few"), &messages, tail);
         let skimmer = decoder.skimmer().expect("ITCH has one");
-        let mut glances = Glances::default();
-        let said = skimmer.skim(&bytes, &mut glances);
+        let mut marks = Marks::default();
+        let said = skimmer.skim(&bytes, &mut marks);
+        let mut glances = Vec::new();
+        prop_assert_eq!(skimmer.glances(&bytes, &mut glances).is_some(), said.is_some());
 
         let mut out = Collector { now: Timestamp(1), symbols: out.symbols, numbers: out.numbers, ..Collector::default() };
         out.fresh = Some(Fresh::All);
@@ -107,26 +109,20 @@ proptest! {
             && drawn.iter().all(|&(kind, locate, named, _, shift)| {
                 shift == 0 && (1..6).contains(&locate) && named == locate && !NEVER.contains(&MESSAGES[kind].0)
             });
-        prop_assert!(said.is_some() || !is_ordinary, "an ordinary packet is read ahead");
-        let Some(unit) = said else { return Ok(()) };
-        prop_assert_eq!(&out.units, &vec![(UnitKind::Data, unit.first, unit.count)]);
-        prop_assert_eq!((unit.kind, unit.session), (UnitKind::Data, &b"SESSION001"[..]));
+        prop_assert!(said.is_some() || !is_ordinary || first == 0, "an ordinary packet is read ahead");
+        let Some((number, count)) = said else { return Ok(()) };
+        prop_assert_eq!(&out.units, &vec![(UnitKind::Data, number.get(), count)]);
+        prop_assert_eq!(bytes.get(skimmer.session()), Some(&b"SESSION001"[..]));
         prop_assert_eq!(decoder.lessons(), lessons, "it teaches nothing");
         prop_assert_eq!((out.others, out.losses.total(tickscope_model::Level::Message)), (0, 0));
         let seen: Vec<(u32, MarketKind, u8)> = out.events.iter().map(|event| (event.symbol.0, event.kind, event.code)).collect();
-        prop_assert_eq!(u64::from(glances.count()), unit.count);
-        let mut read: Vec<(u32, MarketKind, u8)> = Vec::new();
-        for number in 1..=glances.count() {
-            let glance = glances.get(number).expect("counted");
-            let symbol = (0..9).find(|&symbol| {
-                let mut at = glances.newest(tickscope_model::SymbolId(symbol));
-                while at > number {
-                    at = glances.get(at).map_or(0, |glance| glance.before);
-                }
-                at == number
-            });
-            read.push((symbol.expect("a chain holds it"), glance.kind, glance.code));
+        let read: Vec<(u32, MarketKind, u8)> =
+            glances.iter().map(|glance| (glance.symbol.0, glance.kind, glance.code)).collect();
+        prop_assert_eq!(&read, &seen);
+        for symbol in 0..4096 {
+            let is_there = seen.iter().any(|message| message.0 == symbol);
+            let is_marked = skimmer.mark_of(SymbolId(symbol)).is_some_and(|mark| marks.may_hold(mark));
+            prop_assert_eq!(is_marked, is_there, "symbol {}", symbol);
         }
-        prop_assert_eq!(read, seen);
     }
 }

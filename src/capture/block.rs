@@ -3,15 +3,20 @@
 
 use std::fmt;
 use std::mem;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tickscope_decoders::{Glance, Glances, Sequenced};
-use tickscope_model::{Frame, LinkType, MarketKind, TapId, Timestamp};
+use tickscope_decoders::{Marks, PacketMarks, Skim};
+use tickscope_model::{Frame, LinkType, SymbolId, TapId, Timestamp};
+
+use super::span::Span;
 
 /// About so many bytes of the file are one block. Small enough for the second cache, large enough that handing one over
 /// costs nothing; a frame's number within its block fits into 16 bits.
 pub const BLOCK_BYTES: usize = 1 << 20;
+
+/// So many packets share a set of marks.
+const GROUP: usize = 64;
 
 /// See the head of this file.
 #[derive(Default)]
@@ -23,13 +28,34 @@ pub struct Block {
     pub parts: Vec<Part>,
     /// The packets of all runs.
     pub packets: Vec<Skimmed>,
-    /// The messages of all packets.
-    pub ticks: Glances,
-    /// The bytes of all frames that the stages must read; taken away with [`Block::take_bytes`], since a block's ticks are
-    /// needed for much longer.
+    /// Messages and captured bytes of all packets.
+    pub messages: u16,
+    packet_bytes: u32,
+    /// Which symbols each [`GROUP`] of packets is about. Nothing else is kept of a message: few are ever asked for, and
+    /// those are read from the file once more.
+    marks: Vec<Marks>,
+    /// What read the packets, by flow.
+    skims: Vec<(FlowMark, Arc<dyn Skim>)>,
+    /// The file.
+    span: Option<Arc<Span>>,
+    /// What the next packet has to be in order to continue the last part.
+    open: Option<Open>,
+    /// The marks of the packets that do not make a whole group yet.
+    marked: Marks,
+    /// The bytes of all frames that the stages must read; taken away with [`Block::take_bytes`], since a block's packets
+    /// are needed for much longer.
     bytes: Vec<u8>,
     /// Where its memory goes.
     shelf: Option<Shelf>,
+}
+
+/// The run at hand: its ends are written into it when it is closed.
+#[derive(Clone, Copy)]
+struct Open {
+    flow: FlowMark,
+    session: Session,
+    /// The number of the message that continues it.
+    next: u64,
 }
 
 /// Where the memory of blocks that nobody needs any more waits for new ones.
@@ -51,7 +77,11 @@ impl Drop for Block {
         let mut spare = mem::take(self);
         spare.parts.clear();
         spare.packets.clear();
-        spare.ticks.clear();
+        spare.marks.clear();
+        spare.skims.clear();
+        spare.span = None;
+        spare.open = None;
+        spare.marked = Marks::default();
         spare.bytes.clear();
         shelf.0.lock().unwrap_or_else(PoisonError::into_inner).push(spare);
     }
@@ -77,6 +107,11 @@ pub struct Unread {
 }
 
 impl Unread {
+    /// Where its bytes lie among those of the block.
+    pub(super) fn place(&self) -> Range<usize> {
+        self.bytes.clone()
+    }
+
     /// The frame, of a block with these bytes whose first frame has number `first`.
     pub fn frame<'a>(&self, bytes: &'a [u8], tap: TapId, first: u64) -> Frame<'a> {
         Frame {
@@ -90,15 +125,39 @@ impl Unread {
     }
 }
 
-/// Packets of one flow whose sequence numbers follow each other without a gap.
+/// Packets of one flow whose sequence numbers follow each other without a gap, with no other frame in between.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// Places in [`Block::packets`].
     pub packets: Range<u32>,
-    /// The number behind the last message.
-    pub end: u64,
+    /// Number of the first message, and the one behind the last.
+    pub sequence: Range<u64>,
+    /// Of the first and of the last packet.
+    pub times: RangeInclusive<Timestamp>,
+    /// Captured bytes of all its packets.
+    bytes: u32,
     pub flow: FlowMark,
     pub session: Session,
+    /// Messages of the block before the first one.
+    message: u16,
+    /// Which frame of the block the first packet is, from 0.
+    frame: u16,
+    /// Which of the block's skimmers read it.
+    skim: u16,
+}
+
+impl Run {
+    /// Sequence number of the first message of one of its packets.
+    #[inline]
+    pub fn first_of(&self, packet: &Skimmed) -> u64 {
+        self.sequence.start + u64::from(packet.message - self.message)
+    }
+
+    /// Which frame of the block a packet is, by its place in [`Block::packets`].
+    #[inline]
+    pub fn frame_of(&self, packet: u32) -> u32 {
+        u32::from(self.frame) + (packet - self.packets.start)
+    }
 }
 
 /// Which flow, and which corrections its decoder had seen when the packets were read; see [`crate::flow::UdpFlows`].
@@ -127,6 +186,20 @@ impl Session {
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.length)).unwrap_or(&[])
     }
+
+    /// Whether it is this one. Most have eight to sixteen bytes: the first and the last eight are all of it.
+    #[inline]
+    fn is(&self, session: &[u8]) -> bool {
+        let mine = self.bytes();
+        match (mine.first_chunk::<8>(), session.first_chunk::<8>()) {
+            (Some(mine_first), Some(first)) => {
+                mine.len() == session.len()
+                    && mine_first == first
+                    && mine.last_chunk::<8>() == session.last_chunk::<8>()
+            }
+            _ => mine == session,
+        }
+    }
 }
 
 impl fmt::Debug for Session {
@@ -139,27 +212,30 @@ impl fmt::Debug for Session {
 #[derive(Clone, Copy, Debug)]
 pub struct Skimmed {
     pub time: Timestamp,
-    /// Sequence number of its first message.
-    pub first: u64,
     /// Where its record begins, behind the start of the block.
-    pub at: u32,
-    /// Its first tick; there is one for each message.
-    pub tick: u32,
-    /// Captured bytes of the block's packets up to and with this one.
-    pub bytes: u32,
-    /// Which frame of the block it is, from 0.
-    pub frame: u16,
+    at: u32,
+    /// Captured bytes of the block's packets before this one.
+    bytes: u32,
+    /// Which symbols it is about.
+    marks: PacketMarks,
+    /// Messages of the block before its own.
+    message: u16,
     pub ip_id: u16,
 }
+const _: () = assert!(size_of::<Skimmed>() == 24);
 
-/// A tick of a block.
-#[derive(Clone, Copy, Debug)]
-pub struct Found {
-    pub packet: u32,
-    /// Which message of its packet.
-    pub position: u32,
-    pub code: u8,
-    pub kind: MarketKind,
+/// A packet on its way into a block.
+pub struct Arriving<'a> {
+    pub flow: FlowMark,
+    pub skim: &'a Arc<dyn Skim>,
+    pub session: &'a [u8],
+    /// Number of its first message, and how many it has.
+    pub first: u64,
+    pub count: u64,
+    pub time: Timestamp,
+    /// Captured bytes of its frame.
+    pub bytes: usize,
+    pub ip_id: u16,
 }
 
 impl Block {
@@ -167,38 +243,118 @@ impl Block {
     fn with_room() -> Block {
         let mut block = Block::default();
         block.packets.reserve_exact(BLOCK_BYTES / 128);
-        block.ticks = Glances::with_room(BLOCK_BYTES / 48);
+        block.marks.reserve_exact(BLOCK_BYTES / 128 / GROUP + 1);
         block
     }
 
     /// An empty one.
-    pub fn begin(start: usize, shelf: &Shelf) -> Block {
+    pub fn begin(start: usize, span: &Arc<Span>, shelf: &Shelf) -> Block {
         let mut block = shelf.take();
         (block.start, block.end, block.frames) = (start, start, 0);
+        (block.messages, block.packet_bytes) = (0, 0);
+        block.span = Some(span.clone());
         block
     }
 
-    /// Adds a packet, whose messages are in `ticks` already, to the run at hand if it continues it, else to a new one.
+    /// Where the next packet is marked; what is left there of one that was not added goes to the next.
     #[inline]
-    pub fn add(&mut self, flow: FlowMark, unit: &Sequenced<'_>, packet: Skimmed) -> bool {
-        let Ok(number) = u32::try_from(self.packets.len()) else { return false };
-        let end = unit.first + unit.count;
-        match self.parts.last_mut() {
-            Some(Part::Run(run)) if run.flow == flow && run.end == unit.first && unit.is_of(run.session.bytes()) => {
-                run.packets.end = number + 1;
-                run.end = end;
-            }
+    pub fn marks(&mut self) -> &mut Marks {
+        &mut self.marked
+    }
+
+    /// Whether no more frames can be numbered.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.frames > u32::from(u16::MAX)
+    }
+
+    /// Adds the frame that comes next as a packet, which is marked already and of the flow of the run at hand if there is
+    /// one, to that run if it continues it, else to a new one. False where there is no room for it.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "measured: a packet is put together in registers, not in memory")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "a block has a MiB, at most 65,536 packets, and one longer record"
+    )]
+    pub fn add(&mut self, packet: &Arriving<'_>) -> bool {
+        let messages = u64::from(self.messages) + packet.count;
+        if messages > u64::from(u16::MAX) {
+            return false;
+        }
+        match &mut self.open {
+            Some(open) if open.next == packet.first && open.session.is(packet.session) => open.next += packet.count,
             _ => {
-                let Some(session) = Session::new(unit.session) else { return false };
-                self.parts.push(Part::Run(Run { packets: number..number + 1, end, flow, session }));
+                if self.open_run(packet).is_none() {
+                    return false;
+                }
             }
         }
-        self.packets.push(packet);
+        self.packets.push(Skimmed {
+            time: packet.time,
+            at: (self.end - self.start) as u32,
+            bytes: self.packet_bytes,
+            marks: self.marked.take_packet(),
+            message: self.messages,
+            ip_id: packet.ip_id,
+        });
+        self.messages = messages as u16;
+        self.packet_bytes += packet.bytes as u32;
+        if self.packets.len().is_multiple_of(GROUP) {
+            self.marks.push(std::mem::take(&mut self.marked));
+        }
         true
     }
 
+    /// Ends the run at hand if it is of another flow than this.
+    pub fn close_other(&mut self, flow: &FlowMark) {
+        if self.open.as_ref().is_some_and(|open| open.flow != *flow) {
+            self.close();
+        }
+    }
+
+    /// Begins a run with this packet.
+    #[cold]
+    fn open_run(&mut self, packet: &Arriving<'_>) -> Option<()> {
+        self.close();
+        let number = u32::try_from(self.packets.len()).ok()?;
+        let Arriving { flow, skim, first, count, time, .. } = *packet;
+        let session = Session::new(packet.session)?;
+        let known = self.skims.iter().position(|(of, _)| *of == flow).unwrap_or_else(|| {
+            self.skims.push((flow, Arc::clone(skim)));
+            self.skims.len() - 1
+        });
+        self.parts.push(Part::Run(Run {
+            packets: number..number,
+            sequence: first..first,
+            times: time..=time,
+            bytes: self.packet_bytes,
+            flow,
+            session,
+            message: self.messages,
+            frame: u16::try_from(self.frames).ok()?,
+            skim: u16::try_from(known).ok()?,
+        }));
+        self.open = Some(Open { flow, session, next: first + count });
+        Some(())
+    }
+
+    /// Ends the run at hand: what comes next does not continue it.
+    pub fn close(&mut self) {
+        let (Some(open), Some(Part::Run(run)), Some(last)) =
+            (self.open.take(), self.parts.last_mut(), self.packets.last())
+        else {
+            return;
+        };
+        run.packets.end = u32::try_from(self.packets.len()).unwrap_or(u32::MAX);
+        run.sequence.end = open.next;
+        run.times = *run.times.start()..=last.time;
+        run.bytes = self.packet_bytes - run.bytes;
+    }
+
     /// Adds a frame that the stages must read.
-    pub fn add_frame(&mut self, number: u16, frame: &Frame<'_>) {
+    pub fn add_frame(&mut self, frame: &Frame<'_>) {
+        self.close();
+        let number = u16::try_from(self.frames).expect("nothing is added to a full block");
         let (time, link, wire_len, from) = (frame.time, frame.link, frame.wire_len, self.bytes.len());
         self.bytes.extend_from_slice(frame.bytes);
         self.parts.push(Part::Frame(Unread { frame: number, time, link, wire_len, bytes: from..self.bytes.len() }));
@@ -209,46 +365,53 @@ impl Block {
         mem::take(&mut self.bytes)
     }
 
-    /// Captured bytes of the packets so far.
-    #[inline]
-    pub fn packet_bytes(&self) -> u32 {
-        self.packets.last().map_or(0, |packet| packet.bytes)
-    }
-
-    /// A tick by its number.
-    #[inline]
-    pub fn tick(&self, number: u32) -> Option<Found> {
-        let &Glance { packet, code, kind, .. } = self.ticks.get(number)?;
-        let packet = u32::from(packet);
-        let first = self.packets.get(packet as usize)?.tick;
-        Some(Found { packet, position: number.checked_sub(first + 1)?, code, kind })
-    }
-
     /// The first packet that is later than `time`.
     pub fn behind(&self, time: Timestamp) -> u32 {
         u32::try_from(self.packets.partition_point(|packet| packet.time <= time)).unwrap_or(u32::MAX)
     }
 
-    /// The place behind a packet's last tick.
-    pub fn tick_behind(&self, packet: u32) -> u32 {
-        self.packets.get(packet as usize + 1).map_or(self.ticks.count(), |next| next.tick)
+    /// Messages of the block up to and with those of a packet.
+    pub fn messages_behind(&self, packet: u32) -> u16 {
+        self.packets.get(packet as usize + 1).map_or(self.messages, |next| next.message)
     }
 
-    /// The number behind the last message of a packet of this run.
-    pub fn end_of(&self, run: &Run, packet: u32) -> u64 {
-        let next = packet + 1;
-        if next < run.packets.end {
-            self.packets.get(next as usize).map_or(run.end, |packet| packet.first)
-        } else {
-            run.end
+    /// Messages of the block before those of a packet.
+    pub fn messages_before(&self, packet: u32) -> u16 {
+        self.packets.get(packet as usize).map_or(self.messages, |packet| packet.message)
+    }
+
+    /// What is marked for a message about this symbol: one mark for each flow that has it.
+    pub fn marks_of(&self, symbol: SymbolId) -> impl Iterator<Item = u16> + '_ {
+        self.skims.iter().filter_map(move |(_, skim)| skim.mark_of(symbol))
+    }
+
+    /// The last packet before packet `behind`, and not earlier than `since`, that may have a message with this mark.
+    pub fn newest(&self, mark: u16, behind: u32, since: Timestamp) -> Option<u32> {
+        let mut behind = behind as usize;
+        while behind > 0 {
+            let group = (behind - 1) / GROUP;
+            if self.marks.get(group).unwrap_or(&self.marked).may_hold(mark) {
+                let packets = self.packets.get(group * GROUP..behind)?;
+                if packets.last().is_some_and(|last| last.time < since) {
+                    return None;
+                }
+                if let Some(at) = packets.iter().rposition(|packet| packet.marks.may_hold(mark)) {
+                    let found = packets.get(at).filter(|packet| since <= packet.time);
+                    return found.and(u32::try_from(group * GROUP + at).ok());
+                }
+            }
+            behind = group * GROUP;
         }
+        None
     }
 
-    /// Captured bytes of these packets, headers of records not counted.
-    pub fn bytes_of(&self, packets: Range<u32>) -> u64 {
-        let up_to = |packet: u32| self.packets.get(packet as usize).map_or(0, |packet| packet.bytes);
-        let before = packets.start.checked_sub(1).map_or(0, up_to);
-        packets.end.checked_sub(1).map_or(0, |last| u64::from(up_to(last) - before))
+    /// A packet of a run as a frame, read from the file once more into `bytes`, and what skimmed it. `None` where the file is
+    /// no longer what it was.
+    pub fn reread<'a>(&self, run: &Run, packet: u32, bytes: &'a mut Vec<u8>) -> Option<(Frame<'a>, &dyn Skim)> {
+        let (span, (_, skim)) = (self.span.as_deref()?, self.skims.get(usize::from(run.skim))?);
+        let skimmed = self.packets.get(packet as usize)?;
+        let frame = span.read(self.start + skimmed.at as usize, bytes)?;
+        (frame.time == skimmed.time).then_some((frame, skim.as_ref()))
     }
 }
 
@@ -291,40 +454,110 @@ impl<'a> Packets<'a> {
         Packets { range: part.range.end..self.range.end, ..self.clone() }
     }
 
-    /// Sequence number of the first message, and the one behind the last.
-    pub fn sequence(&self) -> Range<u64> {
-        let first = self.packets().first().map_or(self.run.end, |packet| packet.first);
-        first..self.range.end.checked_sub(1).map_or(self.run.end, |last| self.block.end_of(self.run, last))
+    /// Whether they are all packets of the run: then nothing of the packets themselves has to be looked at.
+    #[inline]
+    fn is_whole(&self) -> bool {
+        self.range == self.run.packets
     }
 
-    /// First number, count of messages, time and IP identification of each.
-    pub fn arrivals(&self) -> impl ExactSizeIterator<Item = (u64, u64, Timestamp, u16)> + use<'a> {
+    /// Times of the first and of the last.
+    #[inline]
+    pub fn times(&self) -> Option<RangeInclusive<Timestamp>> {
+        if self.is_whole() {
+            return Some(self.run.times.clone());
+        }
         let packets = self.packets();
-        let end = self.sequence().end;
+        Some(packets.first()?.time..=packets.last()?.time)
+    }
+
+    /// Sequence number of the first message, and the one behind the last.
+    #[inline]
+    pub fn sequence(&self) -> Range<u64> {
+        if self.is_whole() {
+            return self.run.sequence.clone();
+        }
+        let of = |packet: u32| {
+            let inside = self.block.packets.get(packet as usize).filter(|_| packet < self.run.packets.end);
+            inside.map_or(self.run.sequence.end, |packet| self.run.first_of(packet))
+        };
+        of(self.range.start)..of(self.range.end)
+    }
+
+    /// First number, count of messages and time of each.
+    pub fn arrivals(&self) -> impl ExactSizeIterator<Item = (u64, u64, Timestamp)> + use<'a> {
+        let (packets, run, end) = (self.packets(), self.run, self.sequence().end);
         packets.iter().enumerate().map(move |(at, packet)| {
-            let next = packets.get(at + 1).map_or(end, |next| next.first);
-            (packet.first, next - packet.first, packet.time, packet.ip_id)
+            let first = run.first_of(packet);
+            let next = packets.get(at + 1).map_or(end, |next| run.first_of(next));
+            (first, next - first, packet.time)
         })
+    }
+
+    /// The packet that brings the message with this number among theirs, counted from 1: its time, and how many messages there
+    /// are up to and with its own.
+    pub fn at_message(&self, number: u32) -> (Timestamp, u32) {
+        let packets = self.packets();
+        let first = packets.first().map_or(0, |packet| u32::from(packet.message));
+        let at = packets.partition_point(|packet| u32::from(packet.message) - first < number).saturating_sub(1);
+        let place = self.range.start.saturating_add(u32::try_from(at).unwrap_or(u32::MAX));
+        let time = packets.get(at).map_or(Timestamp::MAX, |packet| packet.time);
+        (time, u32::from(self.block.messages_behind(place)) - first)
     }
 
     /// Where their frames stand.
     pub fn places(&self) -> Vec<Place> {
-        let place = |packet: &Skimmed| Place {
+        let place = |(number, packet): (u32, &Skimmed)| Place {
             file: self.file,
             place: self.block.start + packet.at as usize,
-            number: self.frame(packet),
+            number: self.frame(number),
         };
-        self.packets().iter().map(place).collect()
+        (self.range.start..).zip(self.packets()).map(place).collect()
     }
 
-    /// The messages of one of them.
-    pub fn glances(&self, at: usize) -> &'a [Glance] {
-        let Some(packet) = self.packets().get(at) else { return &[] };
-        let number = self.range.start.saturating_add(u32::try_from(at).unwrap_or(u32::MAX));
-        self.block.ticks.between(packet.tick + 1, self.block.tick_behind(number) + 1)
+    /// Captured bytes, headers of records not counted.
+    pub fn bytes(&self) -> u64 {
+        if self.is_whole() {
+            return self.run.bytes.into();
+        }
+        let before = |packet: u32| {
+            self.block.packets.get(packet as usize).map_or(self.block.packet_bytes, |packet| packet.bytes)
+        };
+        u64::from(before(self.range.end) - before(self.range.start))
     }
 
-    pub fn frame(&self, packet: &Skimmed) -> u64 {
-        self.first_frame + u64::from(packet.frame)
+    /// Number of the frame of a packet, by its place in [`Block::packets`].
+    #[inline]
+    pub fn frame(&self, packet: u32) -> u64 {
+        self.first_frame + u64::from(self.run.frame_of(packet))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod test {
+    use super::*;
+
+    /// A block with one run of packets of one message each, numbered from 0, and that run.
+    pub(crate) fn run(count: u32, time: impl Fn(u64) -> Timestamp, ip_id: u16) -> (Block, Run) {
+        let packet = |number: u32| Skimmed {
+            time: time(number.into()),
+            at: 0,
+            bytes: 0,
+            marks: PacketMarks::default(),
+            message: u16::try_from(number).expect("few"),
+            ip_id,
+        };
+        let block = Block { packets: (0..count).map(packet).collect(), ..Block::default() };
+        let run = Run {
+            packets: 0..count,
+            sequence: 0..count.into(),
+            times: time(0)..=time(u64::from(count) - 1),
+            bytes: 0,
+            flow: FlowMark { place: 0, number: 0, corrected: 0 },
+            session: Session::new(b"").expect("short"),
+            message: 0,
+            frame: 0,
+            skim: 0,
+        };
+        (block, run)
     }
 }

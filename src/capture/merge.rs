@@ -12,6 +12,7 @@ use tickscope_model::{Frame, LinkType, Nanos, TapId, Timestamp};
 use super::block::{Block, Packets, Part, Place};
 use super::error::{Cut, SourceError};
 use super::file::{CaptureFile, Interface};
+use super::map::prefetch;
 use super::open::{BLOCK, open_with};
 use super::span::Span;
 
@@ -106,6 +107,10 @@ struct Lane {
     block: Option<Reading>,
 }
 
+/// How many parts ahead the bytes of a frame are asked for, and how many cache lines of them.
+const FRAMES_AHEAD: usize = 4;
+const LINES_AHEAD: usize = 6;
+
 /// A block on its way through the merge.
 struct Reading {
     block: Arc<Block>,
@@ -123,6 +128,7 @@ impl Reading {
     fn time(&self) -> Option<Timestamp> {
         match self.block.parts.get(self.part)? {
             Part::Frame(frame) => Some(frame.time),
+            Part::Run(run) if self.packet == run.packets.start => Some(*run.times.start()),
             Part::Run(_) => self.block.packets.get(self.packet as usize).map(|packet| packet.time),
         }
     }
@@ -130,10 +136,19 @@ impl Reading {
     /// Goes to a part, if there is another.
     fn enter(&mut self, part: usize) -> Option<Timestamp> {
         self.part = part;
+        self.ask_for_frames();
         if let Some(Part::Run(run)) = self.block.parts.get(part) {
             self.packet = run.packets.start;
         }
         self.time()
+    }
+
+    /// Asks for the bytes of a frame that comes soon: another thread has written them.
+    fn ask_for_frames(&self) {
+        if let Some(Part::Frame(frame)) = self.block.parts.get(self.part + FRAMES_AHEAD) {
+            let bytes = frame.place();
+            bytes.step_by(64).take(LINES_AHEAD).for_each(|at| prefetch(&self.bytes, at));
+        }
     }
 
     fn is_at_frame(&self) -> bool {
@@ -152,7 +167,7 @@ impl Reading {
         let Some(Part::Run(run)) = block.parts.get(*part) else { return Step::End };
         let (range, first_frame) = (*packet..run.packets.end, *first_frame);
         let all = Packets { block, run, range, first_frame, file, tap };
-        let count = until.map_or(all.packets().len(), |until| {
+        let count = until.map_or(all.range.len(), |until| {
             all.packets().partition_point(|packet| (packet.time, file) < until).max(1)
         });
         let some = all.first(count);

@@ -15,10 +15,14 @@ mod pcap;
 mod pcapng;
 mod span;
 mod stream;
+mod window;
 
-pub use block::{BLOCK_BYTES, Block, FlowMark, Found, Packets, Part, Place, Run, Session, Shelf, Skimmed};
+#[cfg(test)]
+pub(crate) use block::test;
+pub use block::{Arriving, BLOCK_BYTES, Block, FlowMark, Packets, Part, Place, Run, Session, Shelf, Skimmed};
 pub use error::{Cut, SourceError};
 pub use file::{CaptureFile, Interface};
 pub use merge::{Ahead, Captured, Input, Merged, Step, Tap};
 pub use open::open;
 pub use span::{Record, Span};
+pub use window::Window;

@@ -7,9 +7,18 @@ use tickscope_model::{Frame, LinkType, Nanos, TapId, Timestamp};
 
 use super::clock::Clock;
 use super::file::LONGEST_BLOCK;
-use super::map::{Mapping, prefetch};
+use super::map::Mapping;
 use super::pcap::Records;
 use super::pcapng::{self, Order};
+
+impl Record {
+    /// Its frame's bytes, of the bytes that it begins with, which stand at this place of the file.
+    #[inline]
+    pub fn bytes_in<'a>(&self, bytes: &'a [u8], at: usize) -> &'a [u8] {
+        let from = self.start - at;
+        bytes.get(from..from + self.captured).unwrap_or(&[])
+    }
+}
 
 /// How records are read.
 #[derive(Clone, Copy)]
@@ -44,8 +53,8 @@ pub struct Record {
     pub next: usize,
 }
 
-/// How far ahead lines are asked for. Measured: further than where one thread reads alone.
-const AHEAD: usize = 4096;
+/// Most records of market data are not longer than this.
+const ONE_RECORD: usize = 2048;
 
 /// So many records in a row must look like records for a guess to be made.
 const CHAIN: usize = 8;
@@ -71,10 +80,10 @@ impl Span {
         self.record_in(self.mapping.bytes().get(at..)?, at)
     }
 
-    /// The same of bytes that stand at this place of the file.
+    /// The record that begins with the first of these bytes, which stand at this place of the file.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "measured: called once a frame, from a loop that nothing else is in")]
-    fn record_in(&self, bytes: &[u8], at: usize) -> Option<Record> {
+    pub fn record_in(&self, bytes: &[u8], at: usize) -> Option<Record> {
         match &self.records {
             SpanRecords::Pcap(records) => {
                 let record = records.record(bytes)?;
@@ -83,7 +92,7 @@ impl Span {
                 if captured == 0 || record.captured > records.limit || next > bytes.len() {
                     return None;
                 }
-                let time = record.time.shifted(self.offset);
+                let time = self.time(record.time);
                 Some(Record { start: at + records.header, captured, wire_len: record.wire_len, time, next: at + next })
             }
             SpanRecords::PcapNg { order, clock } => {
@@ -94,27 +103,47 @@ impl Span {
                 if kind != pcapng::ENHANCED_PACKET || packet.interface != 0 || !is_whole {
                     return None;
                 }
-                let time = clock.time(packet.ticks?).shifted(self.offset);
+                let time = self.time(clock.time(packet.ticks?));
                 let start = at + packet.start;
                 Some(Record { start, captured, wire_len: packet.wire_len, time, next: at + total })
             }
         }
     }
 
+    #[inline]
+    fn time(&self, time: Timestamp) -> Timestamp {
+        if self.offset.0 == 0 { time } else { time.shifted(self.offset) }
+    }
+
     /// The frame of a record.
     #[inline]
     pub fn frame(&self, record: &Record, number: u64) -> Frame<'_> {
         let bytes = self.mapping.bytes().get(record.start..record.start + record.captured).unwrap_or(&[]);
-        Frame { tap: self.tap, link: self.link, time: record.time, number, wire_len: record.wire_len, bytes }
+        Frame { number, ..self.frame_of(record, bytes) }
     }
 
-    /// The record that begins at this place and its frame, for readers that go on behind it: asks for what comes soon.
+    /// The frame of a record whose bytes are these, without a number.
     #[inline]
-    pub fn read(&self, at: usize) -> Option<(Record, Frame<'_>)> {
-        let bytes = self.mapping.bytes();
-        (0..3).for_each(|line| prefetch(bytes, at + AHEAD + line * 64));
-        let record = self.record_in(bytes.get(at..)?, at)?;
-        Some((record, self.frame(&record, 0)))
+    pub fn frame_of<'a>(&self, record: &Record, bytes: &'a [u8]) -> Frame<'a> {
+        Frame { tap: self.tap, link: self.link, time: record.time, number: 0, wire_len: record.wire_len, bytes }
+    }
+
+    /// The frame whose record begins here, copied: for places here and there, a page of the map costs more than a copy.
+    pub fn read<'a>(&self, at: usize, bytes: &'a mut Vec<u8>) -> Option<Frame<'a>> {
+        for length in [ONE_RECORD, LONGEST_BLOCK] {
+            bytes.resize(length.min(self.length().saturating_sub(at)), 0);
+            let copied = self.copy(at, bytes);
+            bytes.truncate(copied);
+            if let Some(record) = self.record_in(bytes, at) {
+                return Some(self.frame_of(&record, record.bytes_in(bytes, at)));
+            }
+        }
+        None
+    }
+
+    /// Copies bytes of the file from this place on; returns how many there were.
+    pub(super) fn copy(&self, at: usize, room: &mut [u8]) -> usize {
+        self.mapping.copy(at, room)
     }
 
     /// The first place of this range where records seem to begin. `near` is a time of this capture.

@@ -12,7 +12,7 @@ mod reader;
 mod slow;
 mod tunnel;
 
-pub use fast::Datagram;
+pub use fast::{Alike, Datagram};
 pub use filter::{Filter, FilterError};
 pub use fragments::{Dissector, FragmentCounts};
 pub use packet::{Packet, TcpFlags, Transport};
@@ -36,6 +36,11 @@ pub fn dissect<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Loss> {
 #[allow(clippy::inline_always, reason = "measured: asked of each frame that is read ahead")]
 pub fn datagram<'a>(frame: &Frame<'a>) -> Option<Datagram<'a>> {
     fast::datagram(frame)
+}
+
+/// What the next datagrams of a flow have in common with this frame, in which [`datagram`] has found one of it.
+pub fn alike(frame: &Frame<'_>) -> Option<Alike> {
+    fast::Alike::new(frame)
 }
 
 #[cfg(test)]

@@ -78,14 +78,11 @@ pub trait Lane {
     /// `None`: the mirror port delivered this datagram twice, nothing of it counts.
     fn sequenced(&mut self, at: &Datagram<'_>, unit: &Sequenced<'_>) -> Option<Fresh>;
     fn market(&mut self, at: &Datagram<'_>, event: &MarketEvent);
-    /// Packets of one flow that were read ahead, for lanes that have captures read ahead; `at` is of the first of them.
+    /// Packets of one flow that were read ahead, for lanes that have captures read ahead; `at` is of the first of them
+    /// (but for the IP identification, which costs a look at the packet).
     /// Returns how many are copies that the mirror port made.
     fn packets(&mut self, _at: Datagram<'_>, _packets: &Packets<'_>) -> u64 {
         0
-    }
-    /// The last moment up to which packets may come without anything else being done in between.
-    fn calm_until(&self) -> Timestamp {
-        Timestamp::MAX
     }
     fn market_other(&mut self, at: &Datagram<'_>);
     fn datagram_described(&mut self, at: &Datagram<'_>, message: Described);

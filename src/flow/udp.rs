@@ -1,5 +1,6 @@
 //! UDP flows: which protocol each carries, found out from its payloads unless the configuration says it.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use tickscope_decoders::{Carrier, Decoder, Guess, Lessons, PROTOCOLS, Protocol, Skim};
@@ -46,6 +47,8 @@ pub struct SkimmedFlow {
     pub key: u128,
     pub mark: FlowMark,
     pub skim: Arc<dyn Skim>,
+    /// See [`Skim::session`].
+    pub session: Range<usize>,
 }
 
 /// All UDP flows of a run.
@@ -124,14 +127,14 @@ impl UdpFlows {
         if *number != mark.number || lessons.corrected != mark.corrected {
             return false;
         }
-        let Some(first) = packets.packets().first() else { return true };
-        let (frame, time, ip_id) = (packets.frame(first), first.time, first.ip_id);
-        let at = Datagram { protocol, key, flow: *number, tap: packets.tap, frame, time, ip_id };
+        let Some(times) = packets.times() else { return true };
+        let (frame, time) = (packets.frame(packets.range.start), *times.start());
+        let at = Datagram { protocol, key, flow: *number, tap: packets.tap, frame, time, ip_id: 0 };
         let copies = lane.packets(at, packets);
         if copies > 0 {
             lane.loss(Loss::CaptureDuplicate, copies);
         }
-        self.used_frames += packets.packets().len() as u64 - copies;
+        self.used_frames += packets.range.len() as u64 - copies;
         true
     }
 
@@ -146,7 +149,8 @@ impl UdpFlows {
             let State::Known { decoder, .. } = &flow.state else { return None };
             let mark =
                 FlowMark { place: u32::try_from(place).ok()?, number: flow.number, corrected: flow.lessons.corrected };
-            Some(SkimmedFlow { key: flow.packed?, mark, skim: decoder.skimmer()? })
+            let skim = decoder.skimmer()?;
+            Some(SkimmedFlow { key: flow.packed?, mark, session: skim.session(), skim })
         };
         self.flows.iter().enumerate().filter_map(skimmed).collect()
     }

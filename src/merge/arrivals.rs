@@ -8,13 +8,11 @@ use std::sync::Arc;
 
 use tickscope_model::Timestamp;
 
-use crate::capture::{Block, Packets};
+use super::ticks::SPARSE;
+use crate::capture::{Block, Packets, Run};
 
 /// So many packets are remembered.
 const PACKETS: usize = 4096;
-/// So many packets of a run keep their block in memory; fewer are copied, so that only few blocks are kept for them.
-const LONG: usize = 64;
-
 /// A packet that was the first to bring something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Arrived {
@@ -27,8 +25,8 @@ pub(super) struct Arrived {
 pub(super) enum Brought {
     /// A packet of this time and IP identification.
     Packet(Timestamp, u16),
-    /// Packets that were read ahead, by their places in the block.
-    Ahead(Arc<Block>, Range<u32>),
+    /// Packets of a run that were read ahead, by their places in the block.
+    Ahead(Arc<Block>, Run, Range<u32>),
 }
 
 struct Entry {
@@ -41,7 +39,7 @@ impl Entry {
     fn packets(&self) -> usize {
         match &self.brought {
             Brought::Packet(..) => 1,
-            Brought::Ahead(_, packets) => packets.len(),
+            Brought::Ahead(_, _, packets) => packets.len(),
         }
     }
 }
@@ -72,12 +70,13 @@ impl Arrivals {
     /// Packets that were read ahead brought messages for the first time on this line.
     #[inline]
     pub(super) fn push_packets(&mut self, line: u16, packets: &Packets<'_>) {
-        if packets.packets().len() >= LONG {
-            let brought = Brought::Ahead(packets.block.clone(), packets.range.clone());
+        // A block with next to nothing in it is not kept, so that no number of them is in memory.
+        if packets.block.messages >= SPARSE {
+            let brought = Brought::Ahead(packets.block.clone(), packets.run.clone(), packets.range.clone());
             return self.push(packets.sequence(), line, brought);
         }
-        for (first, count, time, ip_id) in packets.arrivals() {
-            self.push(first..first + count, line, Brought::Packet(time, ip_id));
+        for ((first, count, time), packet) in packets.arrivals().zip(packets.packets()) {
+            self.push(first..first + count, line, Brought::Packet(time, packet.ip_id));
         }
     }
 
@@ -101,9 +100,9 @@ impl Entry {
         let line = self.line;
         match &self.brought {
             Brought::Packet(time, ip_id) => (newer < PACKETS).then_some(Arrived { time: *time, line, ip_id: *ip_id }),
-            Brought::Ahead(block, packets) => {
+            Brought::Ahead(block, run, packets) => {
                 let all = block.packets.get(packets.start as usize..packets.end as usize)?;
-                let at = all.partition_point(|packet| packet.first <= number).checked_sub(1)?;
+                let at = all.partition_point(|packet| run.first_of(packet) <= number).checked_sub(1)?;
                 let packet = all.get(at)?;
                 let is_near = newer + (all.len() - 1 - at) < PACKETS;
                 is_near.then_some(Arrived { time: packet.time, line, ip_id: packet.ip_id })
@@ -115,28 +114,18 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::Skimmed;
+    use crate::capture::test::run;
 
     #[test]
     fn packets_count_whether_they_were_read_ahead_or_not() {
-        let packet = |number: u64| Skimmed {
-            time: Timestamp(10 * number),
-            first: number,
-            at: 0,
-            tick: 0,
-            bytes: 0,
-            frame: 0,
-            ip_id: 7,
-        };
-        let mut block = Block::default();
-        block.packets = (0..3000).map(packet).collect();
+        let (block, run) = run(3000, |number| Timestamp(10 * number), 7);
         let block = Arc::new(block);
         let (mut one_by_one, mut ahead) = (Arrivals::default(), Arrivals::default());
         for number in 0..3000 {
             one_by_one.push(number..number + 1, 2, Brought::Packet(Timestamp(10 * number), 7));
         }
-        ahead.push(0..1000, 2, Brought::Ahead(block.clone(), 0..1000));
-        ahead.push(1000..3000, 2, Brought::Ahead(block.clone(), 1000..3000));
+        ahead.push(0..1000, 2, Brought::Ahead(block.clone(), run.clone(), 0..1000));
+        ahead.push(1000..3000, 2, Brought::Ahead(block.clone(), run, 1000..3000));
         for number in 3000..6000 {
             one_by_one.push(number..number + 1, 3, Brought::Packet(Timestamp(10 * number), 7));
             ahead.push(number..number + 1, 3, Brought::Packet(Timestamp(10 * number), 7));

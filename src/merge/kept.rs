@@ -1,17 +1,17 @@
 //! Blocks that were read ahead, kept for the look-up of triggers: which of their packets were used, as which messages,
-//! and a cursor that goes through the ticks of a symbol from the newest to the oldest, block by block.
+//! and a cursor that goes through the ticks of a symbol from the newest to the oldest. A block only knows which symbols a
+//! group of packets may be about; the messages of the groups that are looked at are read from the file once more.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use tickscope_decoders::Glance;
 use tickscope_model::{SymbolId, Timestamp};
 
 use super::ticks::{RING, Tick};
-use crate::capture::{Block, Packets};
-
-/// A look-up in a block looks at so many messages one by one before it follows the symbol's chain.
-const NEAR: u32 = 128;
+use crate::capture::{Block, Packets, Run};
+use crate::dissect::datagram;
 
 /// Blocks in use, oldest first, by file.
 #[derive(Default)]
@@ -26,13 +26,16 @@ struct Kept {
     first_frame: u64,
     /// The last message of the block that was used.
     newest: u32,
+    /// The time of the last packet that was used.
+    latest: Timestamp,
     used: Vec<Used>,
 }
 
-/// Packets of a block that were used, and what for.
+/// Packets of a run that were used, and what for.
 struct Used {
+    run: Run,
     packets: Range<u32>,
-    /// Which of all messages the first tick of the first packet is.
+    /// Which of all messages the first message of the first packet is.
     message: u32,
     line: u16,
     /// Which messages of the packet are new; all of them, unless it is a single packet.
@@ -59,32 +62,20 @@ impl KeptBlocks {
         let track = &mut self.tracks[packets.file];
         if is_new(track) {
             let (block, first_frame) = (packets.block.clone(), packets.first_frame);
-            track.push_back(Kept { block, point, first_frame, newest: messages, used: Vec::new() });
+            let (newest, latest) = (messages, Timestamp::MIN);
+            track.push_back(Kept { block, point, first_frame, newest, latest, used: Vec::new() });
         }
         let Some(kept) = track.back_mut() else { return };
         let sequence = packets.sequence();
+        kept.latest = packets.times().map_or(kept.latest, |times| *times.end());
         kept.newest = messages.wrapping_add(u32::try_from(sequence.end - sequence.start).unwrap_or(u32::MAX));
-        // Runs that are used one behind the other, in one go and on one line, are one.
-        if let Some(last) = kept.used.last_mut()
-            && last.packets.end == packets.range.start
-            && last.line == line
-            && last.fresh.is_none()
-            && fresh.is_none()
-            && follows(&kept.block, last, packets.range.start, messages)
-        {
-            last.packets.end = packets.range.end;
-            return;
-        }
-        kept.used.push(Used { packets: packets.range.clone(), message: messages, line, fresh });
+        let (run, packets) = (packets.run.clone(), packets.range.clone());
+        kept.used.push(Used { run, packets, message: messages, line, fresh });
     }
 
     /// The time of the newest packet of a file that is kept.
     pub(super) fn latest(&self, file: usize) -> Timestamp {
-        let last = |kept: &Kept| {
-            let packet = kept.used.last()?.packets.end.checked_sub(1)?;
-            kept.block.packets.get(packet as usize).map(|packet| packet.time)
-        };
-        self.tracks.get(file).and_then(VecDeque::back).and_then(last).unwrap_or(Timestamp::MIN)
+        self.tracks.get(file).and_then(VecDeque::back).map_or(Timestamp::MIN, |kept| kept.latest)
     }
 
     /// Lets go of blocks that are too old for any look-up.
@@ -97,14 +88,12 @@ impl KeptBlocks {
         }
     }
 
-    /// A cursor for each file, at the symbol's newest tick that is not later than `time`.
-    pub(super) fn newest_first(&self, point: u16, symbol: SymbolId, time: Timestamp) -> Vec<Cursor<'_>> {
+    /// A cursor for each file, in front of the symbol's newest tick that is not later than `time`.
+    pub(super) fn newest_first<'a>(&'a self, point: u16, symbol: SymbolId, time: Timestamp) -> Vec<Cursor<'a>> {
         let tracks = self.tracks.iter().filter(|track| !track.is_empty());
-        let cursor = |track| {
-            let mut cursor = Cursor { track, point, symbol, time, block: 0, behind: 0, number: 0, next: None };
-            cursor.block = cursor.track.len();
-            cursor.advance();
-            cursor
+        let cursor = |track: &'a VecDeque<Kept>| {
+            let (block, found) = (track.len(), Vec::new());
+            Cursor { track, point, symbol, time, block, behind: 0, found, next: None, is_due: true }
         };
         tracks.map(cursor).collect()
     }
@@ -112,15 +101,6 @@ impl KeptBlocks {
     /// Whether any market data was seen at this point.
     pub(super) fn has_point(&self, point: u16) -> bool {
         self.tracks.iter().flatten().any(|kept| kept.point == point)
-    }
-}
-
-/// Whether a packet's first message comes right behind what was used last.
-fn follows(block: &Block, last: &Used, packet: u32, message: u32) -> bool {
-    let tick = |packet: u32| block.packets.get(packet as usize).map(|packet| packet.tick);
-    match (tick(last.packets.start), tick(packet)) {
-        (Some(first), Some(next)) => last.message.wrapping_add(next - first) == message,
-        _ => false,
     }
 }
 
@@ -132,70 +112,83 @@ pub(super) struct Cursor<'a> {
     time: Timestamp,
     /// The current block.
     block: usize,
-    /// The packet in it that is the first one later than `time`.
+    /// The packets of it before this one have not been looked at.
     behind: u32,
-    /// The tick in it that comes next; 0: the next one is in an older block.
-    number: u32,
+    /// What was found in the packet that was looked at last, oldest first.
+    found: Vec<(Tick, u32)>,
     /// The tick that this cursor stands at, and which message it is.
     pub(super) next: Option<(Tick, u32)>,
+    /// That one was taken away, and which is next has not been looked for: perhaps nobody asks.
+    pub(super) is_due: bool,
 }
 
 impl Cursor<'_> {
-    /// Goes to the next older tick.
-    pub(super) fn advance(&mut self) {
-        self.next = None;
+    /// Goes to the next older tick. Ticks before `since` may be left out.
+    pub(super) fn advance(&mut self, since: Timestamp) {
+        self.is_due = false;
+        self.next = self.found.pop();
         while self.next.is_none() {
-            if self.number == 0 {
+            let kept = self.track.get(self.block).filter(|kept| kept.point == self.point);
+            let newest = |kept: &Kept| {
+                let marks = kept.block.marks_of(self.symbol);
+                marks.filter_map(|mark| kept.block.newest(mark, self.behind, since)).max()
+            };
+            let packet = kept.and_then(newest);
+            if let (Some(kept), Some(packet)) = (kept, packet) {
+                self.behind = packet;
+                kept.find(self.symbol, packet, &mut self.found);
+                self.next = self.found.pop();
+            } else {
                 let Some(older) = self.block.checked_sub(1) else { return };
+                let Some(kept) = self.track.get(older) else { return };
+                if kept.block.packets.last().is_some_and(|last| last.time < since) {
+                    return;
+                }
                 self.block = older;
-                let kept = self.track.get(older).filter(|kept| kept.point == self.point);
-                self.enter(kept);
-                continue;
-            }
-            let Some(kept) = self.track.get(self.block) else { return };
-            let Some(glance) = kept.block.ticks.get(self.number) else { return };
-            let number = std::mem::replace(&mut self.number, glance.before);
-            if u32::from(glance.packet) < self.behind {
-                self.next = kept.tick(number);
+                self.behind = kept.block.behind(self.time);
             }
         }
-    }
-}
-
-impl Cursor<'_> {
-    /// Goes to the newest tick of a block that is not too late.
-    fn enter(&mut self, kept: Option<&Kept>) {
-        self.number = kept.map_or(0, |kept| kept.block.ticks.newest(self.symbol));
-        let Some(block) = kept.map(|kept| &kept.block).filter(|_| self.number != 0) else { return };
-        self.behind = block.behind(self.time);
-        // What made us act is mostly a few messages old, while the newest of a busy symbol may be thousands further on.
-        let behind = self.behind.checked_sub(1).map_or(0, |last| block.tick_behind(last));
-        self.number = block.ticks.near(behind, NEAR, self.symbol).unwrap_or(self.number);
     }
 }
 
 impl Kept {
-    /// A tick of the block and which of all messages it is, if it has been used. Like a tick of the ring it is numbered
-    /// after the last message of its packet.
-    fn tick(&self, number: u32) -> Option<(Tick, u32)> {
-        let found = self.block.tick(number)?;
-        let behind = self.used.partition_point(|used| used.packets.start <= found.packet);
-        let used = self.used.get(behind.checked_sub(1)?).filter(|used| found.packet < used.packets.end)?;
-        let is_new = |fresh: &Vec<Range<u64>>| fresh.iter().any(|range| range.contains(&u64::from(found.position)));
-        if !used.fresh.as_ref().is_none_or(is_new) {
-            return None;
-        }
-        let first = self.block.packets.get(used.packets.start as usize)?;
-        let packet = self.block.packets.get(found.packet as usize)?;
-        let message = used.message.wrapping_add(self.block.tick_behind(found.packet) - first.tick);
-        let tick = Tick {
-            time: packet.time,
-            sequence: packet.first + u64::from(found.position),
-            frame: self.first_frame + u64::from(packet.frame),
-            line: used.line,
-            code: found.code,
-            kind: found.kind,
+    /// The ticks of a symbol in a packet, if it has been used. Like a tick of the ring each is numbered after the last message
+    /// of its packet.
+    fn find(&self, symbol: SymbolId, packet: u32, found: &mut Vec<(Tick, u32)>) {
+        let at = self.used.partition_point(|used| used.packets.end <= packet);
+        let Some(used) = self.used.get(at).filter(|used| used.packets.start <= packet) else { return };
+        let mut read = Reread::default();
+        // Where the file is no longer what it was, its reader notices and reports that.
+        let (Some(glances), Some(skimmed)) =
+            (read.messages(&self.block, &used.run, packet), self.block.packets.get(packet as usize))
+        else {
+            return;
         };
-        Some((tick, message))
+        let (line, first) = (used.line, used.run.first_of(skimmed));
+        let frame = self.first_frame + u64::from(used.run.frame_of(packet));
+        let before = self.block.messages_before(used.packets.start);
+        let message = used.message.wrapping_add(u32::from(self.block.messages_behind(packet) - before));
+        for (position, &Glance { code, kind, .. }) in (0..).zip(glances).filter(|(_, glance)| glance.symbol == symbol) {
+            if used.fresh.as_ref().is_none_or(|fresh| fresh.iter().any(|range| range.contains(&position))) {
+                let tick = Tick { time: skimmed.time, sequence: first + position, frame, line, code, kind };
+                found.push((tick, message));
+            }
+        }
+    }
+}
+
+/// Memory for the messages of a packet that is read from the file once more.
+#[derive(Default)]
+pub(super) struct Reread {
+    bytes: Vec<u8>,
+    glances: Vec<Glance>,
+}
+
+impl Reread {
+    pub(super) fn messages(&mut self, block: &Block, run: &Run, packet: u32) -> Option<&[Glance]> {
+        self.glances.clear();
+        let (frame, skim) = block.reread(run, packet, &mut self.bytes)?;
+        skim.glances(datagram(&frame)?.payload, &mut self.glances)?;
+        Some(&self.glances)
     }
 }

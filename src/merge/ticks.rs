@@ -11,20 +11,20 @@ use std::ops::Range;
 
 use tickscope_model::{MarketKind, SymbolId, Timestamp};
 
-use super::kept::{Cursor, KeptBlocks};
+use super::kept::{Cursor, KeptBlocks, Reread};
 use crate::capture::Packets;
 
 /// Ticks in the ring, 32 bytes each.
 pub(super) const RING: u32 = 1 << 20;
 /// A look-up sees so many market-data messages back from its request …
 const MEMORY: u32 = RING / 4 * 3;
-/// … and must be made before so many more have come.
-const PATIENCE: u32 = RING / 4;
+/// … and must be made before so many more have come; those of one block may come on top of that.
+const PATIENCE: u32 = RING / 4 - (1 << 16);
 /// A step back in time of the capture is put in its place if it is at most this many ticks of the symbol long.
 const REORDER_STEPS: usize = 64;
 /// A block with fewer messages than these is not kept: its ticks go into the ring, so that no number of nearly empty blocks
 /// is ever in memory.
-const SPARSE: u32 = 4096;
+pub(super) const SPARSE: u16 = 4096;
 /// For every so many messages it is remembered when they came.
 const MARK_EVERY: u32 = 1 << 13;
 /// … for so many messages back.
@@ -240,36 +240,41 @@ impl Ticks {
     pub fn keep(&mut self, point: u16, line: u16, packets: &Packets<'_>) {
         // Time steps back within a file, though not within a block: such packets are put in their place in the ring.
         let latest = self.kept.latest(packets.file);
-        let late = packets.packets().partition_point(|packet| packet.time < latest);
-        let late = if packets.block.ticks.count() < SPARSE { packets.packets().len() } else { late };
-        for (at, (_, count, time, _)) in packets.arrivals().enumerate().take(late) {
+        let is_late = packets.times().is_some_and(|times| *times.start() < latest);
+        let late = match packets.block.messages {
+            ..SPARSE => packets.range.len(),
+            _ if is_late => packets.packets().partition_point(|packet| packet.time < latest),
+            _ => 0,
+        };
+        for (at, (_, count, time)) in (packets.range.start..).zip(packets.arrivals()).take(late) {
             self.came(count, time);
             self.push_messages(point, line, packets, at, None);
         }
         let packets = &packets.behind(&packets.first(late));
-        if packets.packets().is_empty() {
+        if packets.range.is_empty() {
             return;
         }
         self.see_point(point);
         self.kept.add(point, line, packets, None, self.messages);
+        // Marks are set as if the packets had come one by one: with the one that brings the count over a multiple.
         let total = packets.sequence();
-        let after = self.messages.wrapping_add(u32::try_from(total.end - total.start).unwrap_or(u32::MAX));
-        if self.messages / MARK_EVERY == after / MARK_EVERY {
-            self.messages = after;
-            return;
+        let count = u32::try_from(total.end - total.start).unwrap_or(u32::MAX);
+        let (before, after) = (self.messages, self.messages.wrapping_add(count));
+        while self.messages / MARK_EVERY != after / MARK_EVERY {
+            let wanted = MARK_EVERY - self.messages % MARK_EVERY + self.messages.wrapping_sub(before);
+            let (time, done) = packets.at_message(wanted);
+            self.messages = before.wrapping_add(done);
+            self.mark(time);
         }
-        // Marks are set as if the packets had come one by one.
-        for (_, count, time, _) in packets.arrivals() {
-            self.came(count, time);
-        }
+        self.messages = after;
     }
 
     /// Remembers a packet that was read ahead and has been announced with [`Ticks::came`]: all its messages, or those
     /// that are new.
     pub fn keep_announced(&mut self, point: u16, line: u16, packet: &Packets<'_>, fresh: Option<Vec<Range<u64>>>) {
         let is_late = packet.packets().first().is_some_and(|first| first.time < self.kept.latest(packet.file));
-        if packet.block.ticks.count() < SPARSE || is_late {
-            return self.push_messages(point, line, packet, 0, fresh.as_deref());
+        if packet.block.messages < SPARSE || is_late {
+            return self.push_messages(point, line, packet, packet.range.start, fresh.as_deref());
         }
         let numbers = packet.sequence();
         let count = u32::try_from(numbers.end - numbers.start).unwrap_or(u32::MAX);
@@ -277,13 +282,16 @@ impl Ticks {
         self.kept.add(point, line, packet, fresh, self.messages.wrapping_sub(count));
     }
 
-    /// The messages of one packet into the ring, for a block that is not worth keeping.
-    fn push_messages(&mut self, point: u16, line: u16, packets: &Packets<'_>, at: usize, fresh: Option<&[Range<u64>]>) {
-        let Some(packet) = packets.packets().get(at) else { return };
-        let (time, frame) = (packet.time, packets.frame(packet));
-        for (position, glance) in (0..).zip(packets.glances(at)) {
+    /// The messages of one packet, by its place in the block, into the ring, for a block that is not worth keeping.
+    fn push_messages(&mut self, point: u16, line: u16, packets: &Packets<'_>, at: u32, fresh: Option<&[Range<u64>]>) {
+        let Some(packet) = packets.block.packets.get(at as usize) else { return };
+        let mut read = Reread::default();
+        // Where the file is no longer what it was, its reader notices and reports that.
+        let Some(glances) = read.messages(packets.block, packets.run, at) else { return };
+        let (time, frame, first) = (packet.time, packets.frame(at), packets.run.first_of(packet));
+        for (position, glance) in (0..).zip(glances) {
             if fresh.is_none_or(|fresh| fresh.iter().any(|range| range.contains(&position))) {
-                let (sequence, code, kind) = (packet.first + position, glance.code, glance.kind);
+                let (sequence, code, kind) = (first + position, glance.code, glance.kind);
                 self.push(point, glance.symbol, &Tick { time, sequence, frame, line, code, kind });
             }
         }
@@ -296,11 +304,17 @@ impl Ticks {
     }
 
     /// The ticks of a symbol at a point from newest to oldest, for a request at `time` that came after so many messages:
-    /// those that are not later than it, as far back as 786,432 messages go.
-    pub fn newest_first(&self, point: u16, symbol: SymbolId, time: Timestamp, messages: u32) -> Walk<'_> {
+    /// those that are not later than it, as far back as 786,432 messages go. Those before `since` may be left out.
+    pub fn newest_first(
+        &self,
+        point: u16,
+        symbol: SymbolId,
+        (since, time): (Timestamp, Timestamp),
+        messages: u32,
+    ) -> Walk<'_> {
         let head = self.heads.get(usize::from(point)).and_then(|heads| heads.get(symbol.0 as usize)).copied();
         let cursors = self.kept.newest_first(point, symbol, time);
-        let mut walk = Walk { ticks: self, time, messages, ring: head.unwrap_or(0), cursors };
+        let mut walk = Walk { ticks: self, time, since, messages, ring: head.unwrap_or(0), cursors };
         while self.get(walk.ring).is_some_and(|stored| stored.time > time) {
             walk.ring = self.get(walk.ring).map_or(0, |stored| stored.before);
         }
@@ -317,10 +331,18 @@ impl Ticks {
 pub struct Walk<'a> {
     ticks: &'a Ticks,
     time: Timestamp,
+    since: Timestamp,
     messages: u32,
     /// Number of the next tick in the ring.
     ring: u32,
     cursors: Vec<Cursor<'a>>,
+}
+
+impl Walk<'_> {
+    /// From here on, ticks before this time may be left out: to know that there are none costs less than to find them.
+    pub fn only_since(&mut self, since: Timestamp) {
+        self.since = self.since.max(since);
+    }
 }
 
 impl Iterator for Walk<'_> {
@@ -328,6 +350,7 @@ impl Iterator for Walk<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Tick> {
+        self.cursors.iter_mut().filter(|cursor| cursor.is_due).for_each(|cursor| cursor.advance(self.since));
         let stored = self.ticks.get(self.ring);
         let of_ring = stored.map(|stored| (stored.tick(), stored.message));
         // Of ticks at the same time the one further on in its file is the newer, and a later file's.
@@ -339,9 +362,8 @@ impl Iterator for Walk<'_> {
             .max_by_key(|cursor| cursor.next.as_ref().map(newer));
         let (tick, message) = match (newest, of_ring) {
             (Some(cursor), found) if found.is_none() || cursor.next.as_ref().map(newer) > found.as_ref().map(newer) => {
-                let tick = cursor.next?;
-                cursor.advance();
-                tick
+                cursor.is_due = true;
+                cursor.next?
             }
             (_, found) => {
                 self.ring = stored?.before;
@@ -359,7 +381,7 @@ mod tests {
     use super::*;
 
     fn newest_first(ticks: &Ticks, symbol: u32) -> Vec<u64> {
-        let walk = ticks.newest_first(0, SymbolId(symbol), Timestamp::MAX, ticks.messages());
+        let walk = ticks.newest_first(0, SymbolId(symbol), (Timestamp::MIN, Timestamp::MAX), ticks.messages());
         walk.map(|tick| tick.time.0).collect()
     }
 
@@ -379,8 +401,10 @@ mod tests {
         assert_eq!(newest_first(&ticks, 7), [50, 40, 30, 20, 15, 10]);
         assert_eq!(newest_first(&ticks, 8), [150, 140, 130, 120, 115, 110]);
         assert_eq!(newest_first(&ticks, 9), [0; 0]);
-        let early: Vec<u64> =
-            ticks.newest_first(0, SymbolId(7), Timestamp(30), ticks.messages()).map(|tick| tick.time.0).collect();
+        let early: Vec<u64> = ticks
+            .newest_first(0, SymbolId(7), (Timestamp::MIN, Timestamp(30)), ticks.messages())
+            .map(|tick| tick.time.0)
+            .collect();
         assert_eq!(early, [30, 20, 15, 10], "what came later than the request is no candidate");
     }
 
@@ -406,7 +430,8 @@ mod tests {
     fn frame_numbers_are_kept_beyond_32_bits() {
         let mut ticks = Ticks::default();
         push(&mut ticks, 1, (5 << 32) + 77);
-        let tick = ticks.newest_first(0, SymbolId(1), Timestamp::MAX, 1).next().expect("there is one");
+        let tick =
+            ticks.newest_first(0, SymbolId(1), (Timestamp::MIN, Timestamp::MAX), 1).next().expect("there is one");
         assert_eq!((tick.frame, tick.kind), ((5 << 32) + 77, MarketKind::Trade));
     }
 }

@@ -439,11 +439,6 @@ impl Pairer {
         }
     }
 
-    /// The last moment at which nothing is looked up yet.
-    pub fn looks_up_after(&self) -> Option<Timestamp> {
-        self.waiting.front().map(|(time, ..)| time.shifted(LOOKUP_DELAY))
-    }
-
     /// Whether [`Pairer::advance`] has anything to look at, for callers that come by for each frame.
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.closing.is_empty()

@@ -86,9 +86,9 @@ impl Pairer {
             if !view.ticks.has_point(point) {
                 continue; // a point without market data passes the question on to the next nearest
             }
-            let candidates = view.ticks.newest_first(point, symbol, time, messages);
-            let lookup = look_up(candidates, time, &self.rules.trigger, self.typical.t2t());
             let reaches_back = time.shifted(Nanos(-self.rules.trigger.window.0));
+            let mut candidates = view.ticks.newest_first(point, symbol, (reaches_back, time), messages);
+            let lookup = look_up(&mut candidates, time, &self.rules.trigger, self.typical.t2t());
             evicted |= !lookup.is_settled && reaches_back < view.ticks.horizon(messages);
             let gap_since = lookup.found.map_or(reaches_back, |found| found.tick.time);
             let gap = view
@@ -139,12 +139,13 @@ impl Pairer {
 /// The newest qualifying one of the ticks before a request at `time`, newest first. `typical` is the tick-to-trade latency that is usual so far: messages
 /// that came within twice that time before the request could have caused it as well, and each of them makes the
 /// choice less certain.
-pub(super) fn look_up(ticks: Walk<'_>, time: Timestamp, rule: &TriggerRule, typical: Option<Nanos>) -> Lookup {
+pub(super) fn look_up(ticks: &mut Walk<'_>, time: Timestamp, rule: &TriggerRule, typical: Option<Nanos>) -> Lookup {
     let mut best: Option<Tick> = None;
     let mut other: Option<Tick> = None;
     let mut is_old = false;
     let (mut candidates, mut oldest) = (0_u16, None);
-    for tick in ticks.take(STEPS) {
+    for _ in 0..STEPS {
+        let Some(tick) = ticks.next() else { break };
         let age = time.since(tick.time);
         if age.0 < rule.min.0.max(0) {
             continue; // too close before the request to have caused it
@@ -159,6 +160,7 @@ pub(super) fn look_up(ticks: Walk<'_>, time: Timestamp, rule: &TriggerRule, typi
         }
         let newest = *best.get_or_insert(tick);
         let reach = typical.map_or(time.since(newest.time).0, |typical| typical.0.saturating_mul(2));
+        ticks.only_since(time.shifted(Nanos(-reach)));
         if age.0 > reach && candidates > 0 {
             break;
         }

@@ -120,12 +120,10 @@ impl Correlator {
     fn use_all(&mut self, point: u16, line: u16, packets: &Packets<'_>) {
         let numbers = packets.sequence();
         let count = numbers.end - numbers.start;
-        match packets.packets() {
-            [first, .., last] if first.time.0 / SLOT_NS != last.time.0 / SLOT_NS => {
-                packets.arrivals().for_each(|(_, count, time, _)| self.count_in_slot(time, count));
-            }
-            [first, ..] => self.count_in_slot(first.time, count),
-            [] => {}
+        let slot = |time: &Timestamp| time.0 / SLOT_NS;
+        match packets.times() {
+            Some(times) if slot(times.start()) == slot(times.end()) => self.count_in_slot(*times.start(), count),
+            _ => packets.arrivals().for_each(|(_, count, time)| self.count_in_slot(time, count)),
         }
         self.messages.market_used += count;
         self.ticks.keep(point, line, packets);
@@ -201,21 +199,18 @@ impl Lane for Correlator {
     fn packets(&mut self, mut at: Datagram<'_>, packets: &Packets<'_>) -> u64 {
         let mut copies = 0;
         let mut rest = packets.clone();
-        while let Some(first) = rest.packets().first() {
-            (at.frame, at.time, at.ip_id) = (rest.frame(first), first.time, first.ip_id);
+        while !rest.range.is_empty() {
             if let Some(line) = self.feeds.packets(&at, &rest) {
                 self.use_all(at.key.point, line, &rest);
                 break;
             }
+            let Some(first) = rest.packets().first() else { break };
+            (at.frame, at.time, at.ip_id) = (rest.frame(rest.range.start), first.time, first.ip_id);
             let one = rest.first(1);
             copies += u64::from(!self.use_one(&at, &one));
             rest = rest.behind(&one);
         }
         copies
-    }
-
-    fn calm_until(&self) -> Timestamp {
-        self.pairer.looks_up_after().unwrap_or(Timestamp::MAX)
     }
 
     fn market_other(&mut self, _at: &Datagram<'_>) {

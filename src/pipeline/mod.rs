@@ -113,38 +113,31 @@ impl Pipeline {
         self.points.get(usize::from(tap.0)).copied().unwrap_or(tap.0)
     }
 
-    /// Packets that were read ahead. `each` is called in front of those before which something may have to be done, with
-    /// their time. Returns those that must be read as frames after all.
+    /// Packets that were read ahead. `each` is called in front of the first, with its time: nothing that comes due while they
+    /// last can depend on them. Returns those that must be read as frames after all.
     fn packets<L: Lane, E>(
         &mut self,
         packets: &Packets<'_>,
         lane: &mut L,
         mut each: impl FnMut(&mut L, Timestamp) -> Result<(), E>,
     ) -> Result<Vec<Place>, E> {
-        let mut rest = packets.clone();
-        while let Some(first) = rest.packets().first() {
-            each(lane, first.time)?;
-            let until = lane.calm_until();
-            let is_calm = rest.packets().last().is_some_and(|last| last.time <= until);
-            let calm = || rest.packets().partition_point(|packet| packet.time <= until).max(1);
-            let part = if is_calm { rest.clone() } else { rest.first(calm()) };
-            if !self.udp.packets(&part, lane) {
-                return Ok(rest.places());
+        if let Some(times) = packets.times() {
+            each(lane, *times.start())?;
+            if !self.udp.packets(packets, lane) {
+                return Ok(packets.places());
             }
-            self.count_packets(&part);
-            rest = rest.behind(&part);
+            self.count_packets(packets);
         }
         Ok(Vec::new())
     }
 
     fn count_packets(&mut self, packets: &Packets<'_>) {
         let counts = self.counts(packets.tap);
-        let all = packets.packets();
-        counts.frames += all.len() as u64;
-        counts.bytes += packets.block.bytes_of(packets.range.clone());
-        if let (Some(first), Some(last)) = (all.first(), all.last()) {
-            counts.first.get_or_insert(first.time);
-            counts.last = counts.last.max(Some(last.time));
+        counts.frames += packets.range.len() as u64;
+        counts.bytes += packets.bytes();
+        if let Some(times) = packets.times() {
+            counts.first.get_or_insert(*times.start());
+            counts.last = counts.last.max(Some(*times.end()));
         }
     }
 

@@ -1,6 +1,8 @@
 //! `MoldUDP64` 1.00 (Nasdaq, 7 July 2009): the sequenced datagrams that carry ITCH. A datagram goes in; its messages come
 //! out one by one, with heartbeats, the end of a session and requests for retransmission told apart from data.
 
+use std::ops::Range;
+
 use serde_json::{Map, Value};
 use tickscope_model::Loss;
 use zerocopy::byteorder::big_endian::{U16, U64};
@@ -24,6 +26,9 @@ const _: () = assert!(size_of::<Header>() == 20);
 const END_OF_SESSION: u16 = 0xFFFF;
 
 impl Header {
+    /// Where the session stands.
+    pub(crate) const SESSION: Range<usize> = 0..10;
+
     /// The header and what follows it; `None` for fewer than 20 bytes.
     pub(crate) fn read(input: &[u8]) -> Option<(&Header, Blocks<'_>)> {
         let (header, rest) = Header::ref_from_prefix(input).ok()?;

@@ -2,32 +2,48 @@
 //! length than its table's, a stock that is not known or is named differently, a message about no stock) is left to the
 //! decoder. A test holds every message type against it.
 
+use std::num::NonZeroU64;
+use std::ops::Range;
+
 use tickscope_model::{MarketKind, SymbolId};
 
 use super::KnownStock;
 use crate::framing::moldudp64;
-use crate::{Glances, Sequenced, Skim, UnitKind};
+use crate::{Glance, Marks, Sequenced, Skim, UnitKind};
 
-/// See [`Skim`]. Both lists are by stock locate; they are apart since most messages do not name their stock, and what is
-/// looked at for each message should fit into the first cache.
+/// See [`Skim`]. What is looked at for each message of a capture is small: it should fit into the first cache.
 pub(super) struct Skimmer {
-    /// `u32::MAX` where nothing is known.
-    symbols: Vec<SymbolId>,
-    /// The name of the stock as [`Stock::key`].
+    /// The name of the stock as [`Stock::key`], by stock locate; 0 where nothing is known, or nothing certain.
     keys: Vec<u64>,
+    symbols: Vec<SymbolId>,
+    /// By symbol; 0 where there is none.
+    locates: Vec<u16>,
 }
-
-const UNKNOWN: SymbolId = SymbolId(u32::MAX);
 
 impl Skimmer {
     pub(super) fn new(stocks: &[KnownStock]) -> Skimmer {
-        let mut symbols: Vec<SymbolId> =
-            stocks.iter().map(|stock| if stock.key == 0 { UNKNOWN } else { stock.symbol }).collect();
+        let mut keys: Vec<u64> = stocks.iter().map(|stock| stock.key).collect();
         // Locate 0 is shared by all stocks that have none of their own.
-        if let Some(first) = symbols.first_mut() {
-            *first = UNKNOWN;
+        if let Some(first) = keys.first_mut() {
+            *first = 0;
         }
-        Skimmer { symbols, keys: stocks.iter().map(|stock| stock.key).collect() }
+        let mut locates: Vec<u16> = Vec::new();
+        for (locate, stock) in (0..=u16::MAX).zip(stocks).skip(1).filter(|(_, stock)| stock.key != 0) {
+            let symbol = stock.symbol.0 as usize;
+            if locates.len() <= symbol {
+                locates.resize(symbol + 1, 0);
+            }
+            // A stock with two locates is left to the decoder, so that one mark is enough to find its messages.
+            let before = locates.get_mut(symbol).map_or(0, |known| std::mem::replace(known, locate));
+            if before != 0 {
+                for locate in [before, locate] {
+                    if let Some(key) = keys.get_mut(usize::from(locate)) {
+                        *key = 0;
+                    }
+                }
+            }
+        }
+        Skimmer { keys, symbols: stocks.iter().map(|stock| stock.symbol).collect(), locates }
     }
 }
 
@@ -36,16 +52,19 @@ impl Skimmer {
 struct Shape {
     /// Its length; 0 for what is left to the decoder.
     length: u8,
-    kind: MarketKind,
-    /// Where the stock's name stands; 0 where the message has none.
+    /// Where the stock's name stands behind the start of the length field; 0 where the message has none.
     stock: u8,
-    /// All bits where there is one.
+    kind: MarketKind,
+    /// All bits where there is a name.
     compared: u64,
 }
 
 impl Shape {
     const fn new(length: u8, kind: MarketKind, stock: u8) -> Shape {
-        Shape { length, kind, stock, compared: if stock == 0 { 0 } else { u64::MAX } }
+        match stock {
+            0 => Shape { length, stock, kind, compared: 0 },
+            _ => Shape { length, stock: stock + 2, kind, compared: u64::MAX },
+        }
     }
 }
 
@@ -79,30 +98,64 @@ static SHAPES: [Shape; 256] = {
 /// Where an execution with a price (`C`) says whether it is printed.
 const PRINTABLE: usize = 31;
 
-impl Skim for Skimmer {
-    fn skim<'a>(&self, input: &'a [u8], glances: &mut Glances) -> Option<Sequenced<'a>> {
-        let (header, mut blocks) = moldudp64::Header::read(input)?;
-        let unit = header.unit(UnitKind::Data);
+impl Skimmer {
+    /// Gives each message's stock locate, shape, and bytes with its length in front, to `each`; `None` where only the decoder can read the packet.
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "measured: `each` is a few instructions, done for each message of a capture"
+    )]
+    fn read(&self, input: &[u8], mut each: impl FnMut(u16, &Shape, &[u8])) -> Option<(NonZeroU64, u64)> {
+        let (header, blocks) = moldudp64::Header::read(input)?;
+        let Sequenced { first, count, .. } = header.unit(UnitKind::Data);
         if header.kind(!blocks.is_empty()) != UnitKind::Data {
             return None;
         }
         // Message types come in no order that a processor could foresee, so what can be wrong is collected and looked at
         // once: branches are left where they always go the same way.
         let mut wrong = 0;
-        for _ in 0..unit.count {
-            let bytes = blocks.take_block()?.bytes;
-            let (&[code, high, low], _) = bytes.split_first_chunk::<3>()?;
-            let shape = SHAPES.get(usize::from(code))?;
-            let locate = usize::from(u16::from_be_bytes([high, low]));
-            let (symbol, key) = (*self.symbols.get(locate)?, *self.keys.get(locate)?);
-            let name = u64::from_le_bytes(*bytes.get(usize::from(shape.stock)..)?.first_chunk()?);
-            wrong |= u64::from(usize::from(shape.length) != bytes.len());
-            wrong |= u64::from(symbol == UNKNOWN);
+        let mut rest = blocks.rest();
+        for _ in 0..count {
+            // The length, the type and the locate are in the first eight bytes; no message is shorter.
+            let start = u64::from_be_bytes(*rest.first_chunk()?);
+            let [length, code, locate] = [start >> 48, start >> 40 & 0xff, start >> 24 & 0xffff];
+            let shape = SHAPES.get(code as usize)?;
+            let key = *self.keys.get(locate as usize)?;
+            let name = u64::from_le_bytes(*rest.get(usize::from(shape.stock)..)?.first_chunk()?);
+            wrong |= length ^ u64::from(shape.length);
+            wrong |= u64::from(key == 0);
             wrong |= (name ^ key) & shape.compared;
-            let is_hidden = code == b'C' && bytes.get(PRINTABLE) == Some(&b'N');
-            let kind = if is_hidden { MarketKind::Book } else { shape.kind };
-            glances.add(symbol, kind, code);
+            each(locate as u16, shape, rest);
+            rest = rest.get(2 + length as usize..)?;
         }
-        (wrong == 0 && blocks.is_empty()).then_some(unit)
+        if wrong != 0 || !rest.is_empty() {
+            return None;
+        }
+        Some((NonZeroU64::new(first)?, count))
+    }
+}
+
+impl Skim for Skimmer {
+    fn session(&self) -> Range<usize> {
+        moldudp64::Header::SESSION
+    }
+
+    fn skim(&self, input: &[u8], marks: &mut Marks) -> Option<(NonZeroU64, u64)> {
+        self.read(input, |locate, _, _| marks.mark(locate))
+    }
+
+    fn mark_of(&self, symbol: SymbolId) -> Option<u16> {
+        self.locates.get(symbol.0 as usize).copied().filter(|&locate| locate != 0)
+    }
+
+    fn glances(&self, input: &[u8], glances: &mut Vec<Glance>) -> Option<()> {
+        self.read(input, |locate, shape, message| {
+            let code = message.get(2).copied().unwrap_or(0);
+            let is_hidden = code == b'C' && message.get(2 + PRINTABLE) == Some(&b'N');
+            let kind = if is_hidden { MarketKind::Book } else { shape.kind };
+            let symbol = self.symbols.get(usize::from(locate)).copied().unwrap_or_default();
+            glances.push(Glance { symbol, code, kind });
+        })
+        .map(|_| ())
     }
 }
