@@ -4,7 +4,7 @@
 use std::fmt;
 use std::mem;
 use std::ops::{Range, RangeInclusive};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tickscope_decoders::{Marks, PacketMarks, Skim};
 use tickscope_model::{Frame, LinkType, SymbolId, TapId, Timestamp};
@@ -60,12 +60,27 @@ struct Open {
 
 /// Where the memory of blocks that nobody needs any more waits for new ones.
 #[derive(Clone, Default)]
-pub struct Shelf(Arc<Mutex<Vec<Block>>>);
+pub struct Shelf(Arc<Mutex<Spares>>);
+
+#[derive(Default)]
+struct Spares {
+    blocks: Vec<Block>,
+    /// [`Block::bytes`] of blocks whose frames have all been read.
+    bytes: Vec<Vec<u8>>,
+}
 
 impl Shelf {
+    fn spares(&self) -> MutexGuard<'_, Spares> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(&self) -> Block {
-        let spare = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut block = spare.unwrap_or_else(Block::with_room);
+        let (block, bytes) = {
+            let mut spares = self.spares();
+            (spares.blocks.pop(), spares.bytes.pop())
+        };
+        let mut block = block.unwrap_or_else(Block::with_room);
+        block.bytes = bytes.unwrap_or_default();
         block.shelf = Some(self.clone());
         block
     }
@@ -83,7 +98,7 @@ impl Drop for Block {
         spare.open = None;
         spare.marked = Marks::default();
         spare.bytes.clear();
-        shelf.0.lock().unwrap_or_else(PoisonError::into_inner).push(spare);
+        shelf.spares().blocks.push(spare);
     }
 }
 
@@ -360,9 +375,16 @@ impl Block {
         self.parts.push(Part::Frame(Unread { frame: number, time, link, wire_len, bytes: from..self.bytes.len() }));
     }
 
-    /// The bytes that `Unread::frame` needs.
+    /// The bytes that `Unread::frame` needs; they are given back with [`Block::return_bytes`].
     pub fn take_bytes(&mut self) -> Vec<u8> {
         mem::take(&mut self.bytes)
+    }
+
+    pub fn return_bytes(&self, mut bytes: Vec<u8>) {
+        bytes.clear();
+        if let Some(shelf) = &self.shelf {
+            shelf.spares().bytes.push(bytes);
+        }
     }
 
     /// The first packet that is later than `time`.
@@ -546,7 +568,9 @@ pub(crate) mod test {
             message: u16::try_from(number).expect("few"),
             ip_id,
         };
-        let block = Block { packets: (0..count).map(packet).collect(), ..Block::default() };
+        let mut block = Block::default();
+        block.packets = (0..count).map(packet).collect();
+        block.messages = u16::try_from(count).expect("few");
         let run = Run {
             packets: 0..count,
             sequence: 0..count.into(),

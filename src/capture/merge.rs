@@ -222,6 +222,7 @@ impl Lane {
             }
             if let Some(reading) = self.block.take() {
                 self.file.jump(reading.block.end, u64::from(reading.block.frames));
+                reading.block.return_bytes(reading.bytes);
             }
         }
     }

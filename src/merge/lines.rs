@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 use tickscope_decoders::{Fresh, Protocol, Sequenced, UnitKind};
 use tickscope_model::{TapId, Timestamp};
@@ -35,6 +36,8 @@ pub struct Line {
     pub endpoint: Endpoint,
     /// A, B, … by configuration or in the order of appearance; R for retransmissions to one receiver.
     pub letter: char,
+    /// `group:port A`, the `trigger_feed` of `--orders`; see [`Line::label`].
+    named: (char, Arc<str>),
     pub packets: u64,
     /// Messages that this line brought, and those of them that it brought first.
     pub messages: u64,
@@ -310,6 +313,7 @@ impl Line {
             tap: at.tap,
             endpoint: at.key.target,
             letter,
+            named: (letter, format!("{} {letter}", at.key.target).into()),
             packets: 0,
             messages: 0,
             first: 0,
@@ -322,8 +326,9 @@ impl Line {
     }
 
     /// `group:port A`, the `trigger_feed` of `--orders`.
-    pub fn label(&self) -> String {
-        format!("{} {}", self.endpoint, self.letter)
+    pub fn label(&self) -> Arc<str> {
+        let (letter, label) = &self.named;
+        if *letter == self.letter { label.clone() } else { format!("{} {}", self.endpoint, self.letter).into() }
     }
 
     /// The next messages that the feed was waiting for.

@@ -1,13 +1,11 @@
 //! What a message from the exchange means for the request that it is about. The rules are those of INTERFACE.md:
 //! pending states, corrections and copies are no answers, and a cancel nobody asked for answers nothing.
 
-use std::fmt::Write as _;
-
 use tickscope_model::{Loss, OrderEvent, OrderKind, SegmentKind, Timestamp};
 
 use super::pairer::Pairer;
 use super::requests::RequestId;
-use super::row::{Flag, Moment};
+use super::row::{Detail, Flag, Moment};
 use crate::flow::Seen;
 
 impl Pairer {
@@ -102,7 +100,7 @@ impl Pairer {
             let slot = &mut open.row.latency[SegmentKind::FullFill.index()];
             *slot = Some(slot.map_or(latency, |earlier| earlier.min(latency)));
         }
-        let moment = Moment { time: seen.time, tap: seen.tap, frame: seen.frame, what, detail: detail(event).into() };
+        let moment = Moment { time: seen.time, tap: seen.tap, frame: seen.frame, what, detail: Detail::of(event) };
         if open.row.timeline.len() < 64 {
             open.row.timeline.push(moment);
         }
@@ -147,21 +145,4 @@ impl Pairer {
             self.close_later(id, now);
         }
     }
-}
-
-/// A few words for the timeline: type, state and, for a fill, how much at what price.
-fn detail(event: &OrderEvent<'_>) -> String {
-    let mut text = String::from_utf8_lossy(event.message).into_owned();
-    if event.exec_type != 0 {
-        text.push_str(" 150=");
-        text.push(char::from(event.exec_type));
-    }
-    if event.order_status != 0 {
-        text.push_str(" 39=");
-        text.push(char::from(event.order_status));
-    }
-    if let (OrderKind::Fill, Some(quantity), Some(price)) = (event.kind, event.last_quantity, event.last_price) {
-        let _ = write!(text, " {quantity} @ {price}"); // a String takes everything
-    }
-    text
 }

@@ -9,5 +9,5 @@ mod trigger;
 mod walls;
 
 pub use pairer::{Paired, Pairer, Rules, View};
-pub use row::{Flag, Flags, Method, Moment, OrderRow, SegmentRow, Trigger};
+pub use row::{Detail, Flag, Flags, Method, Moment, OrderRow, SegmentRow, Trigger};
 pub use trigger::TriggerRule;

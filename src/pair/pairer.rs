@@ -8,7 +8,7 @@ use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, T
 
 use super::early::EarlyAnswers;
 use super::requests::{Open, RequestId, Requests, Session};
-use super::row::{Flag, Flags, Moment, OrderRow, SegmentRow};
+use super::row::{Detail, Flag, Flags, Moment, OrderRow, SegmentRow};
 use super::trigger::{TriggerRule, Typical};
 use super::walls::{Relation, Walls};
 use crate::flow::{Acked, Arrival, Direction, Seen};
@@ -304,7 +304,7 @@ impl Pairer {
                 tap: seen.tap,
                 frame: seen.frame,
                 what: "request",
-                detail: text(event.message),
+                detail: Detail::of_request(event),
             }],
         };
         Open {
@@ -392,7 +392,7 @@ impl Pairer {
                 tap: arrival.tap,
                 frame: arrival.frame,
                 what: "tcp_ack",
-                detail: Box::default(),
+                detail: Detail::default(),
             });
         }
     }

@@ -1,8 +1,9 @@
 //! The result of pairing: a row for each request (`--orders`) and a row for each latency (`--segments`).
 
+use std::fmt;
 use std::sync::Arc;
 
-use tickscope_model::{Decimal, Nanos, OrderKind, SegmentKind, Side, TapId, Timestamp};
+use tickscope_model::{Decimal, Nanos, OrderEvent, OrderKind, SegmentKind, Side, TapId, Timestamp};
 
 /// One request with everything that is known about it. Columns are those of `--orders` in INTERFACE.md.
 #[derive(Clone, Debug)]
@@ -87,8 +88,47 @@ pub struct Moment {
     pub frame: u64,
     /// `request`, `tcp_ack`, `ack`, `first_fill`, …, or what else arrived (`pending`, `fill`).
     pub what: &'static str,
-    /// More for people: `ExecutionReport 150=F 100 @ 26.00`.
-    pub detail: Box<str>,
+    /// More for people.
+    pub detail: Detail,
+}
+
+/// What a message said, kept as it stood there until somebody wants to read it: `8 150=F 39=2 100 @ 26.00`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Detail {
+    /// The protocol's type of the message, as far as it fits.
+    message: [u8; 6],
+    exec_type: u8,
+    order_status: u8,
+    /// Of a fill, how much at what price.
+    fill: Option<(Decimal, Decimal)>,
+}
+
+impl Detail {
+    pub fn of(event: &OrderEvent<'_>) -> Detail {
+        let mut message = [0; 6];
+        message.iter_mut().zip(event.message).for_each(|(to, &from)| *to = from);
+        let fill = event.last_quantity.zip(event.last_price).filter(|_| event.kind == OrderKind::Fill);
+        let (exec_type, order_status) = (event.exec_type, event.order_status);
+        Detail { message, exec_type, order_status, fill }
+    }
+
+    /// The same of a request.
+    pub fn of_request(event: &OrderEvent<'_>) -> Detail {
+        Detail { exec_type: 0, order_status: 0, fill: None, ..Detail::of(event) }
+    }
+}
+
+impl fmt::Display for Detail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let length = self.message.iter().position(|&byte| byte == 0).unwrap_or(self.message.len());
+        f.write_str(&String::from_utf8_lossy(self.message.get(..length).unwrap_or_default()))?;
+        for (tag, value) in [(150, self.exec_type), (39, self.order_status)] {
+            if value != 0 {
+                write!(f, " {tag}={}", char::from(value))?;
+            }
+        }
+        self.fill.map_or(Ok(()), |(quantity, price)| write!(f, " {quantity} @ {price}"))
+    }
 }
 
 /// One measured latency. `time` is that of the request that it belongs to.

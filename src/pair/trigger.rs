@@ -119,7 +119,7 @@ impl Pairer {
                     tap: line.tap,
                     frame: found.tick.frame,
                     time: found.tick.time,
-                    feed: line.label().into(),
+                    feed: line.label(),
                     sequence: found.tick.sequence,
                     msg: (protocol.message_name)(found.tick.code),
                     symbol: view.symbols.name(symbol),

@@ -196,7 +196,7 @@ fn slow_order(value: Nanos, row: &OrderRow, taps: &[String]) -> Value {
                 "what": moment.what,
                 "tap": taps.get(usize::from(moment.tap.0)),
                 "frame": moment.frame,
-                "detail": &*moment.detail,
+                "detail": moment.detail.to_string(),
             })
         })
         .collect();

@@ -77,7 +77,7 @@ fn moments(row: &OrderRow, summary: &Summary) -> Vec<String> {
     for moment in row.timeline.iter().take(MOMENTS) {
         let after = moment.time.since(row.t_out).0;
         let after = if is_request(moment.what) && after == 0 { "0".into() } else { signed_latency(after) };
-        let detail = shortened(&printable(&moment.detail), 60);
+        let detail = shortened(&printable(&moment.detail.to_string()), 60);
         columns.push(vec![format!("  {}", moment.what), after, place(moment.tap, moment.frame), detail]);
     }
     let mut lines = columns.lines();

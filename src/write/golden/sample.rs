@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use tickscope_model::{Decimal, Loss, Nanos, SegmentKind, Side, TapId, Timestamp};
+use tickscope_model::{Decimal, Loss, Nanos, OrderEvent, SegmentKind, Side, TapId, Timestamp};
 
-use crate::pair::{Flag, Method, Moment, OrderRow, Trigger};
+use crate::pair::{Detail, Flag, Method, Moment, OrderRow, Trigger};
 use crate::stats::summary_tests::{row, segments};
 use crate::stats::{Feed, Gap, Histogram, Line, Session, Summary, Tap, Totals, TriggerRule};
 
@@ -169,18 +169,14 @@ fn order(step: u64) -> OrderRow {
 }
 
 fn timeline(row: &OrderRow, ack: i64) -> Vec<Moment> {
-    let moment = |after: i64, frame: u64, what: &'static str, detail: &str| Moment {
+    let moment = |after: i64, frame: u64, what: &'static str, message: &[u8], exec_type: u8| Moment {
         time: row.t_out.shifted(Nanos(after)),
         tap: TapId(1),
         frame: row.frame + frame,
         what,
-        detail: detail.into(),
+        detail: Detail::of(&OrderEvent { message, exec_type, ..OrderEvent::default() }),
     };
-    vec![
-        moment(0, 0, "request", "NewOrderSingle 11=A-1"),
-        moment(18_000, 1, "tcp_ack", ""),
-        moment(ack, 2, "ack", "ExecutionReport 150=0"),
-    ]
+    vec![moment(0, 0, "request", b"D", 0), moment(18_000, 1, "tcp_ack", b"", 0), moment(ack, 2, "ack", b"8", b'0')]
 }
 
 /// Twenty requests and twenty rejects, every TCP ACK on the answer.
