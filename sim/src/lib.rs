@@ -14,6 +14,7 @@ mod capture;
 mod defaults;
 mod encode;
 mod exchange;
+mod follow;
 mod leg;
 pub mod live;
 mod market;

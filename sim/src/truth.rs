@@ -453,7 +453,7 @@ impl Row {
         &mut self.cells[at]
     }
 
-    fn set(&mut self, column: &str, value: &str) {
+    pub(crate) fn set(&mut self, column: &str, value: &str) {
         value.clone_into(self.cell(column));
     }
 

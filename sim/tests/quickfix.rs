@@ -46,14 +46,8 @@ fn talk(version: &str) {
             return;
         }
     };
-    let options = Options {
-        scenario: Scenario::parse(SCENARIO, "quickfix").unwrap(),
-        seed: 1,
-        market_data: MarketData::parse("127.0.0.1:36477"),
-        fix: "127.0.0.1:0".parse().unwrap(),
-        reference: Some("127.0.0.1:0".parse().unwrap()),
-        speed: 1.0,
-    };
+    let scenario = Scenario::parse(SCENARIO, "quickfix").unwrap();
+    let options = Options::new(scenario, MarketData::parse("127.0.0.1:36477"), "127.0.0.1:0".parse().unwrap());
     let live = Live::bind(options).unwrap();
     let address = live.fix_address().unwrap();
     let folder = std::env::temp_dir().join(format!("tickscope-quickfix-{}-{version}", std::process::id()));
