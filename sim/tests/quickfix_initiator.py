@@ -1,6 +1,6 @@
 """A real FIX engine as the client of the live mock exchange: the QuickFIX initiator with its own data dictionaries.
 
-Usage: quickfix_initiator.py VERSION HOST:PORT SYMBOL FOLDER
+Usage: quickfix_initiator.py VERSION HOST:PORT SYMBOL FOLDER [DICTIONARIES]
 Logs on, trades, is dropped by the exchange (which the test arranges), comes back, asks for what it missed, trades on,
 logs out. Prints one JSON object. Any session-level reject, in either direction, is an error, as is every message that
 QuickFIX itself does not like.
@@ -115,7 +115,7 @@ def main():
     version, address, symbol, folder = sys.argv[1:5]
     begin_string, dictionary = VERSIONS[version]
     host, port = address.rsplit(":", 1)
-    dictionaries = os.environ.get("QUICKFIX_DICTIONARIES") or os.path.join(sys.prefix, "share", "quickfix")
+    dictionaries = "".join(sys.argv[5:6]) or os.path.join(sys.prefix, "share", "quickfix")
     lines = ["[DEFAULT]", "ConnectionType=initiator", "ReconnectInterval=1", "StartTime=00:00:00", "EndTime=00:00:00",
              f"FileStorePath={folder}/store", f"FileLogPath={folder}/log", "UseDataDictionary=Y", "HeartBtInt=2",
              "ValidateUserDefinedFields=Y", "[SESSION]", f"BeginString={begin_string}", "SenderCompID=QUICKFIX",
