@@ -5,8 +5,9 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test, which says where it cannot run")]
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -66,17 +67,22 @@ fn talk(version: &str) {
     std::fs::create_dir_all(&folder).unwrap();
     let stop = AtomicBool::new(false);
     let dictionaries = std::env::var("QUICKFIX_DICTIONARIES").unwrap_or_default();
-    let (output, summary) = std::thread::scope(|scope| {
+    let mut command = Command::new(&engine[0]);
+    command.args(&engine[1..]).args([version, &address.to_string(), "ALPHA"]).arg(&folder).arg(dictionaries);
+    let mut client = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(client.stdout.take().unwrap()).lines();
+    let ready = lines.next().and_then(Result::ok);
+    let (output, seen, summary) = std::thread::scope(|scope| {
         let exchange = scope.spawn(|| live.run(&stop));
-        let mut command = Command::new(&engine[0]);
-        command.args(&engine[1..]).args([version, &address.to_string(), "ALPHA"]).arg(&folder).arg(dictionaries);
-        let output = command.output().unwrap();
+        let seen = lines.map_while(Result::ok).last().unwrap_or_default();
+        let output = client.wait_with_output().unwrap();
         stop.store(true, Ordering::Relaxed);
-        (output, exchange.join().unwrap().unwrap())
+        (output, seen, exchange.join().unwrap().unwrap())
     });
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}\n{}\nlogs: {}", String::from_utf8_lossy(&output.stderr), folder.display());
-    let seen: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}\nlogs: {}", folder.display());
+    assert_eq!(ready.as_deref(), Some("ready"));
+    let seen: serde_json::Value = serde_json::from_str(&seen).unwrap();
     assert_eq!(seen["rejects"], serde_json::json!([]), "{seen}");
     assert_eq!(seen["logons"], 2, "{seen}");
     assert_eq!(summary.connections, 2);
