@@ -17,6 +17,11 @@ use crate::time::MILLI;
 /// A client that sends no logon for so long is hung up on.
 const PATIENCE: u64 = 10_000_000_000;
 
+/// What is due within this time is waited for by sleeping shortly and watching the clock.
+const PRECISE: u64 = 20_000_000;
+/// The last part of such a wait, in which the clock is watched; new requests are looked for in between.
+const WATCHED: u64 = 100_000;
+
 /// At most so many requests of one client wait for the exchange.
 const WAITING: usize = 100_000;
 
@@ -112,14 +117,20 @@ impl Client<'_> {
             (!core.held.is_empty()).then_some(core.hold_until)
         };
         let next = due.into_iter().chain(mail).chain(held).min();
-        let wait = next.map_or(1_000_000, |next| next.saturating_sub(now())).min(1_000_000);
-        // Timeouts of the system are too coarse for the last tenth of a millisecond.
-        if wait < 100_000 {
-            self.stream.set_nonblocking(true)?;
-            thread::yield_now();
-        } else {
+        let wait = next.map_or(u64::MAX, |next| next.saturating_sub(now()));
+        // A timeout of a socket is as coarse as the system's tick, several milliseconds: only where nothing is due soon.
+        if wait > PRECISE {
             self.stream.set_nonblocking(false)?;
-            self.stream.set_read_timeout(Some(Duration::from_nanos(wait - 60_000)))?;
+            self.stream.set_read_timeout(Some(Duration::from_millis(1)))?;
+        } else {
+            self.stream.set_nonblocking(true)?;
+            let until = now() + wait.min(WATCHED);
+            if wait > WATCHED {
+                thread::sleep(Duration::from_nanos((wait - WATCHED).min(WATCHED)));
+            }
+            while wait <= WATCHED && now() < until {
+                std::hint::spin_loop();
+            }
         }
         let mut stream = self.stream;
         let got = match stream.read(buffer) {
