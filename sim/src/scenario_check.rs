@@ -167,7 +167,7 @@ impl Scenario {
         within("orders.sessions", orders.sessions, 1, 100)?;
         let message = "`heartbeat` is a whole number of seconds, at most an hour";
         let seconds = orders.heartbeat.0;
-        need(seconds % SECOND == 0 && seconds <= 3_600 * SECOND, "orders.heartbeat", message)?;
+        need(seconds.is_multiple_of(SECOND) && seconds <= 3_600 * SECOND, "orders.heartbeat", message)?;
         address("orders.client", &orders.client, "10.0.0.10:41000")?;
         address("orders.server", &orders.server, "10.0.1.20:9876")?;
         // A gateway's own connections leave 1000 ports further on.

@@ -115,6 +115,7 @@ fn numbers(packet: &[u8]) -> (u64, u64) {
 const SECOND: u128 = 1_000_000_000;
 
 /// Nanoseconds since the Unix epoch.
+#[allow(clippy::disallowed_methods, reason = "a live market runs by the clock")]
 fn now() -> u128 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos()
 }

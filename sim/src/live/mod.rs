@@ -7,33 +7,33 @@
 mod agenda;
 mod connection;
 mod consumer;
+mod core;
 mod desk;
 mod gateway;
 mod link;
 mod publisher;
 mod record;
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::book::Change;
+use self::core::Core;
 use crate::encode::feed::FeedProtocol;
 use crate::encode::fix::Version;
-use crate::exchange::{Exchange, Outcome, Report};
+use crate::exchange::Exchange;
 use crate::market::{Market, instruments_csv};
-use crate::random::{Random, to_count, to_float};
+use crate::random::{to_count, to_float};
 use crate::replay::Recording;
-use crate::scenario::{Exchange as Settings, Public, Replay, Scenario};
+use crate::scenario::{Replay, Scenario};
 use crate::scenario_check::parse_address;
-use crate::session::Session;
 use crate::time::SECOND;
+use agenda::Agenda;
 use consumer::Consumers;
 use desk::{Desk, Ears};
 use gateway::Gateway;
@@ -140,24 +140,6 @@ pub struct Live {
     recovery: Option<UdpSocket>,
     ears: Option<Ears>,
     publisher: Publisher,
-}
-
-/// What all threads share. One lock is enough for a mock: matching takes a microsecond.
-struct Core {
-    market: Market,
-    exchange: Exchange,
-    publisher: Publisher,
-    random: Random,
-    /// Sessions whose connection is gone wait here for their client to come back.
-    sessions: HashMap<(String, String), (usize, Option<Session>)>,
-    /// By session: reports and when they are due.
-    mailboxes: Vec<Vec<(u64, Report)>>,
-    /// Changes that become public after the private report of them, and when.
-    held: Vec<Change>,
-    hold_until: u64,
-    /// Orders that the exchange will cancel by itself: when, session, `ClOrdID`.
-    cancels: Vec<(u64, usize, String)>,
-    summary: LiveSummary,
 }
 
 /// What the threads of one run see of each other.
@@ -300,45 +282,65 @@ impl Live {
         let text = instruments_csv(&options.scenario, options.seed);
         let to = options.connect.or(gateway_at).unwrap_or(fix);
         let desk = ears.as_ref().map(|_| Desk::new(&shared, to, recovery_at));
-        let clients = Gateway::default();
-        let result = thread::scope(|scope| {
-            if let Some(listener) = &reference {
-                scope.spawn(|| serve_reference(listener, &text, &shared));
-            }
-            scope.spawn(|| accept(scope, &listener, &shared));
-            if let Some(listener) = &gateway {
-                scope.spawn(|| gateway::accept(scope, &clients, listener, fix, &shared));
-            }
-            if let Some(socket) = &recovery {
-                scope.spawn(|| shared.or_fail(publisher::serve_requests(socket, &shared)));
-            }
-            let sender =
-                scope.spawn(|| shared.or_fail(publisher::send_in_time(&lines, &delayed, recovery.as_ref(), &shared)));
-            if let (Some(desk), Some(ears)) = (&desk, &ears) {
-                desk.start(scope, ears);
-            }
-            let result = match &options.scenario.market.replay {
-                Some(replay) => play(&shared, replay),
-                None => publish(&shared),
-            };
-            if let Some(desk) = &desk {
-                desk.close();
-            }
-            let closed = shared.close_market();
-            let until = now() + SECOND;
-            while !delayed.is_empty() && now() < until && !shared.failed.load(Ordering::Relaxed) {
-                thread::sleep(Duration::from_millis(1));
-            }
-            shared.over.store(true, Ordering::Relaxed);
-            let sent = sender.join().unwrap_or_else(|_| Err(io::Error::other("the thread of the lines panicked")));
-            result.and(closed).and(sent)
-        });
-        result?;
+        let parts = Parts { listener, reference, gateway, recovery, ears, lines, delayed };
+        parts.play(&shared, desk.as_ref(), fix, &text)?;
         let mut summary = shared.core().summary;
         if let Some(desk) = &desk {
             (summary.orders, summary.late_mean_ns, summary.late_most_ns) = desk.sent();
         }
         Ok(summary)
+    }
+}
+
+/// The sockets of a run.
+struct Parts {
+    listener: TcpListener,
+    reference: Option<TcpListener>,
+    gateway: Option<TcpListener>,
+    recovery: Option<UdpSocket>,
+    ears: Option<Ears>,
+    lines: Arc<Vec<publisher::Line>>,
+    delayed: Arc<Agenda<publisher::Datagram>>,
+}
+
+impl Parts {
+    /// Starts everybody, and ends them in turn: the market, the trader, then the rest.
+    fn play(&self, shared: &Shared<'_>, desk: Option<&Desk<'_>>, fix: SocketAddr, text: &str) -> io::Result<()> {
+        let clients = Gateway::default();
+        let again = self.recovery.as_ref();
+        thread::scope(|scope| {
+            if let Some(listener) = &self.reference {
+                scope.spawn(|| serve_reference(listener, text, shared));
+            }
+            scope.spawn(|| accept(scope, &self.listener, shared));
+            if let Some(listener) = &self.gateway {
+                let clients = &clients;
+                scope.spawn(move || gateway::accept(scope, clients, listener, fix, shared));
+            }
+            if let Some(socket) = &self.recovery {
+                scope.spawn(|| shared.or_fail(publisher::serve_requests(socket, shared)));
+            }
+            let sender =
+                scope.spawn(|| shared.or_fail(publisher::send_in_time(&self.lines, &self.delayed, again, shared)));
+            if let (Some(desk), Some(ears)) = (desk, &self.ears) {
+                desk.start(scope, ears);
+            }
+            let result = match &shared.options.scenario.market.replay {
+                Some(replay) => play(shared, replay),
+                None => publish(shared),
+            };
+            if let Some(desk) = desk {
+                desk.close();
+            }
+            let closed = shared.close_market();
+            let until = now() + SECOND;
+            while !self.delayed.is_empty() && now() < until && !shared.failed.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(1));
+            }
+            shared.over.store(true, Ordering::Relaxed);
+            let sent = sender.join().unwrap_or_else(|_| Err(io::Error::other("the thread of the lines panicked")));
+            result.and(closed).and(sent)
+        })
     }
 }
 
@@ -457,7 +459,7 @@ fn publish(shared: &Shared<'_>) -> io::Result<()> {
             core.crowd_acted(&mut changes)?;
             steps += 1;
         }
-        core.cancel_unasked()?;
+        core.cancel_unasked();
         core.release()?;
         let limit = scenario.market.messages;
         let done = limit > 0 && core.publisher.messages() >= limit;
@@ -496,116 +498,5 @@ impl Shared<'_> {
         core.publisher.close_market(now())?;
         (core.summary.messages, core.summary.packets) = (core.publisher.messages(), core.publisher.packets());
         Ok(())
-    }
-}
-
-impl Core {
-    fn new(market: Market, exchange: Exchange, publisher: Publisher, seed: u64) -> Core {
-        Core {
-            market,
-            exchange,
-            publisher,
-            random: Random::new(seed, "live"),
-            sessions: HashMap::new(),
-            mailboxes: Vec::new(),
-            held: Vec::new(),
-            hold_until: 0,
-            cancels: Vec::new(),
-            summary: LiveSummary::default(),
-        }
-    }
-
-    /// The number of a client's session, and the session itself if nobody else is using it.
-    fn session(&mut self, sender: &str, target: &str, make: impl FnOnce() -> Session) -> Option<(usize, Session)> {
-        let next = self.mailboxes.len();
-        let key = (sender.to_owned(), target.to_owned());
-        let entry = self.sessions.entry(key).or_insert_with(|| (next, Some(make())));
-        if entry.0 == next {
-            self.mailboxes.push(Vec::new());
-        }
-        entry.1.take().map(|session| (entry.0, session))
-    }
-
-    /// The connection of a session is gone. What was on its way is numbered and kept, for when the client asks again.
-    fn leave(&mut self, mut session: Session) {
-        let key = (session.target.clone(), session.sender.clone());
-        if let Some(entry) = self.sessions.get_mut(&key) {
-            for (due, report) in self.mailboxes.get_mut(entry.0).map(std::mem::take).unwrap_or_default() {
-                session.send(due, report.kind, report.body);
-            }
-            entry.1 = Some(session);
-        }
-    }
-
-    fn crowd_acted(&mut self, changes: &mut Vec<Change>) -> io::Result<()> {
-        let time = now();
-        if self.held.is_empty() {
-            self.publisher.publish(changes, &self.market, time)?;
-            changes.clear();
-        } else {
-            // Changes become public in the order in which they happened.
-            self.held.append(changes);
-        }
-        if !self.market.struck.is_empty() {
-            let outcome = self.exchange.struck(time, &mut self.market);
-            self.deliver(outcome.reports, time, 0);
-        }
-        Ok(())
-    }
-
-    /// What one request led to: reports to their sessions, changes to the feed, in the order that the scenario wants.
-    fn settle(&mut self, outcome: Outcome, settings: &Settings, gap: u64) -> io::Result<()> {
-        let time = now();
-        if settings.public == Public::Before {
-            self.hold_until = 0;
-            self.release()?;
-            self.publisher.publish(&outcome.changes, &self.market, time)?;
-            self.deliver(outcome.reports, time + settings.public_gap.0, gap);
-        } else {
-            self.deliver(outcome.reports, time, gap);
-            if !outcome.changes.is_empty() {
-                self.held.extend(outcome.changes);
-                self.hold_until = self.hold_until.max(time + settings.public_gap.0);
-            }
-        }
-        Ok(())
-    }
-
-    /// Publishes what was held back long enough.
-    fn release(&mut self) -> io::Result<()> {
-        let time = now();
-        if self.held.is_empty() || time < self.hold_until {
-            return Ok(());
-        }
-        let held = std::mem::take(&mut self.held);
-        self.publisher.publish(&held, &self.market, time)
-    }
-
-    /// Cancels of the exchange's own that are due.
-    fn cancel_unasked(&mut self) -> io::Result<()> {
-        let time = now();
-        let due: Vec<_> = self.cancels.extract_if(.., |(due, ..)| *due <= time).collect();
-        for (_, session, clordid) in due {
-            let outcome = self.exchange.cancel_unasked(time, &clordid, session, &mut self.market);
-            self.held.extend(outcome.changes);
-            self.deliver(outcome.reports, time, 0);
-        }
-        Ok(())
-    }
-
-    /// Puts reports into their mailboxes, one `gap` after the other.
-    fn deliver(&mut self, reports: Vec<Report>, time: u64, gap: u64) {
-        let mut due = time;
-        for report in reports {
-            let absent = self.sessions.values_mut().find(|(at, session)| *at == report.session && session.is_some());
-            if let Some((_, Some(session))) = absent {
-                session.send(due, report.kind, report.body);
-            } else if let Some(mailbox) = self.mailboxes.get_mut(report.session) {
-                // A pending state of a later request may be due after the answer to this one.
-                let place = mailbox.partition_point(|(other, _)| *other <= due);
-                mailbox.insert(place, (due, report));
-            }
-            due += gap;
-        }
     }
 }

@@ -11,7 +11,7 @@ use crate::truth::{Row, write_rows};
 const MOST: usize = 2_000_000;
 
 #[derive(Default)]
-struct Rows {
+struct Known {
     rows: Vec<Row>,
     /// By session and `ClOrdID`.
     by_id: HashMap<(String, String), usize>,
@@ -22,17 +22,17 @@ struct Rows {
 /// The rows of truth.csv while they are made.
 #[derive(Default)]
 pub(super) struct Record {
-    rows: Mutex<Rows>,
+    known: Mutex<Known>,
 }
 
 impl Record {
-    fn rows(&self) -> std::sync::MutexGuard<'_, Rows> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A request went out on this session.
     pub(super) fn sent(&self, session: &str, clordid: &str, row: Row) {
-        let mut all = self.rows();
+        let mut all = self.known();
         if all.rows.len() < MOST {
             let at = all.rows.len();
             all.rows.push(row);
@@ -42,8 +42,8 @@ impl Record {
 
     /// A gateway passed a request on: the same one on another session.
     pub(super) fn passed_on(&self, from: &str, to: &str, clordid: &str) {
-        let known = self.rows().by_id.get(&(from.to_owned(), clordid.to_owned())).copied();
-        let copy = known.and_then(|at| self.rows().rows.get(at).cloned());
+        let known = self.known().by_id.get(&(from.to_owned(), clordid.to_owned())).copied();
+        let copy = known.and_then(|at| self.known().rows.get(at).cloned());
         if let Some(mut row) = copy {
             row.set("session", to);
             self.sent(to, clordid, row);
@@ -52,7 +52,7 @@ impl Record {
 
     /// A request reached the exchange.
     pub(super) fn arrived(&self, session: &str, clordid: &str, now: u64) {
-        let mut all = self.rows();
+        let mut all = self.known();
         let key = (session.to_owned(), clordid.to_owned());
         if all.by_id.contains_key(&key) {
             all.arrived.entry(key).or_insert(now);
@@ -61,7 +61,7 @@ impl Record {
 
     /// The exchange's first answer leaves.
     pub(super) fn answered(&self, session: &str, clordid: &str, now: u64) {
-        let mut all = self.rows();
+        let mut all = self.known();
         let key = (session.to_owned(), clordid.to_owned());
         let Some(arrived) = all.arrived.remove(&key) else { return };
         let at = all.by_id.get(&key).copied();
@@ -71,6 +71,6 @@ impl Record {
     }
 
     pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        write_rows(&self.rows().rows, out)
+        write_rows(&self.known().rows, out)
     }
 }
