@@ -349,7 +349,8 @@ impl<'a> Desk<'a> {
     /// Keeps a session connected until all is over.
     fn talk(&self, session: usize) {
         let back_after = self.shared.options.scenario.orders.back_after.0.max(MILLI);
-        while !self.is_over() {
+        // Whoever logged out at the end does not come back.
+        while !self.is_over() && !self.closing.load(Ordering::Relaxed) {
             if let Ok(stream) = TcpStream::connect_timeout(&self.to, Duration::from_secs(1)) {
                 let connected = self.state().links[session].connected(&stream);
                 // An error is the other side's hanging up; the session waits for the next connection.
