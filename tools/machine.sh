@@ -50,3 +50,32 @@ need_rust() {
         stop_with "$(rustc --version) is too old: 1.$least or newer is needed. \"rustup update\" brings it; Debian's own rustc does not suffice."
     fi
 }
+
+# QuickFIX, the engine that talks to the simulator's exchange. The Python package has no wheel, and building it takes more than ten
+# minutes, so it is used where an interpreter has it already; else Debian's library is, which installs in seconds, with the
+# dictionaries of the package's source (kept outside of the tree; without network the tests go without dictionaries).
+need_quickfix() {
+    python=${TICKSCOPE_QUICKFIX_PYTHON:-python3}
+    if ! "$python" -c 'import quickfix' 2>/dev/null; then
+        if ! [ -f /usr/include/quickfix/Application.h ] || ! command -v c++ >/dev/null 2>&1; then
+            need_packages "QuickFIX, a FIX engine for the simulator's tests" libquickfix-dev g++
+        fi
+        QUICKFIX_DICTIONARIES=${XDG_CACHE_HOME:-$HOME/.cache}/tickscope/quickfix-1.16.0
+        if ! [ -f "$QUICKFIX_DICTIONARIES/FIXT11.xml" ]; then
+            fetch=$(mktemp -d)
+            if command -v pip3 >/dev/null 2>&1 &&
+                timeout 300 pip3 download --quiet --no-deps --no-binary :all: --dest "$fetch" quickfix==1.16.0 >&2; then
+                mkdir -p "$QUICKFIX_DICTIONARIES"
+                tar xzf "$fetch"/quickfix-1.16.0.tar.gz -C "$QUICKFIX_DICTIONARIES" --strip-components=2 quickfix-1.16.0/spec
+            fi
+            rm -rf "$fetch"
+        fi
+        if [ -f "$QUICKFIX_DICTIONARIES/FIXT11.xml" ]; then
+            export QUICKFIX_DICTIONARIES
+        else
+            say "SKIPPED: QuickFIX's dictionaries could not be fetched; the engine checks sessions, not every field."
+            unset QUICKFIX_DICTIONARIES
+        fi
+    fi
+    export TICKSCOPE_REQUIRE_QUICKFIX=1
+}

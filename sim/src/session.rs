@@ -99,6 +99,11 @@ impl Session {
         self.state == State::Up
     }
 
+    /// A logout was sent and is not answered yet.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.state == State::LogoutSent
+    }
+
     /// A connection exists; the initiator logs on.
     pub(crate) fn connected(&mut self, now: u64) {
         self.state = State::Waiting;

@@ -1,11 +1,14 @@
-//! A real FIX engine talks to the live mock exchange: `QuickFIX` (the Python package) logs on, trades, is dropped,
-//! resends, logs out, in FIX 4.2, 4.4 and 5.0 SP2, and neither side sends a session-level reject.
-//! The interpreter that has the package: `TICKSCOPE_QUICKFIX_PYTHON`, else `python3`.
+//! A real FIX engine talks to the live mock exchange: `QuickFIX` logs on, trades, is dropped, resends, logs out, in FIX
+//! 4.2, 4.4 and 5.0 SP2, and neither side sends a session-level reject. It is the Python package, where an interpreter has
+//! it (`TICKSCOPE_QUICKFIX_PYTHON`, else `python3`), else the C++ library (Debian: libquickfix-dev g++).
+//! `QUICKFIX_DICTIONARIES` is a folder with its data dictionaries; the package brings them, Debian's library does not.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test, which says where it cannot run")]
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tickscope_sim::Scenario;
@@ -25,20 +28,30 @@ pending = 0.2
 unsolicited = 0.1
 "#;
 
-/// The interpreter, or why there is none.
-fn interpreter() -> Result<String, String> {
+/// The engine: a program and its first arguments, or why there is none.
+fn engine() -> Result<Vec<String>, String> {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let python = std::env::var("TICKSCOPE_QUICKFIX_PYTHON").unwrap_or_else(|_| "python3".into());
     let tried = Command::new(&python).args(["-c", "import quickfix"]).output();
-    match tried {
-        Ok(output) if output.status.success() => Ok(python),
-        Ok(_) => Err(format!("`{python}` has no package `quickfix` (pip install quickfix)")),
-        Err(error) => Err(format!("`{python}`: {error}")),
+    if tried.is_ok_and(|output| output.status.success()) {
+        return Ok(vec![python, tests.join("quickfix_initiator.py").display().to_string()]);
+    }
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("quickfix_initiator");
+    // QuickFIX 1.15 of Debian 12 has exception specifications, which C++17 no longer knows.
+    let mut compiler = Command::new("c++");
+    compiler.args(["-std=c++14", "-w", "-o"]).arg(&program).arg(tests.join("quickfix_initiator.cpp"));
+    match compiler.args(["-lquickfix", "-lpthread"]).output() {
+        Ok(output) if output.status.success() => Ok(vec![program.display().to_string()]),
+        Ok(_) => Err(format!("`{python}` has no package `quickfix`, and there is no C++ library (libquickfix-dev)")),
+        Err(error) => Err(format!("`{python}` has no package `quickfix`, and c++: {error}")),
     }
 }
 
 fn talk(version: &str) {
-    let python = match interpreter() {
-        Ok(python) => python,
+    // Compiled once, whichever of the tests comes first.
+    static ENGINE: OnceLock<Result<Vec<String>, String>> = OnceLock::new();
+    let engine = match ENGINE.get_or_init(engine) {
+        Ok(engine) => engine,
         Err(reason) => {
             let required = std::env::var("TICKSCOPE_REQUIRE_QUICKFIX").is_ok_and(|value| value == "1");
             assert!(!required, "QuickFIX is required: {reason}");
@@ -46,34 +59,30 @@ fn talk(version: &str) {
             return;
         }
     };
-    let options = Options {
-        scenario: Scenario::parse(SCENARIO, "quickfix").unwrap(),
-        seed: 1,
-        market_data: MarketData::parse("127.0.0.1:36477"),
-        fix: "127.0.0.1:0".parse().unwrap(),
-        reference: Some("127.0.0.1:0".parse().unwrap()),
-        speed: 1.0,
-    };
+    let scenario = Scenario::parse(SCENARIO, "quickfix").unwrap();
+    let options = Options::new(scenario, MarketData::parse("127.0.0.1:36477"), "127.0.0.1:0".parse().unwrap());
     let live = Live::bind(options).unwrap();
     let address = live.fix_address().unwrap();
     let folder = std::env::temp_dir().join(format!("tickscope-quickfix-{}-{version}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let stop = AtomicBool::new(false);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/quickfix_initiator.py");
-    let (output, summary) = std::thread::scope(|scope| {
+    let dictionaries = std::env::var("QUICKFIX_DICTIONARIES").unwrap_or_default();
+    let mut command = Command::new(&engine[0]);
+    command.args(&engine[1..]).args([version, &address.to_string(), "ALPHA"]).arg(&folder).arg(dictionaries);
+    let mut client = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(client.stdout.take().unwrap()).lines();
+    let ready = lines.next().and_then(Result::ok);
+    let (output, seen, summary) = std::thread::scope(|scope| {
         let exchange = scope.spawn(|| live.run(&stop));
-        let output = Command::new(python)
-            .arg(script)
-            .args([version, &address.to_string(), "ALPHA"])
-            .arg(&folder)
-            .output()
-            .unwrap();
+        let seen = lines.map_while(Result::ok).last().unwrap_or_default();
+        let output = client.wait_with_output().unwrap();
         stop.store(true, Ordering::Relaxed);
-        (output, exchange.join().unwrap().unwrap())
+        (output, seen, exchange.join().unwrap().unwrap())
     });
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}\n{}\nlogs: {}", String::from_utf8_lossy(&output.stderr), folder.display());
-    let seen: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}\nlogs: {}", folder.display());
+    assert_eq!(ready.as_deref(), Some("ready"));
+    let seen: serde_json::Value = serde_json::from_str(&seen).unwrap();
     assert_eq!(seen["rejects"], serde_json::json!([]), "{seen}");
     assert_eq!(seen["logons"], 2, "{seen}");
     assert_eq!(summary.connections, 2);

@@ -139,10 +139,17 @@ pub struct SimArgs {
     pub seed: u64,
 
     /// Write captures, truth.csv and instruments.csv into this folder
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, conflicts_with = "live")]
+    ///
+    /// With --live: truth.csv and instruments.csv only. The truth then says what is known without a capture: which message
+    /// caused which request of the reference trader, the latencies drawn, and what the exchange took; what only a tap can
+    /// see is empty.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub write: Option<PathBuf>,
 
     /// Play on real sockets until the scenario is over or Ctrl-C
+    ///
+    /// The reference trader trades by the scenario's strategies: it listens to the market data that go out, and talks to
+    /// the exchange (or to the gateway, where the scenario has one) over TCP.
     #[arg(long, requires = "md", requires = "fix", help_heading = "Live")]
     pub live: bool,
 
@@ -154,6 +161,22 @@ pub struct SimArgs {
     #[arg(long, value_name = "HOST:PORT", requires = "live", help_heading = "Live")]
     pub fix: Option<std::net::SocketAddr>,
 
+    /// Who trades: the scenario's strategies, or a trader of your own, for which nothing is started here
+    #[arg(long, value_name = "WHO", value_enum, default_value_t = TraderChoice::Reference, requires = "live", help_heading = "Live")]
+    pub trader: TraderChoice,
+
+    /// Where the gateway listens, in scenarios with one [default: --fix's host, the port of the scenario]
+    #[arg(long, value_name = "HOST:PORT", requires = "live", help_heading = "Live")]
+    pub gateway: Option<std::net::SocketAddr>,
+
+    /// Connect the reference trader to this address: a gateway of your own
+    #[arg(long, value_name = "HOST:PORT", requires = "live", conflicts_with = "gateway", help_heading = "Live")]
+    pub connect: Option<std::net::SocketAddr>,
+
+    /// Where lost market data are asked for, in scenarios with `recover` [default: --fix's host, any port]
+    #[arg(long, value_name = "HOST:PORT", requires = "live", help_heading = "Live")]
+    pub recovery: Option<std::net::SocketAddr>,
+
     /// Serve the instruments as CSV on this address
     #[arg(long, value_name = "HOST:PORT", requires = "live", help_heading = "Live")]
     pub reference: Option<std::net::SocketAddr>,
@@ -161,6 +184,14 @@ pub struct SimArgs {
     /// How much faster than real time the market runs, with --live
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0, help_heading = "Live", value_parser = values::speed)]
     pub speed: f64,
+}
+
+/// Who sends the orders of a live simulation.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TraderChoice {
+    #[default]
+    Reference,
+    Own,
 }
 
 /// Compare an --orders file with a truth

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use tickscope_sim::live::{Live, MarketData, Options};
-use tickscope_sim::{Scenario, scenarios};
+use tickscope_sim::{Scenario, scenarios, shipped};
 
-use super::args::SimArgs;
+use super::args::{SimArgs, TraderChoice};
 use super::{Outcome, WrongUsage, complain, stop, watch_signals};
 
 pub(super) fn run(arguments: &SimArgs) -> anyhow::Result<Outcome> {
@@ -27,10 +27,10 @@ pub(super) fn run(arguments: &SimArgs) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Done);
     }
     let scenario = Scenario::parse(&text, name).map_err(|error| anyhow!("{error}"))?;
-    match (&arguments.write, arguments.live) {
-        (Some(folder), _) => write(&scenario, arguments.seed, folder, &mut out),
-        (None, true) => live(scenario, arguments, &mut out),
-        (None, false) => Err(WrongUsage("say what to do: --write DIR, --live or --print".to_owned()).into()),
+    match &arguments.write {
+        _ if arguments.live => live(scenario, arguments, &mut out),
+        Some(folder) => write(&scenario, arguments.seed, folder, &mut out),
+        None => Err(WrongUsage("say what to do: --write DIR, --live or --print".to_owned()).into()),
     }
 }
 
@@ -39,8 +39,7 @@ fn text_of(name: &str) -> anyhow::Result<String> {
     if Path::new(name).is_file() {
         return fs::read_to_string(name).with_context(|| name.to_owned());
     }
-    let shipped = scenarios().iter().find(|(known, _)| *known == name);
-    shipped.map(|(_, text)| (*text).to_owned()).ok_or_else(|| {
+    shipped(name).map(str::to_owned).ok_or_else(|| {
         let names: Vec<&str> = scenarios().iter().map(|(name, _)| *name).collect();
         anyhow!("{name}: neither a file nor a shipped scenario; those are: {}", names.join(", "))
     })
@@ -67,30 +66,60 @@ fn live(scenario: Scenario, arguments: &SimArgs, out: &mut impl Write) -> anyhow
     let (Some(md), Some(fix)) = (&arguments.md, arguments.fix) else {
         return Err(WrongUsage("--live needs --md and --fix".to_owned()).into());
     };
+    let reference_trader = arguments.trader == TraderChoice::Reference;
+    if arguments.write.is_some() && !reference_trader {
+        let reason = "--write with --live writes what is true of the reference trader's orders: not with --trader own";
+        return Err(WrongUsage(reason.to_owned()).into());
+    }
+    if arguments.recovery.is_some() && scenario.market.recover.is_none() {
+        return Err(WrongUsage("--recovery: the scenario has no `recover`".to_owned()).into());
+    }
+    if arguments.gateway.is_some() && scenario.gateway.is_none() {
+        return Err(WrongUsage("--gateway: the scenario has no [gateway]".to_owned()).into());
+    }
     watch_signals()?;
     let options = Options {
-        scenario,
         seed: arguments.seed,
-        market_data: MarketData::parse(md),
-        fix,
         reference: arguments.reference,
         speed: arguments.speed,
+        reference_trader,
+        gateway: arguments.gateway,
+        connect: arguments.connect,
+        recovery: arguments.recovery,
+        ..Options::new(scenario, MarketData::parse(md), fix)
     };
     let live = Live::bind(options)?;
     complain("note", &format!("the exchange listens on {}; Ctrl-C ends the market", live.fix_address()?));
-    if let Some(address) = live.reference_address() {
-        complain("note", &format!("instruments are served on {address}"));
+    for (what, address) in [
+        ("the gateway listens on", live.gateway_address()),
+        ("instruments are served on", live.reference_address()),
+        ("lost market data are asked for at", live.recovery_address()),
+    ] {
+        if let Some(address) = address {
+            complain("note", &format!("{what} {address}"));
+        }
     }
-    let summary = live.run(stop())?;
+    let summary = match &arguments.write {
+        Some(folder) => live.run_and_write(stop(), folder).with_context(|| folder.display().to_string())?,
+        None => live.run(stop())?,
+    };
     writeln!(
         out,
-        "{} market-data messages in {} packets; {} connections, {} requests, {} reports, {} session rejects",
+        "{} market-data messages in {} packets; {} connections, {} requests, {} reports, {} session rejects, {} logouts",
         summary.messages,
         summary.packets,
         summary.connections,
         summary.requests,
         summary.reports,
-        summary.session_rejects
+        summary.session_rejects,
+        summary.logouts
     )?;
+    if reference_trader {
+        writeln!(
+            out,
+            "the reference trader sent {} requests, on average {} ns (at most {} ns) later than the latency drawn",
+            summary.orders, summary.late_mean_ns, summary.late_most_ns
+        )?;
+    }
     Ok(Outcome::Done)
 }

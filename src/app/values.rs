@@ -299,7 +299,8 @@ pub const EXAMPLES_SIM: &str = "\
 Examples:
   tickscope sim --list
   tickscope sim exchange-slows --seed 7 --write out
-  tickscope sim calm --live --md 127.0.0.1:26477 --fix 127.0.0.1:9876";
+  tickscope sim calm --live --md 127.0.0.1:26477 --fix 127.0.0.1:9876 --write out
+  tickscope sim calm --live --md eth1 --fix 0.0.0.0:9876 --trader own";
 
 pub const EXAMPLES_SCORE: &str = "\
 Examples:

@@ -42,9 +42,23 @@ fn share(most: u32) -> impl Strategy<Value = String> {
     (0..=most).prop_map(|percent| format!("{}.{:02}", percent / 100, percent % 100))
 }
 
+/// Intervals of a run in which something is slow, as a field of a latency.
+fn slow() -> impl Strategy<Value = String> {
+    let one = (0..900_u32, 1..400_u32, 0..60_u32, 0..3_000_u32).prop_map(|(from, length, tenths, add)| {
+        let to = from + length;
+        format!(
+            "{{ from = \"{from}ms\", to = \"{to}ms\", factor = {}.{}, add = \"{add}us\" }}",
+            tenths / 10,
+            tenths % 10
+        )
+    });
+    vec(one, 1..3).prop_map(|all| format!("[{}]", all.join(", ")))
+}
+
 fn latency() -> impl Strategy<Value = String> {
     prop_oneof![
         (1..300_u32).prop_map(|us| format!("{{ fixed = \"{us}us\" }}")),
+        (1..100_u32, slow()).prop_map(|(us, slow)| format!("{{ median = \"{us}us\", sigma = 0.3, slow = {slow} }}")),
         (1..200_u32, 0..8_u32, 0..3_u32).prop_map(|(us, sigma, tail)| {
             format!("{{ median = \"{us}us\", sigma = 0.{sigma}, tail_share = 0.0{tail}, tail = \"2ms\" }}")
         }),
@@ -58,6 +72,17 @@ fn market() -> Vec<BoxedStrategy<Option<String>>> {
         key(0.7, "rate", (50..3000_u32).prop_map(|rate| format!("{rate}.0"))),
         key(0.3, "branching", share(80)),
         key(0.3, "collect", span(1..50, "us")),
+        key(0.2, "even", proptest::bool::ANY),
+        key(
+            0.3,
+            "rush",
+            vec((0..900_u32, 1..300_u32, 100..20_000_u32), 1..3).prop_map(|rushes| {
+                let one = |(from, length, rate): &(u32, u32, u32)| {
+                    format!("{{ from = \"{from}ms\", to = \"{}ms\", rate = {rate}.0 }}", from + length)
+                };
+                format!("[{}]", rushes.iter().map(one).collect::<Vec<_>>().join(", "))
+            }),
+        ),
         key(0.2, "burst", Just("{ every = \"200ms\", length = \"5ms\", rate = 20000.0 }")),
         key(0.3, "recover", latency()),
         key(0.2, "heartbeat", span(20..500, "ms")),
@@ -110,6 +135,8 @@ fn strategy() -> Vec<BoxedStrategy<Option<String>>> {
         key(0.9, "pause", span(2..80, "ms")),
         key(0.7, "style", one_of(&["take", "join", "sweep"])),
         key(0.5, "on", one_of(&["trade", "best", "any"])),
+        key(0.2, "first", proptest::bool::ANY),
+        key(0.2, "away", 1..20_u32),
         key(0.3, "quantity", 1..2000_u32),
         key(0.3, "orders", 1..5_u32),
         key(0.4, "cancel", share(60)),
@@ -210,8 +237,11 @@ fn scenario() -> impl Strategy<Value = Drawn> {
             let _ = writeln!(text, "[trader]\nlatency = {internal}\ndigits = {digits}");
             for (kind, keys) in &strategies {
                 let mut head = format!("[[strategy]]\nkind = \"{kind}\"");
-                if *kind == "conditional" {
-                    head += "\nwhen = \"ALPHA\"\nsell = \"ALPHA\"";
+                match *kind {
+                    "conditional" => head += "\nwhen = \"ALPHA\"\nsell = \"ALPHA\"",
+                    // Half of these stand near the price that they saw, which only they can.
+                    "react" | "timer" if seed % 2 == 0 => head += "\nseen = 0.6",
+                    _ => {}
                 }
                 text += &table(&head, keys);
             }

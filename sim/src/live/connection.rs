@@ -9,12 +9,18 @@ use std::time::Duration;
 
 use super::{Shared, now};
 use crate::encode::fix::{Framer, Received, Version};
-use crate::exchange::Report;
-use crate::scenario::Public;
+use crate::exchange::{Answer, Outcome, Report};
+use crate::random::{to_count, to_float};
 use crate::session::{Happened, Session};
+use crate::time::MILLI;
 
 /// A client that sends no logon for so long is hung up on.
 const PATIENCE: u64 = 10_000_000_000;
+
+/// What is due within this time is waited for by sleeping shortly and watching the clock.
+const PRECISE: u64 = 20_000_000;
+/// The last part of such a wait, in which the clock is watched; new requests are looked for in between.
+const WATCHED: u64 = 100_000;
 
 /// At most so many requests of one client wait for the exchange.
 const WAITING: usize = 100_000;
@@ -26,6 +32,8 @@ struct Client<'a> {
     session: Option<(usize, Session)>,
     /// Requests, with when they arrived and when the exchange has worked on them.
     work: VecDeque<(u64, Received)>,
+    /// `SENDER->TARGET` of the client.
+    name: String,
     begun: u64,
     drops: u64,
 }
@@ -34,8 +42,16 @@ struct Client<'a> {
 pub(super) fn serve(stream: &TcpStream, shared: &Shared<'_>) {
     let drops = shared.drops.load(Ordering::Relaxed);
     let begun = now();
-    let mut client =
-        Client { stream, shared, framer: Framer::default(), session: None, work: VecDeque::new(), begun, drops };
+    let mut client = Client {
+        stream,
+        shared,
+        framer: Framer::default(),
+        session: None,
+        work: VecDeque::new(),
+        name: String::new(),
+        begun,
+        drops,
+    };
     // An error is the client's hanging up, or the network's: the session waits for it to come back.
     let _ = client.run();
     if let Some((_, mut session)) = client.session.take() {
@@ -67,6 +83,8 @@ impl Client<'_> {
                 None => false,
             };
             self.flush()?;
+            // Public data may come behind the private reports that just left.
+            self.shared.core().release()?;
             if is_over || silent {
                 return Ok(());
             }
@@ -94,15 +112,25 @@ impl Client<'_> {
         let mail = self.session.as_ref().and_then(|(at, _)| {
             self.shared.core().mailboxes.get(*at).and_then(|mailbox| mailbox.iter().map(|(due, _)| *due).min())
         });
-        let next = due.into_iter().chain(mail).min();
-        let wait = next.map_or(1_000_000, |next| next.saturating_sub(now())).min(1_000_000);
-        // Timeouts of the system are too coarse for the last tenth of a millisecond.
-        if wait < 100_000 {
-            self.stream.set_nonblocking(true)?;
-            thread::yield_now();
-        } else {
+        let held = {
+            let core = self.shared.core();
+            (!core.held.is_empty()).then_some(core.hold_until)
+        };
+        let next = due.into_iter().chain(mail).chain(held).min();
+        let wait = next.map_or(u64::MAX, |next| next.saturating_sub(now()));
+        // A timeout of a socket is as coarse as the system's tick, several milliseconds: only where nothing is due soon.
+        if wait > PRECISE {
             self.stream.set_nonblocking(false)?;
-            self.stream.set_read_timeout(Some(Duration::from_nanos(wait - 60_000)))?;
+            self.stream.set_read_timeout(Some(Duration::from_millis(1)))?;
+        } else {
+            self.stream.set_nonblocking(true)?;
+            let until = now() + wait.min(WATCHED);
+            if wait > WATCHED {
+                thread::sleep(Duration::from_nanos((wait - WATCHED).min(WATCHED)));
+            }
+            while wait <= WATCHED && now() < until {
+                std::hint::spin_loop();
+            }
         }
         let mut stream = self.stream;
         let got = match stream.read(buffer) {
@@ -128,21 +156,30 @@ impl Client<'_> {
         if self.session.is_none() && !self.begin(&message, time) {
             return true;
         }
-        let Some((_, session)) = &mut self.session else { return true };
+        let Some((at, session)) = &mut self.session else { return true };
         match session.receive(time, message) {
             None | Some(Happened::Up) => false,
-            Some(Happened::Down) => true,
+            Some(Happened::Down) => {
+                self.shared.core().summary.logouts += 1;
+                true
+            }
             Some(Happened::Application(message)) => {
                 // Rejects of the client are not for the matching engine.
                 if message.kind() == "3" || message.kind() == "j" {
                     self.shared.core().summary.session_rejects += 1;
                 } else if self.work.len() < WAITING {
                     let settings = &self.shared.options.scenario.exchange;
+                    if let Some(record) = self.shared.record {
+                        record.arrived(&self.name, message.text(11), time);
+                    }
                     let mut core = self.shared.core();
                     core.summary.requests += 1;
-                    let elapsed = time.saturating_sub(self.begun);
+                    let elapsed = time.saturating_sub(self.shared.start);
                     let latency = settings.latency.draw(&mut core.random, elapsed);
                     let due = self.work.back().map_or(0, |(due, _)| *due).max(time + latency);
+                    if let Some(report) = core.exchange.pending(time, *at, session.version, &message) {
+                        core.deliver(vec![report], time + (due - time) / 2, 0);
+                    }
                     self.work.push_back((due, message));
                 }
                 false
@@ -158,7 +195,8 @@ impl Client<'_> {
             return false;
         }
         let (client, exchange) = (message.text(49), message.text(56));
-        let digits = self.shared.options.scenario.trader.digits.min(if version == Version::Fix42 { 3 } else { 6 });
+        let digits = self.shared.digits(version);
+        self.name = format!("{client}->{exchange}");
         let make = || Session::acceptor(version, exchange, client, digits);
         self.session = self.shared.core().session(client, exchange, make);
         if let Some((_, session)) = &mut self.session {
@@ -181,17 +219,18 @@ impl Client<'_> {
             let core = &mut *guard;
             let outcome = core.exchange.request(time, at, version, &message, &mut core.market);
             let settings = &self.shared.options.scenario.exchange;
-            let gap = settings.report_gap.draw(&mut core.random, time.saturating_sub(self.begun));
+            let gap = settings.report_gap.draw(&mut core.random, time.saturating_sub(self.shared.start));
+            if message.kind() == "D" && core.exchange.will_cancel(at, message.text(11)) {
+                let wait = MILLI + to_count(to_float(200 * MILLI) * core.random.exponential());
+                core.cancels.push((time + wait, at, message.text(11).to_owned()));
+            }
             let (refused, reports): (Vec<Report>, Vec<Report>) =
                 outcome.reports.into_iter().partition(|report| report.session_reject.is_some());
-            if settings.public == Public::Before {
-                core.publisher.publish(&outcome.changes, &core.market, time)?;
-                core.deliver(reports, time + settings.public_gap.0, gap);
-            } else {
-                core.deliver(reports, time, gap);
-                core.publisher.publish(&outcome.changes, &core.market, time)?;
-            }
+            core.settle(Outcome { reports, changes: outcome.changes }, settings, gap)?;
             drop(guard);
+            if let (Some(record), false) = (self.shared.record, refused.is_empty()) {
+                record.answered(&self.name, message.text(11), time);
+            }
             if let (Some((tag, reason)), Some((_, session))) =
                 (refused.first().and_then(|report| report.session_reject), &mut self.session)
             {
@@ -212,7 +251,12 @@ impl Client<'_> {
         core.summary.reports += due.len() as u64;
         drop(core);
         for report in due {
-            session.send(time, report.kind, report.body);
+            if let (Some(record), Some((id, answer))) = (self.shared.record, &report.answers)
+                && !matches!(answer, Answer::Fill { .. })
+            {
+                record.answered(&self.name, id, now());
+            }
+            session.send(now(), report.kind, report.body);
         }
     }
 

@@ -1,29 +1,44 @@
 //! The simulated market on a real network: market data as UDP datagrams, the mock exchange as a TCP server that speaks
-//! FIX, reference data over TCP. A trader or gateway of the user's own takes the place of the reference trader.
+//! FIX, reference data over TCP, the gateway where the scenario has one, and the reference trader, whose place a trader
+//! or gateway of the user's own can take.
 //! Plain threads with blocking sockets; this is the only place of the simulator that reads a clock.
 #![allow(clippy::disallowed_methods, reason = "a live exchange runs by the clock of the machine")]
 
+mod agenda;
 mod connection;
 mod consumer;
+mod core;
+mod desk;
+mod gateway;
+mod link;
 mod publisher;
+mod record;
 
-use std::collections::HashMap;
-use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::exchange::{Exchange, Report};
+use self::core::Core;
+use crate::encode::feed::FeedProtocol;
+use crate::encode::fix::Version;
+use crate::exchange::Exchange;
 use crate::market::{Market, instruments_csv};
-use crate::random::{Random, to_count, to_float};
+use crate::random::{to_count, to_float};
 use crate::replay::Recording;
 use crate::scenario::{Replay, Scenario};
-use crate::session::Session;
+use crate::scenario_check::parse_address;
+use crate::time::SECOND;
+use agenda::Agenda;
 use consumer::Consumers;
+use desk::{Desk, Ears};
+use gateway::Gateway;
 use publisher::Publisher;
+use record::Record;
 
 /// Where market data go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +74,41 @@ pub struct Options {
     pub reference: Option<SocketAddr>,
     /// How much faster than real time the crowd acts.
     pub speed: f64,
+    /// The scenario's strategies trade; else a trader of the user's own does.
+    pub reference_trader: bool,
+    /// The gateway, where the scenario has one, listens here; absent: beside the exchange, at the scenario's port.
+    pub gateway: Option<SocketAddr>,
+    /// The reference trader connects here: a gateway of the user's own. Absent: to our gateway, or to the exchange.
+    pub connect: Option<SocketAddr>,
+    /// Lost messages are asked for here, where the scenario lets them be; absent: at any port beside the exchange.
+    pub recovery: Option<SocketAddr>,
+}
+
+impl Options {
+    /// What is most common: the reference trader trades, in real time, and everything listens beside the exchange.
+    pub fn new(scenario: Scenario, market_data: MarketData, fix: SocketAddr) -> Options {
+        Options {
+            scenario,
+            seed: 1,
+            market_data,
+            fix,
+            reference: None,
+            speed: 1.0,
+            reference_trader: true,
+            gateway: None,
+            connect: None,
+            recovery: None,
+        }
+    }
+
+    /// An address beside the exchange; with a port of its own, where the exchange takes any.
+    fn beside(&self, port: u16) -> SocketAddr {
+        SocketAddr::new(self.fix.ip(), if self.fix.port() == 0 { 0 } else { port })
+    }
+
+    fn has_trader(&self) -> bool {
+        self.reference_trader && !self.scenario.strategy.is_empty()
+    }
 }
 
 /// What a live run did.
@@ -70,6 +120,15 @@ pub struct LiveSummary {
     pub requests: u64,
     pub reports: u64,
     pub session_rejects: u64,
+    /// Sessions that were logged out of.
+    pub logouts: u64,
+    /// Requests for lost market data.
+    pub asked_again: u64,
+    /// Requests of the reference trader.
+    pub orders: u64,
+    /// By how much they left later than the drawn latency asked for: on average, and at most.
+    pub late_mean_ns: u64,
+    pub late_most_ns: u64,
 }
 
 /// A market that is ready to run.
@@ -77,20 +136,10 @@ pub struct Live {
     options: Options,
     fix: TcpListener,
     reference: Option<TcpListener>,
+    gateway: Option<TcpListener>,
+    recovery: Option<UdpSocket>,
+    ears: Option<Ears>,
     publisher: Publisher,
-}
-
-/// What all threads share. One lock is enough for a mock: matching takes a microsecond.
-struct Core {
-    market: Market,
-    exchange: Exchange,
-    publisher: Publisher,
-    random: Random,
-    /// Sessions whose connection is gone wait here for their client to come back.
-    sessions: HashMap<(String, String), (usize, Option<Session>)>,
-    /// By session: reports and when they are due.
-    mailboxes: Vec<Vec<(u64, Report)>>,
-    summary: LiveSummary,
 }
 
 /// What the threads of one run see of each other.
@@ -98,8 +147,12 @@ struct Shared<'a> {
     options: &'a Options,
     core: Mutex<Core>,
     stop: &'a AtomicBool,
+    start: u64,
+    record: Option<&'a Record>,
     /// Counts up when all connections are to be cut.
     drops: AtomicU64,
+    /// The market is to end, because a thread could not go on.
+    failed: AtomicBool,
     over: AtomicBool,
 }
 
@@ -109,8 +162,24 @@ impl Shared<'_> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Everybody is to end.
     fn is_over(&self) -> bool {
-        self.stop.load(Ordering::Relaxed) || self.over.load(Ordering::Relaxed)
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// The market is to end; the others follow in their turn.
+    fn is_closing(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) || self.failed.load(Ordering::Relaxed)
+    }
+
+    /// The crowd's own time, which runs faster or slower than the clock.
+    fn market_time(&self) -> u64 {
+        self.start + to_count(to_float(now().saturating_sub(self.start)) * self.options.speed)
+    }
+
+    /// Digits of the second in FIX times: FIX 4.2 knows three.
+    fn digits(&self, version: Version) -> u8 {
+        self.options.scenario.trader.digits.min(if version == Version::Fix42 { 3 } else { 6 })
     }
 }
 
@@ -128,8 +197,26 @@ impl Live {
             Some(address) => Some(TcpListener::bind(address).map_err(|error| at(&address, &error))?),
             None => None,
         };
+        let gateway = match (&options.scenario.gateway, options.connect) {
+            (Some(gateway), None) => {
+                let (_, port) = parse_address(&gateway.address).expect("checked by the scenario");
+                let address = options.gateway.unwrap_or_else(|| options.beside(port));
+                let listener = TcpListener::bind(address).map_err(|error| at(&address, &error))?;
+                listener.set_nonblocking(true)?;
+                Some(listener)
+            }
+            _ => None,
+        };
+        let recovery = match &options.scenario.market.recover {
+            Some(_) if options.scenario.market.protocol == FeedProtocol::Itch50 => {
+                let address = options.recovery.unwrap_or_else(|| options.beside(0));
+                Some(UdpSocket::bind(address).map_err(|error| at(&address, &error))?)
+            }
+            _ => None,
+        };
+        let ears = if options.has_trader() { Some(Ears::open(&options)?) } else { None };
         let publisher = Publisher::open(&options, now())?;
-        Ok(Live { options, fix, reference, publisher })
+        Ok(Live { options, fix, reference, gateway, recovery, ears, publisher })
     }
 
     /// Where the exchange listens.
@@ -142,47 +229,128 @@ impl Live {
         self.reference.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
+    /// Where the gateway listens.
+    pub fn gateway_address(&self) -> Option<SocketAddr> {
+        self.gateway.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Where lost messages are asked for.
+    pub fn recovery_address(&self) -> Option<SocketAddr> {
+        self.recovery.as_ref().and_then(|socket| socket.local_addr().ok())
+    }
+
     /// Runs until the scenario is over or `stop` is set.
     pub fn run(self, stop: &AtomicBool) -> io::Result<LiveSummary> {
-        let Live { options, fix, reference, mut publisher } = self;
+        self.run_with(stop, None)
+    }
+
+    /// The same, and writes into a folder what is true of the reference trader's requests, and the instruments.
+    pub fn run_and_write(self, stop: &AtomicBool, folder: &Path) -> io::Result<LiveSummary> {
+        fs::create_dir_all(folder)?;
+        let mut truth = BufWriter::new(File::create(folder.join("truth.csv"))?);
+        fs::write(folder.join("instruments.csv"), instruments_csv(&self.options.scenario, self.options.seed))?;
+        let record = Record::default();
+        let summary = self.run_with(stop, Some(&record))?;
+        record.write(&mut truth)?;
+        truth.flush()?;
+        Ok(summary)
+    }
+
+    fn run_with(mut self, stop: &AtomicBool, record: Option<&Record>) -> io::Result<LiveSummary> {
         let start = now();
+        let options = self.options.clone();
         let mut market = Market::new(&options.scenario.market, options.seed, start);
         if options.scenario.market.replay.is_none() {
-            publisher.open_market(&mut market, start)?;
+            self.publisher.open_market(&mut market, start)?;
         }
+        let (fix, gateway_at) = (reachable(self.fix_address()?), self.gateway_address().map(reachable));
+        let recovery_at = self.recovery_address().map(reachable);
+        let Live { fix: listener, reference, gateway, recovery, ears, publisher, .. } = self;
+        let (lines, delayed) = publisher.on_the_way();
         let exchange = Exchange::new(&options.scenario.exchange, options.seed, &market);
-        let core = Core {
-            market,
-            exchange,
-            publisher,
-            random: Random::new(options.seed, "live"),
-            sessions: HashMap::new(),
-            mailboxes: Vec::new(),
-            summary: LiveSummary::default(),
-        };
         let shared = Shared {
             options: &options,
-            core: Mutex::new(core),
+            core: Mutex::new(Core::new(market, exchange, publisher, options.seed)),
             stop,
+            start,
+            record,
             drops: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
             over: AtomicBool::new(false),
         };
-        fix.set_nonblocking(true)?;
+        listener.set_nonblocking(true)?;
         let text = instruments_csv(&options.scenario, options.seed);
-        let result = thread::scope(|scope| {
-            if let Some(listener) = &reference {
-                scope.spawn(|| serve_reference(listener, &text, &shared));
-            }
-            scope.spawn(|| accept(scope, &fix, &shared));
-            let result = match &options.scenario.market.replay {
-                Some(replay) => play(&shared, replay),
-                None => publish(&shared, start),
-            };
-            shared.over.store(true, Ordering::Relaxed);
-            result
-        });
-        result.map(|()| shared.core().summary)
+        let to = options.connect.or(gateway_at).unwrap_or(fix);
+        let desk = ears.as_ref().map(|_| Desk::new(&shared, to, recovery_at));
+        let parts = Parts { listener, reference, gateway, recovery, ears, lines, delayed };
+        parts.play(&shared, desk.as_ref(), fix, &text)?;
+        let mut summary = shared.core().summary;
+        if let Some(desk) = &desk {
+            (summary.orders, summary.late_mean_ns, summary.late_most_ns) = desk.sent();
+        }
+        Ok(summary)
     }
+}
+
+/// The sockets of a run.
+struct Parts {
+    listener: TcpListener,
+    reference: Option<TcpListener>,
+    gateway: Option<TcpListener>,
+    recovery: Option<UdpSocket>,
+    ears: Option<Ears>,
+    lines: Arc<Vec<publisher::Line>>,
+    delayed: Arc<Agenda<publisher::Datagram>>,
+}
+
+impl Parts {
+    /// Starts everybody, and ends them in turn: the market, the trader, then the rest.
+    fn play(&self, shared: &Shared<'_>, desk: Option<&Desk<'_>>, fix: SocketAddr, text: &str) -> io::Result<()> {
+        let clients = Gateway::default();
+        let again = self.recovery.as_ref();
+        thread::scope(|scope| {
+            if let Some(listener) = &self.reference {
+                scope.spawn(|| serve_reference(listener, text, shared));
+            }
+            scope.spawn(|| accept(scope, &self.listener, shared));
+            if let Some(listener) = &self.gateway {
+                let clients = &clients;
+                scope.spawn(move || gateway::accept(scope, clients, listener, fix, shared));
+            }
+            if let Some(socket) = &self.recovery {
+                scope.spawn(|| shared.or_fail(publisher::serve_requests(socket, shared)));
+            }
+            let sender =
+                scope.spawn(|| shared.or_fail(publisher::send_in_time(&self.lines, &self.delayed, again, shared)));
+            if let (Some(desk), Some(ears)) = (desk, &self.ears) {
+                desk.start(scope, ears);
+            }
+            let result = match &shared.options.scenario.market.replay {
+                Some(replay) => play(shared, replay),
+                None => publish(shared),
+            };
+            if let Some(desk) = desk {
+                desk.close();
+            }
+            let closed = shared.close_market();
+            let until = now() + SECOND;
+            while !self.delayed.is_empty() && now() < until && !shared.failed.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(1));
+            }
+            shared.over.store(true, Ordering::Relaxed);
+            let sent = sender.join().unwrap_or_else(|_| Err(io::Error::other("the thread of the lines panicked")));
+            result.and(closed).and(sent)
+        })
+    }
+}
+
+/// An address of this machine that listens everywhere is reached by the loopback interface.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        let own = if address.is_ipv4() { IpAddr::from([127, 0, 0, 1]) } else { IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]) };
+        return SocketAddr::new(own, address.port());
+    }
+    address
 }
 
 fn at(address: &SocketAddr, error: &io::Error) -> io::Error {
@@ -235,7 +403,7 @@ fn play(shared: &Shared<'_>, replay: &Replay) -> io::Result<()> {
     let port = shared.core().publisher.first_port();
     let mut consumers = port.filter(|_| replay.keep_up).map(Consumers::new);
     let begun = Instant::now();
-    let is_over = || shared.is_over() || begun.elapsed() >= Duration::from_nanos(shared.options.scenario.duration.0);
+    let is_over = || shared.is_closing() || begun.elapsed() >= Duration::from_nanos(shared.options.scenario.duration.0);
     while let Some(recorded) = recording.next_frame()? {
         let due = match &mut consumers {
             Some(consumers) => {
@@ -260,20 +428,20 @@ fn play(shared: &Shared<'_>, replay: &Replay) -> io::Result<()> {
         }
         let payload = recorded.frame.get(recorded.payload).unwrap_or_default();
         let mut core = shared.core();
-        core.publisher.send_recorded(payload)?;
+        core.publisher.send_recorded(payload, replay.keep_up)?;
         core.summary.packets = core.publisher.packets();
     }
     Ok(())
 }
 
 /// The crowd acts by the clock, and what it does is published.
-fn publish(shared: &Shared<'_>, start: u64) -> io::Result<()> {
+fn publish(shared: &Shared<'_>) -> io::Result<()> {
     let begun = Instant::now();
     let scenario = &shared.options.scenario;
     let mut drops: Vec<u64> = scenario.orders.drops.iter().map(|drop| drop.0).collect();
     drops.sort_unstable_by(|a, b| b.cmp(a));
     let mut changes = Vec::new();
-    while !shared.is_over() {
+    while !shared.is_closing() {
         let real = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         if real >= scenario.duration.0 {
             break;
@@ -282,8 +450,8 @@ fn publish(shared: &Shared<'_>, start: u64) -> io::Result<()> {
             drops.pop();
             shared.drops.fetch_add(1, Ordering::Relaxed);
         }
-        // The crowd's own time runs faster or slower than the clock; the stamps in the messages are the clock's.
-        let virtual_now = start + crate::random::to_count(crate::random::to_float(real) * shared.options.speed);
+        // The stamps in the messages are the clock's, whatever the crowd's own time.
+        let virtual_now = shared.market_time();
         let mut core = shared.core();
         let mut steps = 0;
         while core.market.next_time() <= virtual_now && steps < 1_000 {
@@ -291,6 +459,8 @@ fn publish(shared: &Shared<'_>, start: u64) -> io::Result<()> {
             core.crowd_acted(&mut changes)?;
             steps += 1;
         }
+        core.cancel_unasked();
+        core.release()?;
         let limit = scenario.market.messages;
         let done = limit > 0 && core.publisher.messages() >= limit;
         core.publisher.tick(now())?;
@@ -307,57 +477,26 @@ fn publish(shared: &Shared<'_>, start: u64) -> io::Result<()> {
             thread::yield_now();
         }
     }
-    let mut core = shared.core();
-    core.publisher.close_market(now())?;
-    (core.summary.messages, core.summary.packets) = (core.publisher.messages(), core.publisher.packets());
     Ok(())
 }
 
-impl Core {
-    /// The number of a client's session, and the session itself if nobody else is using it.
-    fn session(&mut self, sender: &str, target: &str, make: impl FnOnce() -> Session) -> Option<(usize, Session)> {
-        let next = self.mailboxes.len();
-        let key = (sender.to_owned(), target.to_owned());
-        let entry = self.sessions.entry(key).or_insert_with(|| (next, Some(make())));
-        if entry.0 == next {
-            self.mailboxes.push(Vec::new());
-        }
-        entry.1.take().map(|session| (entry.0, session))
+impl Shared<'_> {
+    /// A thread that cannot go on ends the market.
+    fn or_fail(&self, result: io::Result<()>) -> io::Result<()> {
+        self.failed.fetch_or(result.is_err(), Ordering::Relaxed);
+        result
     }
 
-    /// The connection of a session is gone. What was on its way is numbered and kept, for when the client asks again.
-    fn leave(&mut self, mut session: Session) {
-        let key = (session.target.clone(), session.sender.clone());
-        if let Some(entry) = self.sessions.get_mut(&key) {
-            for (due, report) in self.mailboxes.get_mut(entry.0).map(std::mem::take).unwrap_or_default() {
-                session.send(due, report.kind, report.body);
-            }
-            entry.1 = Some(session);
+    fn close_market(&self) -> io::Result<()> {
+        if self.options.scenario.market.replay.is_some() {
+            return Ok(());
         }
-    }
-
-    fn crowd_acted(&mut self, changes: &mut Vec<crate::book::Change>) -> io::Result<()> {
-        let time = now();
-        self.publisher.publish(changes, &self.market, time)?;
-        changes.clear();
-        if !self.market.struck.is_empty() {
-            let outcome = self.exchange.struck(time, &mut self.market);
-            self.deliver(outcome.reports, time, 0);
-        }
+        let mut guard = self.core();
+        let core = &mut *guard;
+        core.hold_until = 0;
+        core.release()?;
+        core.publisher.close_market(now())?;
+        (core.summary.messages, core.summary.packets) = (core.publisher.messages(), core.publisher.packets());
         Ok(())
-    }
-
-    /// Puts reports into their mailboxes, one `gap` after the other.
-    fn deliver(&mut self, reports: Vec<Report>, time: u64, gap: u64) {
-        let mut due = time;
-        for report in reports {
-            let absent = self.sessions.values_mut().find(|(at, session)| *at == report.session && session.is_some());
-            if let Some((_, Some(session))) = absent {
-                session.send(due, report.kind, report.body);
-            } else if let Some(mailbox) = self.mailboxes.get_mut(report.session) {
-                mailbox.push((due, report));
-            }
-            due += gap;
-        }
     }
 }
