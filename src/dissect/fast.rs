@@ -120,7 +120,7 @@ pub(super) fn datagram<'a>(frame: &Frame<'a>) -> Option<Datagram<'a>> {
 pub struct Alike([u64; 4]);
 
 impl Alike {
-    /// What is compared of the four words from the EtherType on: EtherType, version and header length; fragment, protocol
+    /// What is compared of the four words from the protocol type on: that type, version and header length; fragment, protocol
     /// and addresses; ports.
     const MASKS: [u64; 4] =
         [0xffff_ff00_0000_0000, 0x3fff_00ff_0000_ffff, 0xffff_ffff_ffff_ffff, 0xffff_0000_0000_0000];

@@ -105,6 +105,7 @@ impl Skimmer {
         clippy::inline_always,
         reason = "measured: `each` is a few instructions, done for each message of a capture"
     )]
+    #[allow(clippy::cast_possible_truncation, reason = "no more bits than that are left")]
     fn read(&self, input: &[u8], mut each: impl FnMut(u16, &Shape, &[u8])) -> Option<(NonZeroU64, u64)> {
         let (header, blocks) = moldudp64::Header::read(input)?;
         let Sequenced { first, count, .. } = header.unit(UnitKind::Data);
