@@ -15,7 +15,6 @@ mod pcap;
 mod pcapng;
 mod span;
 mod stream;
-mod window;
 
 #[cfg(test)]
 pub(crate) use block::test;
@@ -24,5 +23,4 @@ pub use error::{Cut, SourceError};
 pub use file::{CaptureFile, Interface};
 pub use merge::{Ahead, Captured, Input, Merged, Step, Tap};
 pub use open::open;
-pub use span::{Record, Span};
-pub use window::Window;
+pub use span::{Record, Span, ask_ahead};

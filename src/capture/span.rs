@@ -7,7 +7,7 @@ use tickscope_model::{Frame, LinkType, Nanos, TapId, Timestamp};
 
 use super::clock::Clock;
 use super::file::LONGEST_BLOCK;
-use super::map::Mapping;
+use super::map::{Mapping, prefetch};
 use super::pcap::Records;
 use super::pcapng::{self, Order};
 
@@ -56,6 +56,16 @@ pub struct Record {
 /// Most records of market data are not longer than this.
 const ONE_RECORD: usize = 2048;
 
+/// How far ahead lines are asked for, and how many. Measured: nearer than where one thread reads alone.
+const AHEAD: usize = 1024;
+const LINES: usize = 3;
+
+/// Asks for what comes soon of bytes that are read from front to back.
+#[inline]
+pub fn ask_ahead(bytes: &[u8]) {
+    (0..LINES).for_each(|line| prefetch(bytes, AHEAD + line * 64));
+}
+
 /// So many records in a row must look like records for a guess to be made.
 const CHAIN: usize = 8;
 /// A capture lasts less than this; times further apart are no times.
@@ -69,6 +79,10 @@ impl Span {
     /// Bytes of the file.
     pub fn length(&self) -> usize {
         self.mapping.bytes().len()
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        self.mapping.bytes()
     }
 
     pub fn tap(&self) -> TapId {

@@ -11,7 +11,7 @@ use std::thread;
 
 use tickscope_model::{Frame, Timestamp};
 
-use crate::capture::{Ahead, Arriving, BLOCK_BYTES, Block, Shelf, Span, Window};
+use crate::capture::{Ahead, Arriving, BLOCK_BYTES, Block, Shelf, Span, ask_ahead};
 use crate::dissect::{Alike, alike, datagram};
 use crate::flow::{SkimmedFlow, packed_key};
 use crate::merge::HIGHEST_SEQUENCE;
@@ -83,8 +83,6 @@ impl Board {
 pub struct ReadAhead {
     source: Arc<Source>,
     helpers: Option<Helpers>,
-    /// For blocks that no helper has read.
-    window: Window,
     /// The first piece of the file that was not asked for.
     next: usize,
 }
@@ -120,7 +118,7 @@ impl ReadAhead {
         let piece = piece.clamp(1, BLOCK_BYTES);
         let source = Arc::new(Source { span: Arc::new(span), point, board, near, piece, shelf: Shelf::default() });
         let helpers = (threads > 0).then(|| Helpers::start(&source, threads));
-        ReadAhead { source, helpers, window: Window::default(), next: 0 }
+        ReadAhead { source, helpers, next: 0 }
     }
 }
 
@@ -138,7 +136,7 @@ impl Ahead for ReadAhead {
         let guessed = self.helpers.as_mut().and_then(|helpers| helpers.take(piece, self.source.pieces()));
         let block = guessed
             .filter(|block| block.start == place)
-            .unwrap_or_else(|| self.source.read(place, (piece + 1) * self.source.piece, &known, &mut self.window));
+            .unwrap_or_else(|| self.source.read(place, (piece + 1) * self.source.piece, &known));
         (block.frames > 0).then_some(block)
     }
 
@@ -189,7 +187,6 @@ impl Helpers {
 
 /// What a helper does until nobody wants anything any more.
 fn help(source: &Source, queue: &Mutex<Receiver<usize>>, done: &Sender<(usize, Option<Block>)>) {
-    let mut window = Window::default();
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(piece) = job else { return };
@@ -197,7 +194,7 @@ fn help(source: &Source, queue: &Mutex<Receiver<usize>>, done: &Sender<(usize, O
         // A mistake of ours in here must not leave the stages waiting: what is not read is read by them.
         let read = panic::catch_unwind(AssertUnwindSafe(|| {
             let start = source.span.guess(from, until, source.near)?;
-            Some(source.read(start, until, &source.board.get(), &mut window))
+            Some(source.read(start, until, &source.board.get()))
         }));
         let block = read.unwrap_or_default();
         if done.send((piece, block)).is_err() {
@@ -213,52 +210,39 @@ impl Source {
     }
 
     /// Reads the records that begin between `start` and `until`; ends early where a record is not an ordinary one.
-    fn read(&self, start: usize, until: usize, known: &Known, window: &mut Window) -> Block {
-        let mut reading = Reading::new(Block::begin(start, &self.span, &self.shelf));
-        loop {
-            let (from, is_long) = (reading.block.end, reading.is_stuck);
-            let bytes =
-                if is_long { window.longest_from(&self.span, from) } else { window.from(&self.span, from, until) };
-            self.read_bytes(bytes, until, known, &mut reading);
-            // Where nothing was read, perhaps because the record reaches over the end, there is one more try with more bytes.
-            reading.is_stuck = reading.block.end == from;
-            if reading.block.end >= until || reading.is_stuck && is_long || reading.block.is_full() {
-                break;
-            }
-        }
-        reading.block.close();
-        reading.block
-    }
-
-    /// Reads the whole records of bytes that stand at the end of the block.
-    fn read_bytes<'a>(&self, bytes: &[u8], until: usize, known: &'a Known, reading: &mut Reading<'a>) {
-        let Reading { block, latest, last, .. } = reading;
-        let from = block.end;
+    fn read(&self, start: usize, until: usize, known: &Known) -> Block {
+        let mut block = Block::begin(start, &self.span, &self.shelf);
+        let mut latest = Timestamp::MIN;
+        let mut last: Option<(Alike, &SkimmedFlow)> = None;
+        let bytes = self.span.bytes();
         while block.end < until
             && !block.is_full()
-            && let Some(rest) = bytes.get(block.end - from..)
+            && let Some(rest) = bytes.get(block.end..)
             && let Some(record) = self.span.record_in(rest, block.end)
         {
+            ask_ahead(rest);
             let frame = record.bytes_in(rest, block.end);
             // A frame that steps back in time is left to the stages, so that packets of a block are in order.
-            let is_late = record.time < *latest;
+            let is_late = record.time < latest;
             let is_next = !is_late
                 && last.as_ref().is_some_and(|(alike, flow)| {
                     alike.payload(frame).is_some_and(|(ip_id, payload)| {
-                        add(block, flow, payload, (record.time, frame.len(), ip_id)).is_some()
+                        add(&mut block, flow, payload, (record.time, frame.len(), ip_id)).is_some()
                     })
                 });
             if !is_next {
                 let frame = self.span.frame_of(&record, frame);
-                match if is_late { None } else { self.skim(&frame, known, block) } {
-                    Some(flow) => *last = alike(&frame).map(|alike| (alike, flow)),
+                match if is_late { None } else { self.skim(&frame, known, &mut block) } {
+                    Some(flow) => last = alike(&frame).map(|alike| (alike, flow)),
                     None => block.add_frame(&frame),
                 }
             }
-            *latest = record.time.max(*latest);
+            latest = record.time.max(latest);
             block.frames += 1;
             block.end = record.next;
         }
+        block.close();
+        block
     }
 
     /// Adds a frame as a packet of market data, if it is one without surprises, and returns its flow.
@@ -269,22 +253,6 @@ impl Source {
         block.close_other(&flow.mark);
         add(block, flow, datagram.payload, (frame.time, frame.bytes.len(), datagram.ip_id))?;
         Some(flow)
-    }
-}
-
-/// A block that is being read.
-struct Reading<'a> {
-    block: Block,
-    /// The latest time so far.
-    latest: Timestamp,
-    /// The packet that was added last: the next one is mostly alike.
-    last: Option<(Alike, &'a SkimmedFlow)>,
-    is_stuck: bool,
-}
-
-impl Reading<'_> {
-    fn new(block: Block) -> Self {
-        Reading { block, latest: Timestamp::MIN, last: None, is_stuck: false }
     }
 }
 
