@@ -427,13 +427,13 @@ impl Block {
         None
     }
 
-    /// A packet of a run as a frame, read from the file once more into `bytes`, and what skimmed it. `None` where the file is
-    /// no longer what it was.
-    pub fn reread<'a>(&self, run: &Run, packet: u32, bytes: &'a mut Vec<u8>) -> Option<(Frame<'a>, &dyn Skim)> {
+    /// A packet of a run as a frame, read from the file once more, and what skimmed it. `None` where the file is no longer
+    /// what it was.
+    pub fn reread(&self, run: &Run, packet: u32) -> Option<(Frame<'_>, &dyn Skim)> {
         let (span, (_, skim)) = (self.span.as_deref()?, self.skims.get(usize::from(run.skim))?);
         let skimmed = self.packets.get(packet as usize)?;
-        let frame = span.read(self.start + skimmed.at as usize, bytes)?;
-        (frame.time == skimmed.time).then_some((frame, skim.as_ref()))
+        let record = span.record(self.start + skimmed.at as usize)?;
+        (record.time == skimmed.time).then(|| (span.frame(&record, 0), skim.as_ref()))
     }
 }
 

@@ -7,7 +7,6 @@ use std::ffi::c_int;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
 use std::ptr;
 use std::slice;
 use std::sync::Once;
@@ -60,22 +59,6 @@ impl Mapping {
         // SAFETY: `start` is a live mapping of `length` readable bytes until `drop`; a page whose file bytes are gone
         // is replaced by zeros in the signal handler.
         unsafe { slice::from_raw_parts(self.start, self.length) }
-    }
-
-    /// Copies bytes of the file, past the map; returns how many there were before its end.
-    pub(super) fn copy(&self, at: usize, room: &mut [u8]) -> usize {
-        let mut filled = 0;
-        while let (Some(rest), Ok(place)) = (room.get_mut(filled..), u64::try_from(at + filled))
-            && !rest.is_empty()
-        {
-            match self.file.read_at(rest, place) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => break, // whoever reads the file in order meets it too, and says where
-            }
-        }
-        filled.min(self.length.saturating_sub(at))
     }
 
     /// The lowest address that could not be read, `usize::MAX` while all is well; then [`Mapping::shrunk_to`] knows more.

@@ -53,9 +53,6 @@ pub struct Record {
     pub next: usize,
 }
 
-/// Most records of market data are not longer than this.
-const ONE_RECORD: usize = 2048;
-
 /// How far ahead lines are asked for, and how many. Measured: nearer than where one thread reads alone.
 const AHEAD: usize = 1024;
 const LINES: usize = 3;
@@ -140,24 +137,6 @@ impl Span {
     #[inline]
     pub fn frame_of<'a>(&self, record: &Record, bytes: &'a [u8]) -> Frame<'a> {
         Frame { tap: self.tap, link: self.link, time: record.time, number: 0, wire_len: record.wire_len, bytes }
-    }
-
-    /// The frame whose record begins here, copied: for places here and there, a page of the map costs more than a copy.
-    pub fn read<'a>(&self, at: usize, bytes: &'a mut Vec<u8>) -> Option<Frame<'a>> {
-        for length in [ONE_RECORD, LONGEST_BLOCK] {
-            bytes.resize(length.min(self.length().saturating_sub(at)), 0);
-            let copied = self.copy(at, bytes);
-            bytes.truncate(copied);
-            if let Some(record) = self.record_in(bytes, at) {
-                return Some(self.frame_of(&record, record.bytes_in(bytes, at)));
-            }
-        }
-        None
-    }
-
-    /// Copies bytes of the file from this place on; returns how many there were.
-    pub(super) fn copy(&self, at: usize, room: &mut [u8]) -> usize {
-        self.mapping.copy(at, room)
     }
 
     /// The first place of this range where records seem to begin. `near` is a time of this capture.

@@ -157,10 +157,9 @@ impl Kept {
     fn find(&self, symbol: SymbolId, packet: u32, found: &mut Vec<(Tick, u32)>) {
         let at = self.used.partition_point(|used| used.packets.end <= packet);
         let Some(used) = self.used.get(at).filter(|used| used.packets.start <= packet) else { return };
-        let mut read = Reread::default();
         // Where the file is no longer what it was, its reader notices and reports that.
         let (Some(glances), Some(skimmed)) =
-            (read.messages(&self.block, &used.run, packet), self.block.packets.get(packet as usize))
+            (messages(&self.block, &used.run, packet), self.block.packets.get(packet as usize))
         else {
             return;
         };
@@ -168,7 +167,8 @@ impl Kept {
         let frame = self.first_frame + u64::from(used.run.frame_of(packet));
         let before = self.block.messages_before(used.packets.start);
         let message = used.message.wrapping_add(u32::from(self.block.messages_behind(packet) - before));
-        for (position, &Glance { code, kind, .. }) in (0..).zip(glances).filter(|(_, glance)| glance.symbol == symbol) {
+        for (position, &Glance { code, kind, .. }) in (0..).zip(&glances).filter(|(_, glance)| glance.symbol == symbol)
+        {
             if used.fresh.as_ref().is_none_or(|fresh| fresh.iter().any(|range| range.contains(&position))) {
                 let tick = Tick { time: skimmed.time, sequence: first + position, frame, line, code, kind };
                 found.push((tick, message));
@@ -177,18 +177,10 @@ impl Kept {
     }
 }
 
-/// Memory for the messages of a packet that is read from the file once more.
-#[derive(Default)]
-pub(super) struct Reread {
-    bytes: Vec<u8>,
-    glances: Vec<Glance>,
-}
-
-impl Reread {
-    pub(super) fn messages(&mut self, block: &Block, run: &Run, packet: u32) -> Option<&[Glance]> {
-        self.glances.clear();
-        let (frame, skim) = block.reread(run, packet, &mut self.bytes)?;
-        skim.glances(datagram(&frame)?.payload, &mut self.glances)?;
-        Some(&self.glances)
-    }
+/// The messages of a packet, read from the file once more.
+pub(super) fn messages(block: &Block, run: &Run, packet: u32) -> Option<Vec<Glance>> {
+    let (frame, skim) = block.reread(run, packet)?;
+    let mut glances = Vec::new();
+    skim.glances(datagram(&frame)?.payload, &mut glances)?;
+    Some(glances)
 }

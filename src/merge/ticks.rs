@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use tickscope_model::{MarketKind, SymbolId, Timestamp};
 
-use super::kept::{Cursor, KeptBlocks, Reread};
+use super::kept::{Cursor, KeptBlocks, messages};
 use crate::capture::Packets;
 
 /// Ticks in the ring, 32 bytes each.
@@ -285,11 +285,10 @@ impl Ticks {
     /// The messages of one packet, by its place in the block, into the ring, for a block that is not worth keeping.
     fn push_messages(&mut self, point: u16, line: u16, packets: &Packets<'_>, at: u32, fresh: Option<&[Range<u64>]>) {
         let Some(packet) = packets.block.packets.get(at as usize) else { return };
-        let mut read = Reread::default();
         // Where the file is no longer what it was, its reader notices and reports that.
-        let Some(glances) = read.messages(packets.block, packets.run, at) else { return };
+        let Some(glances) = messages(packets.block, packets.run, at) else { return };
         let (time, frame, first) = (packet.time, packets.frame(at), packets.run.first_of(packet));
-        for (position, glance) in (0..).zip(glances) {
+        for (position, glance) in (0..).zip(&glances) {
             if fresh.is_none_or(|fresh| fresh.iter().any(|range| range.contains(&position))) {
                 let (sequence, code, kind) = (first + position, glance.code, glance.kind);
                 self.push(point, glance.symbol, &Tick { time, sequence, frame, line, code, kind });
