@@ -97,7 +97,7 @@ proptest! {
             .enumerate()
             .map(|(n, file)| Input { name: Some(format!("tap{n}")), path: file.0.clone() })
             .collect();
-        let mut merged = Merged::open(&inputs, &[("tap0".to_owned(), Nanos(shift))]).unwrap();
+        let mut merged = Merged::open(&inputs, &[TapTime { name: "tap0".to_owned(), offset: Nanos(shift), ..TapTime::default() }]).unwrap();
         let mut seen = vec![Vec::new(); files.len()];
         let mut order = Vec::new();
         while let Some(captured) = merged.next() {

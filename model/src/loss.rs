@@ -52,6 +52,7 @@ losses! {
     LinkUnknown = Frame, "link_unknown", "link type that tickscope does not read";
     NoTimestamp = Frame, "no_timestamp", "frame without a time (Simple Packet Block)";
     NotIp = Frame, "not_ip", "neither IPv4 nor IPv6 (ARP, LLC, …)";
+    Keyframe = Frame, "keyframe", "frame of a capture device that says what the stamps of the others mean";
     NotUdpTcp = Frame, "not_udp_tcp", "IP, but neither UDP nor TCP";
     FrameMalformed = Frame, "frame_malformed", "headers that contradict themselves or the frame's length";
     FrameCut = Frame, "frame_cut", "cut by the capture (snaplen) inside its headers or its message";
@@ -80,6 +81,7 @@ losses! {
     Orphan = Order, "orphan", "answer whose request was not captured";
     Unanswered = Order, "unanswered", "request without any answer in the capture";
     Untriggered = Order, "untriggered", "request without a market-data message in the trigger window";
+    CrossClock = Order, "cross_clock", "request whose market data stands on a clock of unknown difference: no tick-to-trade";
     Negative = Order, "negative", "latency below zero, kept out of the histogram";
     AckWithAnswer = Order, "ack_with_answer", "TCP ACK that rode on the answer itself, kept out of the network figures";
     AmbiguousWall = Order, "w2w_ambiguous", "request with several wall-to-wall candidates";

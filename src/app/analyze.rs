@@ -7,6 +7,7 @@ use anyhow::Context;
 use tickscope_model::{Loss, MarketKind, TapId};
 
 use super::args::{AnalyzeArgs, OutputArgs};
+use super::clocks::Clocks;
 use super::config::Settings;
 use super::decode::is_lossy;
 use super::open::{self, Prepared};
@@ -26,7 +27,8 @@ const GAPS_LISTED: usize = 20;
 pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outcome> {
     let mut prepared = open::prepare(settings, &arguments.selection, &arguments.clock)?;
     let mut tables = Tables::create(&arguments.output)?;
-    let mut correlator = correlator(arguments, settings, &prepared)?;
+    let clocks = Clocks::relate(settings, &mut prepared)?;
+    let mut correlator = correlator(arguments, settings, &prepared, &clocks)?;
     let mut summary = Summary::default();
     prepared.pipeline.read_ahead(&mut prepared.captures, threads(arguments), BLOCK_BYTES);
     let stopped = open::run(&mut prepared, &arguments.display, &mut correlator, |correlator, now| {
@@ -41,6 +43,10 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
     let names: Vec<&str> = prepared.captures.taps().iter().map(|tap| tap.name.as_str()).collect();
     arguments.clock.check_taps(&names)?;
     facts(&mut summary, settings, &prepared, &correlator);
+    summary.clocks = clocks.relations;
+    for (tap, label) in summary.taps.iter_mut().zip(clocks.labels) {
+        tap.clock_name = label;
+    }
     if stopped {
         summary.notes.push("stopped before the end of the captures: this is the report so far".to_owned());
     }
@@ -74,7 +80,12 @@ impl Tables {
     }
 }
 
-fn correlator(arguments: &AnalyzeArgs, settings: &Settings, prepared: &Prepared) -> anyhow::Result<Correlator> {
+fn correlator(
+    arguments: &AnalyzeArgs,
+    settings: &Settings,
+    prepared: &Prepared,
+    clocks: &Clocks,
+) -> anyhow::Result<Correlator> {
     let lines = settings.feeds.iter().filter_map(|feed| {
         let (group, letter) = (feed.group?, feed.line.as_deref()?.chars().next()?);
         Some((Endpoint { address: group.ip(), port: group.port() }, letter))
@@ -89,7 +100,7 @@ fn correlator(arguments: &AnalyzeArgs, settings: &Settings, prepared: &Prepared)
         to: prepared.window.1,
         symbols: arguments.selection.symbols.clone(),
         sessions: arguments.selection.sessions.clone(),
-        clocks: clocks(settings, prepared),
+        clocks: by_point(clocks, prepared),
     };
     let names: Vec<(String, u16)> =
         prepared.captures.taps().iter().enumerate().map(|(at, tap)| (tap.name.clone(), prepared.point(at))).collect();
@@ -113,19 +124,17 @@ fn kinds(names: &[String]) -> Vec<MarketKind> {
     all
 }
 
-/// The clock of each point, by the user's names for clocks. Taps without one share a clock.
-fn clocks(settings: &Settings, prepared: &Prepared) -> Vec<String> {
-    let mut clocks: Vec<String> = Vec::new();
-    for (at, tap) in prepared.captures.taps().iter().enumerate() {
+/// The clock of each point.
+fn by_point(clocks: &Clocks, prepared: &Prepared) -> Vec<String> {
+    let mut by_point: Vec<String> = Vec::new();
+    for (at, clock) in clocks.of_tap.iter().enumerate() {
         let point = usize::from(prepared.point(at));
-        if clocks.len() <= point {
-            clocks.resize(point + 1, String::new());
+        if by_point.len() <= point {
+            by_point.resize(point + 1, String::new());
         }
-        if let Some(clock) = settings.tap(&tap.name).and_then(|tap| tap.clock.clone()) {
-            clocks[point] = clock;
-        }
+        by_point[point].clone_from(clock);
     }
-    clocks
+    by_point
 }
 
 /// Takes what is ready out of the correlator.
@@ -174,6 +183,7 @@ fn facts(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correl
         answers_matched: pairer.answers_matched,
     };
     taps(summary, settings, prepared, correlator);
+    hops(summary, prepared);
     feeds(summary, &correlator.feeds);
     sessions(summary, correlator);
     let rule = &correlator.pairer.rules().trigger;
@@ -195,6 +205,7 @@ fn taps(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correla
         let id = TapId(u16::try_from(at).unwrap_or(u16::MAX));
         let file = files.get(tap.file);
         let setting = settings.tap(&tap.name);
+        let stamps = prepared.captures.stamps(id);
         summary.taps.push(stats::Tap {
             name: tap.name.clone(),
             file: file.map(|file| file.path().display().to_string()).unwrap_or_default(),
@@ -208,10 +219,29 @@ fn taps(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correla
                 .pairer
                 .sessions()
                 .any(|session| session.point == prepared.point(at) && session.requests > 0),
-            resolution_ns: tap.tick_ns,
+            resolution_ns: if stamps.as_ref().is_some_and(|stamps| stamps.format.is_some()) { 1 } else { tap.tick_ns },
+            stamps,
+            clock_name: String::new(),
             clock: open::offset_text(tap.offset),
             cut: file.and_then(|file| file.cut()).map(ToString::to_string),
         });
+    }
+}
+
+/// Packets from tap to tap, all conversations of a pair together, by which tap saw them first.
+fn hops(summary: &mut Summary, prepared: &Prepared) {
+    let Some(hops) = &prepared.pipeline.hops else { return };
+    summary.hops.ambiguous = hops.ambiguous;
+    summary.hops.evicted = hops.evicted;
+    summary.hops.beyond = hops.beyond;
+    for (way, crossing) in hops.ways() {
+        for (from, to, latencies) in
+            [(way.taps.0, way.taps.1, &crossing.after), (way.taps.1, way.taps.0, &crossing.before)]
+        {
+            if !latencies.is_empty() {
+                summary.hops.between(from, to).merge(latencies);
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use tickscope_decoders::PROTOCOLS;
 use tickscope_model::Nanos;
 
-use super::config::{TapOffset, duration};
+use super::config::{TapOffset, TapTrailer, duration};
 use super::values::{self, CaptureArg, TableOutput, TimeArg, Zone};
 
 /// Tick-to-trade and exchange latency from packet captures
@@ -339,6 +339,15 @@ pub struct ClockArgs {
     /// A number with a unit: ns, us, ms or s. Replaces `offset` of the tap's [[tap]] in the configuration.
     #[arg(long = "offset", value_name = "TAP=DURATION", value_parser = values::offset, allow_hyphen_values = true)]
     pub offsets: Vec<TapOffset>,
+
+    /// Take the times that a device wrote into the frames: md=metamako, ord=none, or auto for all
+    ///
+    /// auto (the default): the first frames of a tap decide, by what nine tenths of them carry. none: the times of the
+    /// capture file. Else: metamako, exablaze-hpt, exalink, arista-7280, and, unproven (no capture of others was at hand
+    /// to test them with): arista-7150, ixia, cpacket, vss, ttag, broadcom, expcap, erf. Without TAP= it is for every tap
+    /// that has none of its own. Replaces `trailer` of the tap's [[tap]] in the configuration.
+    #[arg(long = "trailer", value_name = "[TAP=]FORMAT", value_parser = values::trailer)]
+    pub trailers: Vec<TapTrailer>,
 }
 
 #[derive(Args, Debug, Default)]
@@ -403,6 +412,10 @@ pub struct ShowArgs {
     pub offsets: Vec<TapOffset>,
 
     /// As for `analyze`: what is in force with this option
+    #[arg(long = "trailer", value_name = "[TAP=]FORMAT", value_parser = values::trailer)]
+    pub trailers: Vec<TapTrailer>,
+
+    /// As for `analyze`: what is in force with this option
     #[arg(long, value_name = "DURATION", value_parser = duration::parse_span, allow_hyphen_values = true)]
     pub window: Option<Nanos>,
 
@@ -438,6 +451,20 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+    use crate::capture::stamp::FORMATS;
+
+    #[test]
+    fn the_help_names_every_stamp_and_which_are_unproven() {
+        let mut command = Cli::command();
+        let analyze = command.find_subcommand_mut("analyze").expect("a command");
+        let trailer = analyze.get_arguments().find(|one| one.get_long() == Some("trailer")).expect("an option");
+        let help = trailer.get_long_help().expect("a text").to_string();
+        let (proven, unproven) = help.split_once("unproven").expect("the word");
+        for format in FORMATS {
+            let part = if format.is_proven { proven } else { unproven };
+            assert!(part.contains(format.name), "{}", format.name);
+        }
+    }
 
     #[test]
     fn clap_finds_no_mistake_in_the_definition() {

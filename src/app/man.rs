@@ -14,6 +14,7 @@ use self::tables::Row;
 use super::args::Cli;
 use super::config::keys::{Key, Kind, Table, keys_of};
 use super::values;
+use crate::capture::stamp::FORMATS;
 use crate::pair::Flag;
 
 /// A file of `man/`.
@@ -79,6 +80,8 @@ fn analyze_sections(page: &mut Writer) {
         "JSON carries beside each time in nanoseconds a text t, seconds.nanoseconds, since many readers of JSON cut \
          integers at 53 bits.",
     );
+    stamps(page);
+    clocks(page);
     page.section("ORDERS");
     page.paragraph(
         "The file of --orders has a row for each request and session, in time order, with these columns. A latency is \
@@ -133,6 +136,61 @@ fn latencies(page: &mut Writer) {
     for kind in SegmentKind::ALL {
         page.item(vec![bold(kind.name())], tables::segment(kind));
     }
+}
+
+/// The times that devices write into frames.
+fn stamps(page: &mut Writer) {
+    page.section("STAMPS");
+    page.paragraph(
+        "A switch or capture device may write its own time into each frame: behind the packet, in front of it, or as a \
+         counter that keyframes explain. Who stamped a tap is found out (auto): the first 64 to 256 frames of the tap vote, \
+         or all where there are fewer; a form wins that nine tenths of those that could carry it do carry, with checksums \
+         that fit, or in at least 16 frames whose stamps keep pace with the capture's clock. A tap with fewer than 64 \
+         frames in the first 16 MB of a longer capture is not decided: name its form.",
+    );
+    page.paragraph(
+        "A frame without a stamp, or whose stamp is more than 5 seconds off those around it, gets the capture's own time \
+         plus the difference of the two clocks at the last stamp; the report counts such frames with their reason. \
+         Stamps that are ahead of the capture's clock as TAI is ahead of UTC (37 seconds since 2017) have that taken off, \
+         with a warning; the word TAI in a frame alone is not believed.",
+    );
+    page.paragraph(
+        "Times mean the start of a frame where the device stamps that. Those of the end, or of the frame check sequence, are \
+         moved to the start where the link's speed is known (the key speed, or if_speed of a pcapng).",
+    );
+    for format in FORMATS {
+        let unproven =
+            if format.is_proven { "" } else { " Unproven: no capture of others was at hand to test it with." };
+        let text = format!("{}. Stamped: {}.{unproven}", format.title, format.edge.text());
+        page.item(vec![bold(format.name)], &text);
+    }
+}
+
+/// Taps that do not share a clock.
+fn clocks(page: &mut Writer) {
+    page.section("CLOCKS");
+    page.paragraph(
+        "Captures of one command share a clock unless the configuration gives their taps different ones (clock of [[tap]]). \
+         Figures between two clocks need their difference: the offset that is given, or bounds that are found by reading \
+         the captures once more in front. Every bound is a cause on one clock and its effect on the other: a request and \
+         the public print of its own fill (found by symbol, quantity and price within 5 ms); the oldest market data on the \
+         symbol in the 5 ms before that print, which is taken to reach back to what made the system send the request; and \
+         packets that both taps saw, whose way past the taps is known. The bounds follow a drift (a line through time), and \
+         are divided where no line fits, since a clock was set. The middle is taken off; figures between the clocks carry \
+         half the width, and the ticks of the captures, as their \u{b1}. An order that nothing on its symbol caused and that \
+         happens to meet a message within its own way to the exchange would give a wrong bound; such chance is rare, and \
+         bounds that contradict each other show it.",
+    );
+    page.paragraph(
+        "Where the difference is not known there is no tick-to-trade between the clocks: the rows have the flag cross_clock, \
+         and are counted.",
+    );
+    page.paragraph(
+        "Packets that several taps see are joined by a hash of what UDP or TCP carries (and TCP's sequence number), which \
+         addresses, ports, VLAN tags and the TTL do not change. The report has their latency by pair of taps, each way; \
+         --segments has that of requests, as hop. A packet that a tap saw twice within a second is counted and not \
+         joined. They are looked for where the first 200,000 frames hold any.",
+    );
 }
 
 fn losses(page: &mut Writer) {
@@ -191,6 +249,7 @@ fn config_file_page() -> Page {
             config_key(&mut page, key);
         }
     }
+    stamps(&mut page);
     page.section("INSTRUMENTS FILE");
     page.paragraph(
         "Comma-separated lines symbol,security_id[,alias...]. The security_id may be empty where there is an alias. Fields \

@@ -3,6 +3,7 @@
 
 pub mod analyze;
 pub mod args;
+mod clocks;
 mod completions;
 pub mod config;
 pub mod decode;

@@ -13,11 +13,13 @@ use super::args::{ClockArgs, DisplayArgs, SelectionArgs};
 use super::config::settings;
 use super::config::{Settings, instruments};
 use super::{WrongUsage, complain, stop};
+use crate::capture::stamp::{Lead, TapTime};
 use crate::capture::{Input, Merged};
 use crate::dissect::Filter;
 use crate::flow::{Endpoint, Lane, NamedEnd, NamedSession};
 use crate::merge::Symbols;
-use crate::pipeline::points::{self, TapGroup};
+use crate::pipeline::hops::Hops;
+use crate::pipeline::points::{self, Found, TapGroup};
 use crate::pipeline::{Configured, Pipeline};
 
 /// Frames, or runs of packets, between two looks at Ctrl-C and the progress bar.
@@ -40,32 +42,47 @@ impl Prepared {
 }
 
 pub(super) fn prepare(settings: &Settings, selection: &SelectionArgs, clock: &ClockArgs) -> anyhow::Result<Prepared> {
-    let captures = open_all(settings)?;
+    let captures = open_all(settings, &[])?;
     let filter = selection.filter.as_deref().map(Filter::parse).transpose();
     let filter = filter.map_err(|error| WrongUsage(format!("--filter: {error}")))?;
     let needs_points = settings.captures.len() > 1 || settings.taps.iter().any(|tap| tap.group.is_some());
     // Standard input cannot be read twice, and a single capture of one interface is one point anyway.
     let readable_twice = settings.captures.iter().all(|capture| capture.input != settings::Input::Stdin);
-    let points = if needs_points && readable_twice {
+    let Found { points, is_shared } = if needs_points && readable_twice {
         let groups: Vec<TapGroup> =
             settings.taps.iter().map(|tap| TapGroup { name: tap.name.clone(), group: tap.group.clone() }).collect();
-        points::find(open_all(settings)?, &groups)
+        points::find(open_all(settings, &[])?, &groups)
     } else {
-        Vec::new()
+        Found::default()
     };
     let window = window(settings, selection, clock)?;
-    let pipeline = Pipeline::new(configured(settings)?, filter, points.clone());
+    let mut pipeline = Pipeline::new(configured(settings)?, filter, points.clone());
+    pipeline.hops = is_shared.then(Hops::default);
     Ok(Prepared { captures, points, pipeline, window })
 }
 
-fn open_all(settings: &Settings) -> anyhow::Result<Merged> {
+/// Opens all captures. `leads`: taps whose clock is ahead of the one that counts.
+pub(super) fn open_all(settings: &Settings, leads: &[(String, Vec<Lead>)]) -> anyhow::Result<Merged> {
     let input = |capture: &settings::Capture| Input {
         name: Some(capture.name.clone()),
         path: capture.input.path().unwrap_or(Path::new("-")).to_owned(),
     };
     let inputs: Vec<Input> = settings.captures.iter().map(input).collect();
-    let offsets: Vec<(String, Nanos)> = settings.taps.iter().map(|tap| (tap.name.clone(), tap.offset)).collect();
-    Ok(Merged::open(&inputs, &offsets)?)
+    let rest = TapTime { trailer: settings.trailer, ..TapTime::default() };
+    let mut rules: Vec<TapTime> = settings.taps.iter().map(|tap| tap_time(settings, tap)).chain([rest]).collect();
+    for (name, leads) in leads {
+        let at = rules.iter().position(|rule| rule.name == *name).unwrap_or_else(|| {
+            rules.insert(0, TapTime { name: name.clone(), trailer: settings.trailer, ..TapTime::default() });
+            0
+        });
+        rules[at].leads.clone_from(leads);
+    }
+    Ok(Merged::open(&inputs, &rules)?)
+}
+
+fn tap_time(settings: &Settings, tap: &settings::TapSetting) -> TapTime {
+    let trailer = tap.trailer.unwrap_or(settings.trailer);
+    TapTime { name: tap.name.clone(), offset: tap.offset, trailer, edge: tap.edge, speed: tap.speed, leads: Vec::new() }
 }
 
 /// The range of time that counts. A time of day means the day of the first frame, which is looked at only then.
@@ -75,7 +92,7 @@ fn window(settings: &Settings, selection: &SelectionArgs, clock: &ClockArgs) -> 
     }
     let mut first = Timestamp::MIN;
     if settings.captures.iter().all(|capture| capture.input != settings::Input::Stdin) {
-        let mut captures = open_all(settings)?;
+        let mut captures = open_all(settings, &[])?;
         while let Some(captured) = captures.next() {
             if captured.has_time {
                 first = captured.frame.time;
@@ -86,7 +103,7 @@ fn window(settings: &Settings, selection: &SelectionArgs, clock: &ClockArgs) -> 
     selection.window(first, &clock.tz)
 }
 
-fn configured(settings: &Settings) -> anyhow::Result<Configured> {
+pub(super) fn configured(settings: &Settings) -> anyhow::Result<Configured> {
     let mut configured = Configured::default();
     for feed in &settings.feeds {
         if let (Some(group), Some(name)) = (feed.group, &feed.protocol) {

@@ -14,6 +14,7 @@ pub(super) fn analyze(arguments: &AnalyzeArgs) -> anyhow::Result<Settings> {
     one_writer_of_stdout(&arguments.output)?;
     let overrides = Overrides {
         offsets: &arguments.clock.offsets,
+        trailers: &arguments.clock.trailers,
         window: arguments.window,
         instruments: arguments.instruments.as_deref(),
     };
@@ -21,7 +22,8 @@ pub(super) fn analyze(arguments: &AnalyzeArgs) -> anyhow::Result<Settings> {
 }
 
 pub(super) fn decode(arguments: &DecodeArgs) -> anyhow::Result<Settings> {
-    let overrides = Overrides { offsets: &arguments.clock.offsets, ..Overrides::default() };
+    let (offsets, trailers) = (&arguments.clock.offsets, &arguments.clock.trailers);
+    let overrides = Overrides { offsets, trailers, ..Overrides::default() };
     prepare(&arguments.input, &arguments.selection, &arguments.clock, &arguments.display, &overrides)
 }
 
@@ -35,6 +37,12 @@ fn prepare(
     for (index, offset) in clock.offsets.iter().enumerate() {
         if clock.offsets.iter().take(index).any(|other| other.tap == offset.tap) {
             return Err(wrong(format!("--offset is given twice for the tap \"{}\"", offset.tap)));
+        }
+    }
+    for (index, trailer) in clock.trailers.iter().enumerate() {
+        if clock.trailers.iter().take(index).any(|other| other.tap == trailer.tap) {
+            let tap = trailer.tap.as_ref().map_or(String::new(), |tap| format!(" for the tap \"{tap}\""));
+            return Err(wrong(format!("--trailer is given twice{tap}")));
         }
     }
     if let (Some(TimeArg::Absolute(from)), Some(TimeArg::Absolute(to))) = (selection.from, selection.to)

@@ -14,7 +14,8 @@ use tickscope_model::Timestamp;
 use super::WrongUsage;
 use super::args::{ClockArgs, SelectionArgs};
 use super::config::settings::Input;
-use super::config::{TapOffset, duration};
+use super::config::{TapOffset, TapTrailer, duration};
+use crate::capture::stamp::{TRAILERS, Trailer};
 
 pub const EXAMPLES_MAIN: &str = "\
 Examples:
@@ -119,13 +120,15 @@ impl SelectionArgs {
 }
 
 impl ClockArgs {
-    /// Refuses an `--offset` for a tap that is not there: it would shift nothing, silently. To be called once the
+    /// Refuses an `--offset` or `--trailer` for a tap that is not there: it would change nothing, silently. To be called once the
     /// captures are open, since a pcapng names its own interfaces.
     pub fn check_taps(&self, taps: &[&str]) -> anyhow::Result<()> {
-        match self.offsets.iter().find(|offset| !taps.contains(&offset.tap.as_str())) {
+        let offsets = self.offsets.iter().map(|offset| ("--offset", &offset.tap));
+        let trailers = self.trailers.iter().filter_map(|trailer| Some(("--trailer", trailer.tap.as_ref()?)));
+        match offsets.chain(trailers).find(|(_, tap)| !taps.contains(&tap.as_str())) {
             None => Ok(()),
-            Some(TapOffset { tap, .. }) => {
-                let text = format!("--offset: there is no tap \"{tap}\"; the taps are: {}", taps.join(", "));
+            Some((option, tap)) => {
+                let text = format!("{option}: there is no tap \"{tap}\"; the taps are: {}", taps.join(", "));
                 Err(WrongUsage(text).into())
             }
         }
@@ -219,6 +222,19 @@ pub fn offset(text: &str) -> Result<TapOffset, String> {
         Some((tap, span)) if !tap.is_empty() => Ok(TapOffset { tap: tap.to_owned(), offset: duration::parse(span)? }),
         _ => Err("expected TAP=DURATION, such as md=+37us".into()),
     }
+}
+
+/// `[TAP=]FORMAT`.
+pub fn trailer(text: &str) -> Result<TapTrailer, String> {
+    let (tap, name) = match text.rsplit_once('=') {
+        Some((tap, name)) => (Some(tap.to_owned()).filter(|tap| !tap.is_empty()), name),
+        None => (None, text),
+    };
+    let known = TRAILERS.iter().find(|known| **known == name);
+    let found = known.and_then(|name| Some(TapTrailer { tap: tap.clone(), name, trailer: Trailer::named(name)? }));
+    found
+        .filter(|_| !text.starts_with('='))
+        .ok_or_else(|| format!("expected [TAP=]FORMAT with one of: {}", TRAILERS.join(", ")))
 }
 
 /// A table's file; the format goes by its ending.
@@ -423,6 +439,15 @@ mod tests {
         assert!(clock.check_taps(&["ord", "md"]).is_ok());
         let error = clock.check_taps(&["ord", "md2"]).expect_err("md is no tap").to_string();
         assert_eq!(error, "--offset: there is no tap \"md\"; the taps are: ord, md2");
+        for (text, tap, name) in
+            [("auto", None, "auto"), ("md=ixia", Some("md"), "ixia"), ("a=b=none", Some("a=b"), "none")]
+        {
+            let found = trailer(text).expect("a format");
+            assert_eq!((found.tap.as_deref(), found.name), (tap, name));
+        }
+        for text in ["md", "=ixia", "md=", "md=cisco", ""] {
+            assert!(trailer(text).is_err(), "{text}");
+        }
         assert_eq!(table_output("-").map(|table| table.format), Ok(TableFormat::Csv));
         assert_eq!(table_output("a.b/x.jsonl").map(|table| table.format), Ok(TableFormat::Jsonl));
         assert!(table_output("orders").is_err() && table_output("x.csv.gz").is_err());

@@ -10,6 +10,8 @@ use super::stream::Stream;
 pub(super) enum Origin {
     Mapped(Arc<Mapping>),
     Streamed(Stream),
+    /// A copy of the beginning of another.
+    Memory(Vec<u8>),
 }
 
 /// The bytes, and how far they were read.
@@ -35,7 +37,7 @@ impl Bytes {
     pub(super) fn new(origin: Origin) -> Bytes {
         let (next_window, fault) = match &origin {
             Origin::Mapped(mapping) => (0, mapping.fault()),
-            Origin::Streamed(_) => (usize::MAX, &NO_FAULT),
+            Origin::Streamed(_) | Origin::Memory(_) => (usize::MAX, &NO_FAULT),
         };
         Bytes { origin, at: 0, base: 0, next_window, fault }
     }
@@ -45,6 +47,7 @@ impl Bytes {
         match &self.origin {
             Origin::Mapped(mapping) => mapping.bytes(),
             Origin::Streamed(stream) => stream.window(),
+            Origin::Memory(bytes) => bytes,
         }
     }
 
@@ -52,7 +55,7 @@ impl Bytes {
     pub(super) fn mapping(&self) -> Option<&Arc<Mapping>> {
         match &self.origin {
             Origin::Mapped(mapping) => Some(mapping),
-            Origin::Streamed(_) => None,
+            Origin::Streamed(_) | Origin::Memory(_) => None,
         }
     }
 
@@ -144,14 +147,14 @@ impl Bytes {
     pub(super) fn shrunk_to(&self) -> Option<u64> {
         match &self.origin {
             Origin::Mapped(mapping) => mapping.shrunk_to().and_then(|at| u64::try_from(at).ok()),
-            Origin::Streamed(_) => None,
+            Origin::Streamed(_) | Origin::Memory(_) => None,
         }
     }
 
     /// Why a streamed input ended early.
     pub(super) fn trouble(&self) -> Option<&str> {
         match &self.origin {
-            Origin::Mapped(_) => None,
+            Origin::Mapped(_) | Origin::Memory(_) => None,
             Origin::Streamed(stream) => stream.trouble(),
         }
     }
@@ -159,7 +162,7 @@ impl Bytes {
     /// Bytes of the file as it lies on disk that were read.
     pub(super) fn consumed(&self) -> u64 {
         match &self.origin {
-            Origin::Mapped(_) => self.offset(),
+            Origin::Mapped(_) | Origin::Memory(_) => self.offset(),
             Origin::Streamed(stream) => stream.consumed(),
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tickscope_model::{Frame, LinkType, Nanos, TapId, Timestamp};
 
-use super::bytes::Bytes;
+use super::bytes::{Bytes, Origin};
 use super::clock::Clock;
 use super::error::{Cut, SourceError};
 use super::pcap::{self, Record, Records};
@@ -26,6 +26,8 @@ pub struct Interface {
     pub fcs_bytes: Option<u8>,
     /// Frames that the interface and the system dropped, where the capture says so.
     pub dropped: Option<u64>,
+    /// Bits per second of the link, where the capture says so.
+    pub speed: Option<u64>,
     /// The section of a pcapng that describes it, from 0, and its number there.
     pub section: u32,
     pub number: u32,
@@ -125,6 +127,31 @@ impl CaptureFile {
         };
         let path = path.to_owned();
         Ok(CaptureFile { path, bytes, size, format, interfaces, current: nothing, count: 0, done: false, cut: None })
+    }
+
+    /// A reader of the first bytes of this file that goes its own way, and whether those are all of it. To be asked for
+    /// in front of the first frame.
+    pub(super) fn first_bytes(&mut self, length: usize) -> Option<(CaptureFile, bool)> {
+        let is_all = !self.bytes.need(length);
+        let rest = self.bytes.rest();
+        let copy = rest.get(..length.min(rest.len()))?.to_vec();
+        let is_all = is_all && copy.len() == rest.len();
+        let format = match &self.format {
+            Format::Pcap(records) => Format::Pcap(*records),
+            Format::PcapNg(section) => Format::PcapNg(*section),
+        };
+        let file = CaptureFile {
+            path: self.path.clone(),
+            bytes: Bytes::new(Origin::Memory(copy)),
+            size: None,
+            format,
+            interfaces: self.interfaces.clone(),
+            current: self.current,
+            count: 0,
+            done: false,
+            cut: None,
+        };
+        Some((file, is_all))
     }
 
     /// The file's name, `-` for standard input.
@@ -412,7 +439,7 @@ impl CaptureFile {
             return Err(format!("more than {MOST_INTERFACES} interfaces"));
         }
         let number = u32::try_from(self.interfaces.len() - section.first_interface).unwrap_or(u32::MAX);
-        let Description { link, snaplen, name, clock, fcs_bytes } = described;
+        let Description { link, snaplen, name, clock, fcs_bytes, speed } = described;
         let resolution = clock.to_string();
         let section = section.index;
         self.interfaces.push(Interface {
@@ -422,6 +449,7 @@ impl CaptureFile {
             tick_ns: clock.tick_ns(),
             fcs_bytes,
             dropped: None,
+            speed,
             section,
             number,
             clock,
@@ -534,6 +562,7 @@ impl Interface {
             tick_ns: clock.tick_ns(),
             fcs_bytes: header.fcs_bytes,
             dropped: None,
+            speed: None,
             section: 0,
             number: 0,
             clock,

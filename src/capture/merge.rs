@@ -4,6 +4,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use super::file::{CaptureFile, Interface};
 use super::map::prefetch;
 use super::open::{BLOCK, open_with};
 use super::span::Span;
+use super::stamp::{self, Ballot, Stamper, Stamps, TapTime};
 
 /// A capture as the user names it: `NAME=FILE`, or a file alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub struct Tap {
     pub dropped: Option<u64>,
     /// Added to each of its times.
     pub offset: Nanos,
+    /// Bits per second, where the capture says so.
+    pub speed: Option<u64>,
 }
 
 /// A frame of the run.
@@ -77,7 +81,7 @@ pub trait Ahead {
 pub struct Merged {
     files: Vec<Lane>,
     taps: Vec<Tap>,
-    offsets: Vec<(String, Nanos)>,
+    rules: Vec<TapTime>,
     /// Where the next frame comes from.
     current: usize,
     /// That frame was reached already, in order to know its time.
@@ -100,6 +104,12 @@ struct Lane {
     interface: u32,
     tap: TapId,
     offset: Nanos,
+    /// The stamps of each interface, once it was seen, and those of the interface that was seen last.
+    stampers: Vec<Stamping>,
+    stamper: Option<usize>,
+    /// The first frames of each interface, to find out who stamps it; whether they are all of the file.
+    ballots: Vec<Ballot>,
+    is_all: bool,
     /// Time of the current frame, with its tap's offset.
     time: Timestamp,
     /// Where blocks that were read ahead come from, and the one at hand.
@@ -110,6 +120,14 @@ struct Lane {
 /// How many parts ahead the bytes of a frame are asked for, and how many cache lines of them.
 const FRAMES_AHEAD: usize = 4;
 const LINES_AHEAD: usize = 6;
+
+/// Whose times those of an interface are.
+enum Stamping {
+    NotSeen,
+    /// The capture's own.
+    Own,
+    Stamped(Box<Stamper>),
+}
 
 /// A block on its way through the merge.
 struct Reading {
@@ -237,8 +255,35 @@ impl Lane {
     #[inline]
     fn take_time(&mut self) {
         if let Some(time) = self.file.time() {
+            let time = if self.stamper.is_some() { self.stamped(time) } else { time };
             self.time = time.shifted(self.offset);
         }
+    }
+
+    /// The time of the current frame by its stamp, where the capture says `time`.
+    #[inline(never)]
+    fn stamped(&mut self, time: Timestamp) -> Timestamp {
+        match self.stamper.and_then(|at| self.stampers.get_mut(at)) {
+            Some(Stamping::Stamped(stamper)) => stamper.take(&self.file.frame(self.tap), time),
+            _ => time,
+        }
+    }
+
+    /// Decides who stamps the interface of the current frame, the first time that it is seen.
+    fn choose_stamper(&mut self, rules: &[TapTime], tap: &Tap) {
+        let Ok(at) = usize::try_from(self.interface) else { return };
+        if self.stampers.len() <= at {
+            self.stampers.resize_with(at + 1, || Stamping::NotSeen);
+        }
+        let Some(place) = self.stampers.get_mut(at) else { return };
+        if matches!(place, Stamping::NotSeen) {
+            let default = TapTime::default();
+            let rule = rule_of(rules, &tap.name, &self.name).unwrap_or(&default);
+            let voters = self.ballots.get_mut(at).map(mem::take).unwrap_or_default();
+            let stamper = stamp::decide(rule, &voters.0, self.is_all, tap.speed);
+            *place = stamper.map_or(Stamping::Own, |stamper| Stamping::Stamped(Box::new(stamper)));
+        }
+        self.stamper = matches!(place, Stamping::Stamped(_)).then_some(at);
     }
 
     /// What is at hand. Of a run, the packets up to `until`, which is another file's next time and that file.
@@ -265,7 +310,7 @@ impl Lane {
 
     #[inline]
     fn captured(&self, file: usize) -> Captured<'_> {
-        let mut frame = self.file.frame(self.tap);
+        let mut frame = stamp::unwrap_erf(self.file.frame(self.tap));
         frame.time = self.time;
         Captured { frame, has_time: self.file.time().is_some(), file }
     }
@@ -275,13 +320,14 @@ impl Lane {
 const BLOCKS: usize = 128 << 20;
 
 impl Merged {
-    /// Opens all of them. An offset is added to the times of the taps of this name, or of the file of this name.
-    pub fn open(inputs: &[Input], offsets: &[(String, Nanos)]) -> Result<Merged, SourceError> {
+    /// Opens all of them. A rule is about the tap of its name, or all taps of the file of this name.
+    pub fn open(inputs: &[Input], rules: &[TapTime]) -> Result<Merged, SourceError> {
         // Each compressed file has up to five blocks in memory.
         let block_bytes = (BLOCKS / 5 / inputs.len().max(1)).clamp(64 << 10, BLOCK);
         let mut files = Vec::with_capacity(inputs.len());
         for (input, name) in inputs.iter().zip(names(inputs)) {
-            let file = open_with(&input.path, block_bytes)?;
+            let mut file = open_with(&input.path, block_bytes)?;
+            let (ballots, is_all) = stamp::ballots(&mut file);
             files.push(Lane {
                 file,
                 name,
@@ -292,6 +338,10 @@ impl Merged {
                 interface: u32::MAX,
                 tap: TapId(0),
                 offset: Nanos(0),
+                stampers: Vec::new(),
+                stamper: None,
+                ballots,
+                is_all,
                 time: Timestamp::MIN,
                 ahead: None,
                 block: None,
@@ -300,7 +350,7 @@ impl Merged {
         let mut merged = Merged {
             files,
             taps: Vec::new(),
-            offsets: offsets.to_vec(),
+            rules: rules.to_vec(),
             current: 0,
             is_reached: false,
             waiting: BinaryHeap::new(),
@@ -330,7 +380,9 @@ impl Merged {
     pub fn read_ahead(&mut self, mut make: impl FnMut(Span, Timestamp, usize) -> Box<dyn Ahead>) {
         let files = self.files.len();
         for lane in &mut self.files {
-            if lane.file.frames() > 0 {
+            // Whoever reads ahead knows the capture's own times only.
+            let is_plain = lane.stamper.is_none() && lane.file.interfaces().iter().all(|one| one.link != stamp::ERF);
+            if lane.file.frames() > 0 && is_plain {
                 lane.ahead = lane.file.span(lane.tap, lane.offset).map(|span| make(span, lane.time, files));
             }
         }
@@ -412,7 +464,10 @@ impl Merged {
         let place = usize::try_from(lane.interface).unwrap_or(usize::MAX);
         if let Some(&tap) = lane.taps.get(place) {
             lane.tap = tap;
-            lane.offset = self.taps.get(usize::from(tap.0)).map_or(Nanos(0), |tap| tap.offset);
+            if let Some(tap) = self.taps.get(usize::from(tap.0)) {
+                lane.offset = tap.offset;
+                lane.choose_stamper(&self.rules, tap);
+            }
         }
         lane.take_time();
     }
@@ -433,6 +488,7 @@ impl Merged {
                     tick_ns: interface.tick_ns,
                     dropped: interface.dropped,
                     offset: Nanos(0),
+                    speed: interface.speed,
                 });
                 // The reader stops at as many interfaces as there are numbers; several such files share the last.
                 TapId(u16::try_from(self.taps.len() - 1).unwrap_or(u16::MAX))
@@ -447,10 +503,24 @@ impl Merged {
             if several {
                 tap.name = format!("{}:{}", lane.name, tap.interface);
             }
-            let offset = self.offsets.iter().find(|(name, _)| *name == tap.name || *name == lane.name);
-            tap.offset = offset.map_or(Nanos(0), |(_, offset)| *offset);
+            let rule = rule_of(&self.rules, &tap.name, &lane.name);
+            tap.offset = rule.map_or(Nanos(0), |rule| rule.offset);
         }
         lane.is_several = several;
+    }
+
+    /// Who stamped the frames of a tap, where not the capture itself, and how that went.
+    pub fn stamps(&self, tap: TapId) -> Option<Stamps> {
+        let lane = self.files.get(self.taps.get(usize::from(tap.0))?.file)?;
+        let mut all = lane.taps.iter().zip(&lane.stampers).filter_map(|(of, stamping)| match stamping {
+            Stamping::Stamped(stamper) if *of == tap => Some(stamper),
+            _ => None,
+        });
+        let mut stamps = all.next()?.report();
+        for other in all {
+            stamps.counts.merge(&other.report().counts);
+        }
+        Some(stamps)
     }
 
     /// All taps so far, by [`TapId`]. A pcapng may describe another interface later.
@@ -488,6 +558,11 @@ impl Merged {
     pub fn size(&self) -> Option<u64> {
         self.files().map(CaptureFile::size).sum()
     }
+}
+
+/// What the user said of a tap: of its own name, else of its file's.
+fn rule_of<'a>(rules: &'a [TapTime], tap: &str, file: &str) -> Option<&'a TapTime> {
+    [tap, file, ""].iter().find_map(|name| rules.iter().find(|rule| rule.name == *name))
 }
 
 /// By what an interface is known again in another section of its file, for captures that were joined describe their

@@ -1,6 +1,7 @@
 //! Where frames and their times come from: capture files, plain or compressed, one or several merged by time.
 //!
-//! [`open`] reads one file; [`Merged`] is what the pipeline uses for any number of them.
+//! [`open`] reads one file; [`Merged`] is what the pipeline uses for any number of them. Times come from the capture, or from
+//! the stamps that a device wrote into the frames ([`stamp`]).
 
 mod block;
 mod bytes;
@@ -14,6 +15,7 @@ mod open;
 mod pcap;
 mod pcapng;
 mod span;
+pub mod stamp;
 mod stream;
 
 #[cfg(test)]

@@ -112,6 +112,8 @@ pub(super) struct Description {
     pub(super) name: Option<String>,
     pub(super) clock: Clock,
     pub(super) fcs_bytes: Option<u8>,
+    /// Bits per second that the interface receives at.
+    pub(super) speed: Option<u64>,
 }
 
 /// Names longer than this are cut: they only label a tap.
@@ -126,11 +128,17 @@ pub(super) fn interface(order: Order, block: &[u8]) -> Option<Description> {
     let mut resolution = MICROSECONDS;
     let mut offset = 0;
     let mut fcs_bytes = None;
+    let (mut speed, mut receive_speed) = (None, None);
     for (code, value) in (Options { order, rest: options }) {
         match (code, value) {
             (2, text) => name = Some(text_of(text)),
             (3, text) => description = Some(text_of(text)),
             (9, [value]) => resolution = *value,
+            (8 | 17, value) => {
+                // if_speed, and if_rxspeed, which is what counts for frames that were received.
+                let bits = <[u8; 8]>::try_from(value).ok().map(|bytes| order.u64(bytes)).filter(|bits| *bits > 0);
+                *if code == 17 { &mut receive_speed } else { &mut speed } = bits;
+            }
             (13, [value]) => fcs_bytes = Some(*value),
             (14, value) => {
                 if let Ok(bytes) = <[u8; 8]>::try_from(value) {
@@ -146,6 +154,7 @@ pub(super) fn interface(order: Order, block: &[u8]) -> Option<Description> {
         name: name.filter(|name| !name.is_empty()).or(description.filter(|text| !text.is_empty())),
         clock: Clock::new(resolution, offset),
         fcs_bytes,
+        speed: receive_speed.or(speed),
     })
 }
 
@@ -211,12 +220,13 @@ mod tests {
             9, 0, 1, 0, 9, 0, 0, 0, // if_tsresol: nanoseconds, padded
             14, 0, 8, 0, 1, 0, 0, 0, 0, 0, 0, 0, // if_tsoffset: one second
             13, 0, 1, 0, 4, 0, 0, 0, // if_fcslen
+            8, 0, 8, 0, 0, 0xca, 0x9a, 0x3b, 0, 0, 0, 0, // if_speed: 1 Gb/s
             0, 0, 0, 0, 2, 0, 1, 0, b'x', 0, 0, 0, // nothing counts behind opt_endofopt
         ]);
         let interface = interface(LITTLE, &block).unwrap();
         assert_eq!(interface.name.as_deref(), Some("eth0"));
         assert_eq!((interface.link, interface.snaplen), (LinkType::Ethernet, 0x0004_0000));
-        assert_eq!(interface.fcs_bytes, Some(4));
+        assert_eq!((interface.fcs_bytes, interface.speed), (Some(4), Some(1_000_000_000)));
         assert_eq!(interface.clock.time(5), Timestamp(1_000_000_005));
     }
 

@@ -137,6 +137,12 @@ mod tests {
             check("tags", LinkType::Ethernet, &bytes);
             assert_eq!(dissect(&frame(LinkType::Ethernet, &bytes)).unwrap().vlan, 7);
         }
+        for stamp in
+            [&[1, 0x10, 0, 0, 0, 1, 0, 0, 0, 2][..], &[0, 0x20, 0, 1, 0, 0, 0, 2], &[0, 0x21, 0, 1, 0, 0, 0, 2]]
+        {
+            let stamped = [&[2; 12][..], &[0xd2, 0x8b, 0, 1], stamp, &[0x81, 0, 0, 7, 8, 0], &packet].concat();
+            check("7280", LinkType::Ethernet, &stamped);
+        }
         let snap = [&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0][..], &packet].concat();
         let length = u16::try_from(snap.len()).unwrap();
         check("802.3 with SNAP", LinkType::Ethernet, &ethernet(length, &snap));
@@ -231,6 +237,14 @@ mod tests {
         assert_eq!(ethernet_of(0x0806, &[0; 28]), Some(Loss::NotIp));
         assert_eq!(ethernet_of(38, &[0x42, 0x42, 3, 0]), Some(Loss::NotIp), "spanning tree");
         assert_eq!(ethernet_of(0x8863, &[0x11, 9, 0, 0, 0, 0]), Some(Loss::NotIp));
+        assert_eq!(ethernet_of(0xd28b, &[0, 3, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0]), Some(Loss::NotIp), "GREENTAP");
+        assert_eq!(ethernet_of(0x88b5, b"EXKF\x01"), Some(Loss::Keyframe));
+        assert_eq!(ethernet_of(0x88b5, b"other"), Some(Loss::NotIp));
+        let mut keyframe = ipv4(253, &[0; 62]);
+        assert_eq!(ethernet_of(0x0800, &keyframe), Some(Loss::NotUdpTcp), "somebody's experiment");
+        keyframe[12..20].copy_from_slice(&[0, 0, 0, 0, 255, 255, 255, 255]);
+        assert_eq!(ethernet_of(0x0800, &keyframe), Some(Loss::Keyframe));
+        assert_eq!(loss(LinkType::Other(197), &[27; 40]), Some(Loss::Keyframe), "ERF: about the card");
         assert_eq!(ethernet_of(0x0800, &ipv4(1, &[8; 16])), Some(Loss::NotUdpTcp), "ICMP");
         assert_eq!(ethernet_of(0x86dd, &ipv6(58, &[8; 16])), Some(Loss::NotUdpTcp));
         assert_eq!(ethernet_of(0x0800, &ipv4(47, &[0, 1, 0x88, 0x0b, 0, 0])), Some(Loss::NotUdpTcp), "PPTP");

@@ -95,6 +95,10 @@ pub(super) fn dissect<'a>(frame: &Frame<'a>) -> Result<Found<'a>, Loss> {
             cooked([head[8], head[9]], [head[0], head[1]])?
         }
         LinkType::Loopback => loopback(*walk.rest.take::<4>()?)?,
+        // ERF (197) that holds no Ethernet: records about the card itself, and padding.
+        LinkType::Other(197) if frame.bytes.get(8).is_some_and(|kind| matches!(kind & 0x7f, 27 | 48)) => {
+            return Err(Loss::Keyframe);
+        }
         LinkType::Other(_) => return Err(Loss::LinkUnknown),
     };
     follow(walk, first)
@@ -159,12 +163,27 @@ fn by_type(walk: &mut Walk<'_>, kind: u16) -> Result<Layer, Loss> {
         0x8847 | 0x8848 => Ok(Layer::Mpls),
         0x8864 => tunnel::pppoe(walk),
         0x8909 => tunnel::cisco_metadata(walk),
+        0xd28b => stamped(walk),
+        // IEEE: local experiments. ExaLINK Fusion's keyframes begin with these letters.
+        0x88b5 if walk.rest.bytes.starts_with(b"EXKF") => Err(Loss::Keyframe),
         0..=1500 => {
             walk.rest.limit(usize::from(kind));
             tunnel::llc(walk)
         }
         _ => Err(Loss::NotIp),
     }
+}
+
+/// The header of an Arista 7280 that holds a timestamp: subtype 1, a version whose third digit says how many bits, and
+/// behind them the frame's own type.
+fn stamped(walk: &mut Walk<'_>) -> Result<Layer, Loss> {
+    let stamp = match *walk.rest.take::<4>()? {
+        [0, 1, _, 0x10..=0x1f] => 8,
+        [0, 1, _, 0x20..=0x2f] => 6,
+        _ => return Err(Loss::NotIp),
+    };
+    walk.rest.skip(stamp)?;
+    Ok(Layer::Type(u16::from_be_bytes(*walk.rest.take::<2>()?)))
 }
 
 fn ip<'a>(walk: &mut Walk<'a>) -> Result<Step<'a>, Loss> {
@@ -282,6 +301,10 @@ fn inside<'a>(walk: &mut Walk<'a>, datagram: Datagram) -> Result<Step<'a>, Loss>
             let head = walk.rest.take::<2>()?;
             walk.rest.skip(usize::from(head[1]) * 8 + 6)?;
             next(head[0])
+        }
+        // What ExaLINK Fusion and Arista 7150 send to everybody once a second.
+        253 if datagram.source == Ipv4Addr::UNSPECIFIED && datagram.target == Ipv4Addr::BROADCAST => {
+            Err(Loss::Keyframe)
         }
         _ => Err(Loss::NotUdpTcp),
     }

@@ -102,17 +102,21 @@ impl Pairer {
             }
             if let Some(found) = lookup.found {
                 let clock = |point: u16| self.rules.clocks.get(usize::from(point));
-                if clock(point) != clock(open.point) {
+                let is_related = clock(point) == clock(open.point);
+                if !is_related && !open.echo {
                     open.row.flags.set(Flag::CrossClock);
+                    self.losses.add(Loss::CrossClock);
                 }
                 let Some(line) = view.feeds.lines.get(usize::from(found.tick.line)) else { continue };
                 let protocol = view.feeds.feeds[line.feed].protocol;
                 let t2t = time.since(found.tick.time);
-                open.row.latency[SegmentKind::TickToTrade.index()] = Some(t2t);
+                if is_related {
+                    open.row.latency[SegmentKind::TickToTrade.index()] = Some(t2t);
+                }
                 if !open.echo {
                     self.typical.learn(t2t);
                 }
-                if let Some(oldest) = found.oldest {
+                if let Some(oldest) = found.oldest.filter(|_| is_related) {
                     (open.row.t2t_min, open.row.t2t_max) = (Some(t2t), Some(time.since(oldest)));
                 }
                 open.row.trigger = Some(Trigger {

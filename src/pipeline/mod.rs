@@ -2,7 +2,9 @@
 //! a lane. Read this first; `analyze` and `decode` differ only in the lane.
 
 pub mod ahead;
+pub mod clocks;
 pub mod correlator;
+pub mod hops;
 pub mod points;
 pub mod printer;
 
@@ -10,6 +12,7 @@ use tickscope_decoders::Protocol;
 use tickscope_model::{Loss, TapId, Timestamp};
 
 use self::ahead::{Board, Known, ReadAhead};
+use self::hops::Hops;
 use crate::capture::{Captured, Merged, Packets, Place, Step};
 use crate::dissect::{Dissector, Filter, Transport};
 use crate::flow::{Arrival, Conversations, Endpoint, FlowKey, Lane, NamedSession, Peer, StreamBytes, UdpFlows};
@@ -34,6 +37,8 @@ pub struct Pipeline {
     /// Where those who read ahead find what is known, and how much of it they were told.
     board: Board,
     told: u64,
+    /// Packets that several taps see, where there may be any.
+    pub hops: Option<Hops>,
 }
 
 /// What came from a tap.
@@ -57,13 +62,15 @@ impl Pipeline {
             taps: Vec::new(),
             board: Board::default(),
             told: 0,
+            hops: None,
         }
     }
 
     /// Has captures read ahead by so many threads, as far as that is possible: files that are mapped, read without a
     /// filter. Packets that were read ahead go to [`Lane::packets`]. `block` is about how many bytes are one block.
     pub fn read_ahead(&self, captures: &mut Merged, threads: usize, block: usize) {
-        if self.filter.is_some() {
+        // Packets that are looked for at other taps are needed with their bytes.
+        if self.filter.is_some() || self.hops.is_some() {
             return;
         }
         captures.read_ahead(|span, near, files| {
@@ -185,6 +192,9 @@ impl Pipeline {
             lane.loss(Loss::Filtered, 1);
             return;
         }
+        if let Some(hops) = &mut self.hops {
+            hops.see(frame.tap, frame.time, &packet);
+        }
         match packet.transport {
             Transport::Udp { payload } => {
                 self.udp.datagram(point, &packet, payload, (frame.tap, frame.number, frame.time), lane);
@@ -223,6 +233,9 @@ impl Pipeline {
 
     /// The end of the captures: what waits is read or given up, and counted.
     pub fn finish<L: Lane>(&mut self, lane: &mut L) {
+        if let Some(hops) = &mut self.hops {
+            hops.finish();
+        }
         self.udp.finish(lane);
         self.tcp.finish(lane);
         self.dissector.give_up();

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use tickscope_model::TapId;
 
+use super::hops::Hops;
 use crate::capture::Merged;
 use crate::dissect::{Transport, dissect};
 use crate::flow::FlowKey;
@@ -19,8 +20,18 @@ pub struct TapGroup {
     pub group: Option<String>,
 }
 
-/// Looks at the beginning of fresh readers of the same captures. Returns the point of each tap, in the order of taps.
-pub fn find(mut captures: Merged, groups: &[TapGroup]) -> Vec<u16> {
+/// What the beginning of the captures shows.
+#[derive(Default)]
+pub struct Found {
+    /// The point of each tap, in the order of taps.
+    pub points: Vec<u16>,
+    /// Some packets were seen by several taps.
+    pub is_shared: bool,
+}
+
+/// Looks at the beginning of fresh readers of the same captures.
+pub fn find(mut captures: Merged, groups: &[TapGroup]) -> Found {
+    let mut hops = Hops::default();
     let mut ways: HashMap<FlowKey, HashMap<TapId, [bool; 2]>> = HashMap::new();
     let mut seen = 0;
     while seen < FRAMES
@@ -29,10 +40,9 @@ pub fn find(mut captures: Merged, groups: &[TapGroup]) -> Vec<u16> {
         seen += 1;
         let frame = captured.frame;
         // What cannot be read here is counted when the frames are read for good.
-        if let Ok(packet) = dissect(&frame)
-            && matches!(packet.transport, Transport::Tcp { .. })
-            && ways.len() < 1 << 16
-        {
+        let Ok(packet) = dissect(&frame) else { continue };
+        hops.see(frame.tap, frame.time, &packet);
+        if matches!(packet.transport, Transport::Tcp { .. }) && ways.len() < 1 << 16 {
             let (key, swapped) = FlowKey::of(0, &packet).conversation();
             ways.entry(key).or_default().entry(frame.tap).or_default()[usize::from(swapped)] = true;
         }
@@ -55,7 +65,8 @@ pub fn find(mut captures: Merged, groups: &[TapGroup]) -> Vec<u16> {
             points.iter_mut().filter(|point| **point == replace).for_each(|point| *point = keep);
         }
     }
-    points
+    hops.finish();
+    Found { points, is_shared: !hops.ways().is_empty() }
 }
 
 fn join_named(points: &mut [u16], groups: &[Option<String>]) {

@@ -1,9 +1,10 @@
 //! What the other stages tell the report about a run: taps, feeds, sessions, totals and the trigger rule in force.
 //! Plain values, set once; the numbers that must add up are checked in `accounting`.
 
-use tickscope_model::Timestamp;
+use tickscope_model::{Nanos, TapId, Timestamp};
 
-use super::Histogram;
+use super::{Histogram, Piece};
+use crate::capture::stamp::Stamps;
 
 /// One tap: a capture file, or an interface of a pcapng.
 #[derive(Clone, Debug, Default)]
@@ -23,10 +24,57 @@ pub struct Tap {
     pub has_orders: bool,
     /// The unit of the capture's stamps in nanoseconds; 0 where it is not known.
     pub resolution_ns: u64,
+    /// Who stamped its frames, where that is not the capture itself.
+    pub stamps: Option<Stamps>,
+    /// Which clock stamps it, as [`ClockRelation`] names it.
+    pub clock_name: String,
     /// About its clock, for people: `shares a clock with the others`, `-37 µs added`.
     pub clock: String,
     /// Where and how the file ends early: `inside frame 812, at byte 91 204`.
     pub cut: Option<String>,
+}
+
+/// How two clocks are related.
+#[derive(Clone, Debug)]
+pub struct ClockRelation {
+    /// The one that counts, and the other.
+    pub names: [String; 2],
+    pub how: Relation,
+    /// How far figures between them may be wrong; `None` where nobody knows.
+    pub error: Option<Nanos>,
+}
+
+/// What is known of the difference of two clocks.
+#[derive(Clone, Debug)]
+pub enum Relation {
+    /// The user gave offsets.
+    Given,
+    /// It lies between these bounds; their middle was taken off.
+    Bounded(Vec<Piece>),
+    Unknown,
+}
+
+/// Packets that were seen by two taps.
+#[derive(Clone, Debug, Default)]
+pub struct Hops {
+    /// From the tap that saw them first to the other.
+    pub pairs: Vec<(TapId, TapId, Histogram)>,
+    /// Packets that a tap saw more than once, so that nobody can say which is which.
+    pub ambiguous: u64,
+    /// Given up early, and on ways beyond the limit.
+    pub evicted: u64,
+    pub beyond: u64,
+}
+
+impl Hops {
+    /// The latencies from one tap to another.
+    pub fn between(&mut self, from: TapId, to: TapId) -> &mut Histogram {
+        let at = self.pairs.iter().position(|pair| (pair.0, pair.1) == (from, to)).unwrap_or_else(|| {
+            self.pairs.push((from, to, Histogram::default()));
+            self.pairs.len() - 1
+        });
+        &mut self.pairs[at].2
+    }
 }
 
 /// A market-data feed at one observation point.

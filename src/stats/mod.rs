@@ -3,6 +3,7 @@
 
 mod accounting;
 mod buckets;
+mod clock_bounds;
 mod facts;
 mod group;
 mod histogram;
@@ -13,7 +14,8 @@ mod summary;
 mod timeline;
 
 pub use accounting::Discrepancy;
-pub use facts::{Feed, Gap, Line, Session, Tap, Totals, TriggerRule};
+pub use clock_bounds::{Bound, BoundSide, Piece, pieces};
+pub use facts::{ClockRelation, Feed, Gap, Hops, Line, Relation, Session, Tap, Totals, TriggerRule};
 pub use group::{Group, Groups, Latencies};
 pub use histogram::{FEW, Histogram, QUANTILES, Quantile};
 pub use interop::{PercentileLine, moments, percentile_lines, write_interval_log};

@@ -8,9 +8,12 @@
 
 use std::collections::BTreeMap;
 
-use tickscope_model::{Losses, SegmentKind, Timestamp};
+use tickscope_model::{Losses, Nanos, SegmentKind, Timestamp};
 
-use super::{Feed, Groups, Histogram, Latencies, Session, Slowest, Tap, Timeline, Totals, TriggerRule, first_answer};
+use super::{
+    ClockRelation, Feed, Groups, Histogram, Hops, Latencies, Session, Slowest, Tap, Timeline, Totals, TriggerRule,
+    first_answer,
+};
 use crate::pair::{Flag, OrderRow, SegmentRow};
 
 /// How many of the slowest orders are kept.
@@ -26,6 +29,10 @@ pub struct Summary {
     pub losses: Losses,
     pub totals: Totals,
     pub trigger: TriggerRule,
+    /// Clocks beside the first, where there are several.
+    pub clocks: Vec<ClockRelation>,
+    /// Packets at two taps.
+    pub hops: Hops,
     /// Sentences that the run wants to say: `both files share a clock`, …
     pub notes: Vec<String>,
     /// The whole run.
@@ -65,6 +72,8 @@ impl Default for Summary {
             losses: Losses::default(),
             totals: Totals::default(),
             trigger: TriggerRule::default(),
+            clocks: Vec::new(),
+            hops: Hops::default(),
             notes: Vec::new(),
             overall: Latencies::default(),
             by_session: Groups::default(),
@@ -193,6 +202,33 @@ impl Summary {
         }
     }
 
+    /// How far a figure between two clocks may be wrong: nothing where they are one, `None` where nobody knows.
+    pub fn error_between(&self, one: &str, other: &str) -> Option<Nanos> {
+        if one == other {
+            return Some(Nanos(0));
+        }
+        // Of the clock that all others are related to, there is no error.
+        let of = |name: &str| match self.clocks.iter().find(|relation| relation.names[1] == name) {
+            Some(relation) => relation.error.map(|error| error.0),
+            None => Some(0),
+        };
+        Some(Nanos(of(one)? + of(other)?))
+    }
+
+    /// The error of tick-to-trade, where market data and requests stand on different clocks: `None` where they do not.
+    pub fn t2t_error(&self) -> Option<Option<Nanos>> {
+        let clocks =
+            |is_one: fn(&Tap) -> bool| self.taps.iter().filter(move |tap| is_one(tap)).map(|tap| &tap.clock_name);
+        let market: Vec<&String> = clocks(|tap| tap.has_market).collect();
+        // Requests on a clock that has market data of its own take that.
+        let errors = clocks(|tap| tap.has_orders).filter(|orders| !market.is_empty() && !market.contains(orders)).map(
+            |orders| market.iter().map(|market| self.error_between(market, orders)).collect::<Option<Vec<Nanos>>>(),
+        );
+        errors
+            .map(|errors| errors.and_then(|errors| errors.into_iter().max()))
+            .reduce(|one, other| one.zip(other).map(|(one, other)| one.max(other)))
+    }
+
     /// The time that the captures span.
     pub fn span(&self) -> Option<(Timestamp, Timestamp)> {
         let first = self.taps.iter().filter_map(|tap| tap.first).min()?;
@@ -216,7 +252,7 @@ pub(crate) mod tests {
     use std::sync::Arc;
 
     use crate::pair::Flags;
-    use tickscope_model::{Loss, Nanos, OrderKind, TapId};
+    use tickscope_model::{Loss, OrderKind, TapId};
 
     /// An answered order with an ack of 1 µs.
     pub(crate) fn row(clordid: &str, time_ns: u64) -> OrderRow {

@@ -5,14 +5,18 @@
 use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
-use tickscope_model::{Level, Nanos, SegmentKind, Timestamp};
+use tickscope_model::{Level, Nanos, SegmentKind, TapId, Timestamp};
 
 use super::jsonl;
 use super::table::TableRow;
 use super::text::sentence;
 use super::{Format, Output, Style};
+use crate::capture::stamp::Edge;
 use crate::pair::OrderRow;
-use crate::stats::{Compared, Feed, Group, Histogram, Latencies, QUANTILES, Shift, SlowSide, Slowest, Summary, Tap};
+use crate::stats::{
+    ClockRelation, Compared, Feed, Group, Histogram, Latencies, Piece, QUANTILES, Relation, Shift, SlowSide, Slowest,
+    Summary, Tap,
+};
 
 pub(super) static FORMAT: Format =
     Format { name: "json", option: "--json", extension: ".json", title: "the whole report as one JSON document" };
@@ -47,6 +51,8 @@ fn document(summary: &Summary) -> Value {
             "t2t": slowest(&summary.slowest_internal, &names),
             "answer": slowest(&summary.slowest_external, &names),
         },
+        "clocks": summary.clocks.iter().map(clock).collect::<Vec<Value>>(),
+        "hops": hops(summary),
         "taps": summary.taps.iter().map(tap).collect::<Vec<Value>>(),
         "feeds": summary.feeds.iter().map(feed).collect::<Vec<Value>>(),
         "order_sessions": order_sessions(summary),
@@ -75,6 +81,9 @@ fn segments(summary: &Summary) -> Value {
         };
         let mut values = distribution(histogram);
         values.insert("letters".into(), summary.letters(kind).into());
+        if let (SegmentKind::TickToTrade, Some(error)) = (kind, summary.t2t_error()) {
+            values.insert("error_ns".into(), error.map(|error| error.0).into());
+        }
         values.insert("negative".into(), negative.into());
         object.insert(kind.name().into(), values.into());
     }
@@ -217,8 +226,95 @@ fn tap(tap: &Tap) -> Value {
         "has_orders": tap.has_orders,
         "resolution_ns": (tap.resolution_ns > 0).then_some(tap.resolution_ns),
         "clock": tap.clock,
+        "stamps": stamps(tap),
         "cut": tap.cut,
     })
+}
+
+/// How two clocks are related.
+fn clock(relation: &ClockRelation) -> Value {
+    let (how, pieces) = match &relation.how {
+        Relation::Given => ("given", &[][..]),
+        Relation::Unknown => ("unknown", &[][..]),
+        Relation::Bounded(pieces) => ("bounded", pieces.as_slice()),
+    };
+    let bounds = |(least, most): (Nanos, Nanos)| json!({ "least_ns": least.0, "most_ns": most.0 });
+    let piece = |piece: &Piece| {
+        json!({
+            "from": time(Some(piece.from)),
+            "to": time(Some(piece.to)),
+            "at_start": bounds(piece.at_start),
+            "at_end": bounds(piece.at_end),
+            "width_ns": piece.width().0,
+            "drift_ns_per_s": piece.drift(),
+            "taken_off_at_start_ns": piece.middle(piece.from).0,
+            "taken_off_at_end_ns": piece.middle(piece.to).0,
+            "causes": piece.most,
+            "effects": piece.least,
+        })
+    };
+    json!({
+        "clock": relation.names[1],
+        "reference": relation.names[0],
+        "relation": how,
+        "error_ns": relation.error.map(|error| error.0),
+        "pieces": pieces.iter().map(piece).collect::<Vec<Value>>(),
+    })
+}
+
+/// Packets that two taps saw.
+fn hops(summary: &Summary) -> Value {
+    let name = |tap: TapId| summary.taps.get(usize::from(tap.0)).map(|tap| tap.name.clone());
+    let pair = |(from, to, latencies): &(TapId, TapId, Histogram)| {
+        let mut object = distribution(latencies);
+        object.insert("from".into(), name(*from).into());
+        object.insert("to".into(), name(*to).into());
+        let clock = |tap: TapId| summary.taps.get(usize::from(tap.0)).map_or("", |tap| tap.clock_name.as_str());
+        let error = summary.error_between(clock(*from), clock(*to));
+        object.insert("error_ns".into(), error.map(|error| error.0).into());
+        Value::from(object)
+    };
+    let hops = &summary.hops;
+    json!({
+        "pairs": hops.pairs.iter().map(pair).collect::<Vec<Value>>(),
+        "ambiguous": hops.ambiguous,
+        "evicted": hops.evicted,
+        "beyond": hops.beyond,
+    })
+}
+
+/// Whose times a tap's are.
+fn stamps(tap: &Tap) -> Value {
+    let Some(stamps) = &tap.stamps else {
+        return json!({ "source": "capture", "edge": Edge::Unknown.name(), "moved_to_start": false });
+    };
+    let counts = &stamps.counts;
+    let mut object = json!({
+        "source": stamps.format.unwrap_or("capture"),
+        "edge": stamps.edge.name(),
+        "moved_to_start": stamps.is_moved,
+        "speed_bps": stamps.speed,
+    });
+    if stamps.format.is_some()
+        && let Some(object) = object.as_object_mut()
+    {
+        object.insert("title".into(), stamps.title.into());
+        object.insert("found".into(), stamps.because.clone().into());
+        object.insert("proven".into(), stamps.is_proven.into());
+        object.insert("stamped".into(), counts.stamped.into());
+        object.insert("keyframes".into(), counts.keyframes.into());
+        let without = json!({
+            "none": counts.nothing,
+            "cut": counts.cut,
+            "doubtful": counts.doubtful,
+            "no_keyframe": counts.no_keyframe,
+        });
+        object.insert("without".into(), without);
+        object.insert("ahead_of_capture_ns".into(), stamps.difference.map(|difference| difference.0).into());
+        object.insert("taken_off_ns".into(), stamps.tai.0.into());
+        object.insert("warnings".into(), stamps.warnings.clone().into());
+    }
+    object
 }
 
 fn feed(feed: &Feed) -> Value {

@@ -1,10 +1,11 @@
 //! The last block of the report: what the numbers rest on. Captures, feeds with their gaps, sessions, and for each level
 //! the sum *in = used + lost* with the reason of every loss.
 
-use tickscope_model::{Level, Loss};
+use tickscope_model::{Level, Loss, Nanos, TapId};
 
 use super::screen::{Columns, Style, duration, grouped, latency, plural, printable, share, shortened, tail_of};
-use crate::stats::{Feed, Quantile, Summary, Tap};
+use crate::capture::stamp::{Edge, Stamps};
+use crate::stats::{Feed, Piece, Quantile, Relation, Summary, Tap};
 
 /// Sessions listed; `--json` has all.
 const SESSIONS: usize = 10;
@@ -48,7 +49,10 @@ fn captures(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
     for (tap, line) in summary.taps.iter().zip(columns.lines()) {
         lines.push(line);
         lines.extend(about_tap(tap));
+        about_stamps(tap, style, lines);
     }
+    clocks(summary, style, lines);
+    hops(summary, lines);
     for note in &summary.notes {
         lines.push(format!("  note: {}", printable(note)));
     }
@@ -64,6 +68,149 @@ fn about_tap(tap: &Tap) -> Option<String> {
     let clock = (!tap.clock.is_empty()).then(|| printable(&tap.clock));
     let words: Vec<String> = point.into_iter().chain(clock).collect();
     (!words.is_empty()).then(|| format!("    {}", words.join(", ")))
+}
+
+/// How the clocks are related, and how well that is known.
+fn clocks(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
+    for relation in &summary.clocks {
+        let [first, second] = relation.names.each_ref().map(|name| printable(name));
+        let error = relation.error.map_or("±?".to_owned(), |error| format!("±{}", latency(error.0.unsigned_abs())));
+        match &relation.how {
+            Relation::Given => {
+                lines.push(format!("  clock {second}: related to {first} by the offset that was given, {error}"))
+            }
+            Relation::Unknown => {
+                let text = format!(
+                    "  ! clock {second}: its difference to {first} is not known, and nothing in the captures bounds it on both \
+                     sides: no figures between them (give offset in [[tap]], or --offset)"
+                );
+                lines.push(style.warning(&text));
+            }
+            Relation::Bounded(pieces) => {
+                for piece in pieces {
+                    lines.push(bounded(&first, &second, piece));
+                    lines.push(format!(
+                        "    from {} causes and {} effects; the middle was taken off; figures between the clocks: {error}",
+                        grouped(piece.most),
+                        grouped(piece.least)
+                    ));
+                }
+                if pieces.len() > 1 {
+                    let text = format!(
+                        "  ! clock {second} was set {} during the capture",
+                        plural(pieces.len() as u64 - 1, "time", "times")
+                    );
+                    lines.push(style.warning(&text));
+                }
+                if pieces.iter().any(|piece| is_tai(piece.middle(piece.from))) {
+                    let text = format!(
+                        "  ! clock {second} and {first} are some 37 s apart: one of them counts TAI, the other UTC"
+                    );
+                    lines.push(style.warning(&text));
+                }
+            }
+        }
+    }
+}
+
+fn bounded(first: &str, second: &str, piece: &Piece) -> String {
+    let (start, end) = (piece.at_start, piece.at_end);
+    format!(
+        "  clock {second}: ahead of {first} by {} to {} ns at the start, {} to {} ns at the end (width {}), drift {} ns a second",
+        start.0.0,
+        start.1.0,
+        end.0.0,
+        end.1.0,
+        latency(piece.width().0.unsigned_abs()),
+        piece.drift()
+    )
+}
+
+/// 37 s apart, give or take one.
+fn is_tai(apart: Nanos) -> bool {
+    (36_000_000_000..=38_000_000_000).contains(&apart.0.unsigned_abs())
+}
+
+/// Packets from tap to tap.
+fn hops(summary: &Summary, lines: &mut Vec<String>) {
+    let hops = &summary.hops;
+    if hops.pairs.is_empty() {
+        return;
+    }
+    let mut columns = Columns::new(&[0]);
+    let titles = ["  packets at two taps", "n", "min", "p50", "p99", "max", "±"];
+    columns.push(titles.map(str::to_owned).to_vec());
+    let name = |tap: TapId| summary.taps.get(usize::from(tap.0)).map_or("?".to_owned(), |tap| printable(&tap.name));
+    for (from, to, all) in &hops.pairs {
+        let values = [all.min(), all.median(), all.percentile(Quantile::P99), all.max()];
+        let mut cells = vec![format!("  hop {} → {}", name(*from), name(*to)), grouped(all.n())];
+        cells.extend(values.map(latency));
+        let clock = |tap: TapId| summary.taps.get(usize::from(tap.0)).map_or("", |tap| tap.clock_name.as_str());
+        let error = summary.error_between(clock(*from), clock(*to));
+        cells.push(error.map_or("?".into(), |error| latency(error.0.unsigned_abs())));
+        columns.push(cells);
+    }
+    lines.extend(columns.titled(&[0]));
+    if hops.ambiguous + hops.evicted + hops.beyond > 0 {
+        lines.push(format!(
+            "    not joined: {} seen twice by a tap, {} given up early, {} beyond {} conversations",
+            grouped(hops.ambiguous),
+            grouped(hops.evicted),
+            grouped(hops.beyond),
+            256
+        ));
+    }
+}
+
+/// Whose times they are, which edge of the frame they mean, and which frames have none.
+fn about_stamps(tap: &Tap, style: &Style, lines: &mut Vec<String>) {
+    let is_own = |stamps: &&Stamps| stamps.format.is_none() && stamps.edge == Edge::Unknown;
+    let Some(stamps) = tap.stamps.as_ref().filter(|stamps| !is_own(stamps)) else {
+        lines.push("    times: those of the capture file".into());
+        return;
+    };
+    let mut words = vec![stamps.title.to_owned()];
+    words.extend((!stamps.is_proven).then(|| "unproven".to_owned()));
+    words.push(edge_text(stamps));
+    lines.push(format!("    times: {}", words.join(", ")));
+    if stamps.format.is_none() {
+        return;
+    }
+    let counts = &stamps.counts;
+    let mut text = format!("    stamps: {}", plural(counts.stamped, "frame", "frames"));
+    if counts.keyframes > 0 {
+        text += &format!(", explained by {}", plural(counts.keyframes, "keyframe", "keyframes"));
+    }
+    text += &format!("; {} without", grouped(counts.without()));
+    let reasons = [
+        (counts.nothing, "carry none"),
+        (counts.cut, "are cut"),
+        (counts.doubtful, "cannot be"),
+        (counts.no_keyframe, "lack a keyframe"),
+    ];
+    let reasons: Vec<String> = reasons
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, reason)| format!("{} {reason}", grouped(*count)))
+        .collect();
+    if !reasons.is_empty() {
+        text += &format!(" ({}): their time is the capture's plus the difference of the clocks", reasons.join(", "));
+    }
+    lines.push(text);
+    for warning in &stamps.warnings {
+        lines.push(style.warning(&format!("    ! {}: {}", printable(&tap.name), printable(warning))));
+    }
+}
+
+/// Which edge of the frame the times mean.
+fn edge_text(stamps: &Stamps) -> String {
+    let speed = stamps.speed.map_or(String::new(), |speed| format!(" at {} Mb/s", grouped(speed / 1_000_000)));
+    match (stamps.is_moved, stamps.edge) {
+        (true, edge) => format!("moved from the {} to the start of frame{speed}", edge.text()),
+        (false, Edge::Unknown) => format!("{}, taken for the start of frame", Edge::Unknown.text()),
+        (false, Edge::Start) => Edge::Start.text().to_owned(),
+        (false, edge) => format!("{}, not moved since the link's speed is not known", edge.text()),
+    }
 }
 
 fn feeds(summary: &Summary, style: &Style, lines: &mut Vec<String>) {

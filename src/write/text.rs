@@ -118,6 +118,16 @@ fn legend(summary: &Summary) -> Vec<String> {
     if has(SegmentKind::TickToTrade) {
         let text = "from the market-data message that made us act to the request";
         lines.push(format!("  t2t      internal, {}: {text}", letters(SegmentKind::TickToTrade)));
+        match summary.t2t_error() {
+            None => {}
+            Some(Some(error)) => {
+                let error = latency(error.0.unsigned_abs());
+                lines.push(format!("           each ±{error}: market data and requests stand on different clocks"));
+            }
+            Some(None) => {
+                lines.push("           each ±?: nobody said how well the two clocks are kept ([[tap]] error)".into())
+            }
+        }
     }
     if has(SegmentKind::WallToWall) {
         let text = "from the request in one session to the same request in the next";

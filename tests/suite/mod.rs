@@ -1,11 +1,13 @@
 mod ahead;
 mod allocation;
+mod clocks;
 mod golden;
 mod invariants;
 mod oracle;
 mod oracle_decode;
 mod robust;
 mod sim_truth;
+mod stamps;
 mod support;
 mod tape;
 mod tidy;

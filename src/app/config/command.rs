@@ -66,6 +66,7 @@ fn show(arguments: &ShowArgs) -> anyhow::Result<Outcome> {
     let mut settings = load(&search)?;
     settings.apply(&Overrides {
         offsets: &arguments.offsets,
+        trailers: &arguments.trailers,
         window: arguments.window,
         instruments: arguments.instruments.as_deref(),
     });

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use tickscope_decoders::{PROTOCOLS, Role};
 use tickscope_model::Nanos;
 
+use crate::capture::stamp::{Edge, TRAILERS, Trailer};
+
 use super::settings::{Endpoint, FeedSetting, SessionSetting, Settings, TRIGGER_MESSAGES, TapSetting};
 
 /// One key of one table.
@@ -48,6 +50,8 @@ pub enum Kind {
     Choices(&'static [&'static str], fn(&mut Settings, Vec<String>)),
     /// A duration of either sign.
     Shift(fn(&mut Settings, Nanos)),
+    /// Bits per second.
+    Speed(fn(&mut Settings, u64)),
     /// A duration that is not negative.
     Span(fn(&mut Settings, Nanos)),
     /// A path, taken relative to the folder of the configuration file.
@@ -171,6 +175,7 @@ impl Kind {
             Kind::Choice(choices, _) => one_of(choices),
             Kind::Choices(choices, _) => format!("a list of {}", quoted(choices, ", ")),
             Kind::Shift(_) => "a duration, such as \"-37us\" (units: ns, us, ms, s)".into(),
+            Kind::Speed(_) => "a speed in bits per second, such as \"10G\" or \"100M\"".into(),
             Kind::Span(_) => Form::Span.expected(),
             Kind::File(_) => "the path of a file".into(),
             Kind::Address(_) => "an address and port, such as \"233.54.12.111:26477\" or \"[ff02::1]:26477\"".into(),
@@ -271,7 +276,8 @@ pub static KEYS: &[Key] = &[
         Kind::Text(|settings, clock| settings.last_tap().clock = Some(clock)),
         "",
         "\"ptp0\"",
-        "Name of the clock that stamps this tap. Taps without it share one clock.",
+        "Name of the clock that stamps this tap. Taps without it share one clock. Figures between clocks need the offset of \
+         one, or bounds that the captures give; see CLOCKS in tickscope-analyze(1).",
     ),
     key(
         Table::Tap,
@@ -281,17 +287,38 @@ pub static KEYS: &[Key] = &[
         "\"md.pcap\"",
         "The capture that this entry is about; read when the command line names no CAPTURE.",
     ),
-    later(
+    key(
         Table::Tap,
         "trailer",
-        Form::Text,
-        "\"auto\"",
-        "Timestamps that a switch appended to each frame: none, auto, metamako, exablaze-hpt, arista-7280.",
+        Kind::Choice(TRAILERS, |settings, name| settings.last_tap().trailer = Trailer::named(name)),
+        "",
+        "\"metamako\"",
+        "Which times count: those that a switch or capture device wrote into the frames, in the form of this name (see \
+         STAMPS); none: those of the capture file; auto: the first 64 to 256 frames of the tap decide, by what nine tenths \
+         of them carry, and is what holds without this key. --trailer on the command line replaces it.",
     ),
-    later(
+    key(
+        Table::Tap,
+        "edge",
+        Kind::Choice(&["sof", "eof"], |settings, name| settings.last_tap().edge = Edge::named(name)),
+        "",
+        "\"eof\"",
+        "Which edge of a frame its time means, start or end, where it is not what the stamp's maker says. With the speed of \
+         the link known, times of the end are moved to the start.",
+    ),
+    key(
+        Table::Tap,
+        "speed",
+        Kind::Speed(|settings, speed| settings.last_tap().speed = Some(speed)),
+        "",
+        "\"10G\"",
+        "Speed of the link, to move times from one edge of a frame to the other. Without it, what the capture says.",
+    ),
+    key(
         Table::Tap,
         "error",
-        Form::Span,
+        Kind::Span(|settings, error| settings.last_tap().error = Some(error)),
+        "",
         "\"100ns\"",
         "How well this tap's clock is kept; shown as \u{b1} of figures across clocks.",
     ),
@@ -306,20 +333,6 @@ pub static KEYS: &[Key] = &[
     later(Table::Tap, "queues", Form::Any, "4", "Live: receive queues of the NIC."),
     later(Table::Tap, "ports", Form::Any, "[26477]", "Live: ports to take."),
     later(Table::Tap, "steal", Form::Any, "false", "Live: take frames away from the host's own network stack."),
-    later(
-        Table::Tap,
-        "edge",
-        Form::Choice(&["sof", "eof"]),
-        "\"sof\"",
-        "Live: whether the NIC stamps the start or the end of a frame.",
-    ),
-    later(
-        Table::Tap,
-        "speed",
-        Form::Any,
-        "\"10G\"",
-        "Live: speed of the link, to move a stamp from one edge to the other.",
-    ),
     // ── [[feed]] ──
     key(
         Table::Feed,

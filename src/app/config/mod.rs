@@ -22,6 +22,7 @@ use self::keys::{Table, known};
 pub use self::parse::Problem;
 pub use self::settings::Settings;
 use self::settings::{Entry, Origin, TapSetting};
+use crate::capture::stamp::Trailer;
 
 /// The file that is read where nothing names one, in the working directory.
 const LOCAL: &str = "tickscope.toml";
@@ -134,6 +135,8 @@ pub fn load(search: &Search) -> anyhow::Result<Settings> {
 pub struct Overrides<'a> {
     /// `--offset`.
     pub offsets: &'a [TapOffset],
+    /// `--trailer`.
+    pub trailers: &'a [TapTrailer],
     /// `--window`.
     pub window: Option<Nanos>,
     /// `--instruments`.
@@ -147,16 +150,28 @@ pub struct TapOffset {
     pub offset: Nanos,
 }
 
+/// One `--trailer [TAP=]FORMAT`; without a tap, for all that have none of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TapTrailer {
+    pub tap: Option<String>,
+    pub name: &'static str,
+    pub trailer: Trailer,
+}
+
 impl Settings {
     /// Puts the command line on top of the file: it replaces, it does not add.
     pub fn apply(&mut self, overrides: &Overrides<'_>) {
+        for TapTrailer { tap, name, trailer } in overrides.trailers {
+            let Some(tap) = tap else {
+                self.trailer = *trailer;
+                continue;
+            };
+            let index = self.tap_index(tap, "--trailer");
+            self.taps[index].trailer = Some(*trailer);
+            self.say(Table::Tap, index, "trailer", parse::quote(name), "--trailer");
+        }
         for TapOffset { tap, offset } in overrides.offsets {
-            let index = self.taps.iter().position(|known| known.name == *tap).unwrap_or_else(|| {
-                self.taps.push(TapSetting { name: tap.clone(), ..TapSetting::default() });
-                let index = self.taps.len() - 1;
-                self.say(Table::Tap, index, "name", parse::quote(tap), "--offset");
-                index
-            });
+            let index = self.tap_index(tap, "--offset");
             self.taps[index].offset = *offset;
             self.say(Table::Tap, index, "offset", parse::quote(&duration::text(*offset)), "--offset");
         }
@@ -168,6 +183,16 @@ impl Settings {
             self.instruments = Some(path.to_owned());
             self.say(Table::Instruments, 0, "file", parse::quote(&path.to_string_lossy()), "--instruments");
         }
+    }
+
+    /// Where the tap of this name is, or is from now on.
+    fn tap_index(&mut self, tap: &str, option: &'static str) -> usize {
+        self.taps.iter().position(|known| known.name == tap).unwrap_or_else(|| {
+            self.taps.push(TapSetting { name: tap.to_owned(), ..TapSetting::default() });
+            let index = self.taps.len() - 1;
+            self.say(Table::Tap, index, "name", parse::quote(tap), option);
+            index
+        })
     }
 
     fn say(&mut self, table: Table, index: usize, name: &str, value: String, option: &'static str) {
@@ -212,7 +237,18 @@ mod tests {
         let (mut settings, _) = parse::parse("[[tap]]\nname = \"md\"\noffset = \"1us\"\n", Path::new(""));
         let offsets =
             [TapOffset { tap: "md".into(), offset: Nanos(5) }, TapOffset { tap: "new".into(), offset: Nanos(-6) }];
-        settings.apply(&Overrides { offsets: &offsets, window: Some(Nanos(7)), instruments: Some(Path::new("i")) });
+        let trailers = [
+            TapTrailer { tap: None, name: "none", trailer: Trailer::None },
+            TapTrailer { tap: Some("md".into()), name: "ixia", trailer: Trailer::named("ixia").expect("a format") },
+        ];
+        settings.apply(&Overrides {
+            offsets: &offsets,
+            trailers: &trailers,
+            window: Some(Nanos(7)),
+            instruments: Some(Path::new("i")),
+        });
+        assert_eq!(settings.trailer, Trailer::None);
+        assert_eq!(settings.tap("md").and_then(|tap| tap.trailer), Trailer::named("ixia"));
         assert_eq!(settings.tap("md").map(|tap| tap.offset), Some(Nanos(5)));
         assert_eq!(settings.tap("new").map(|tap| tap.offset), Some(Nanos(-6)));
         assert_eq!((settings.trigger.window, settings.instruments.as_deref()), (Nanos(7), Some(Path::new("i"))));

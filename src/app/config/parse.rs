@@ -142,6 +142,7 @@ impl Reader<'_> {
             }
             Kind::Shift(set) => set(settings, duration::parse(text)?),
             Kind::Span(set) => set(settings, duration::parse_span(text)?),
+            Kind::Speed(set) => set(settings, speed(text).ok_or_else(wrong)?),
             Kind::File(set) => set(settings, self.folder.join(text)),
             Kind::Address(set) => set(settings, text.parse().map_err(|_| wrong())?),
             Kind::Endpoint(set) => set(settings, Endpoint::parse(text).ok_or_else(wrong)?),
@@ -245,6 +246,18 @@ impl Form {
             },
         })
     }
+}
+
+/// `10G`, `25G`, `100M`: bits per second.
+fn speed(text: &str) -> Option<u64> {
+    let (digits, unit) = text.split_at_checked(text.find(|letter: char| !letter.is_ascii_digit())?)?;
+    let factor = match unit {
+        "K" => 1_000,
+        "M" => 1_000_000,
+        "G" => 1_000_000_000,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor).filter(|speed| *speed > 0)
 }
 
 /// `{ tag = 11, regex = "…", base = 10 }`.
@@ -364,6 +377,7 @@ mod tests {
     use tickscope_model::Nanos;
 
     use super::*;
+    use crate::capture::stamp::Trailer;
 
     /// The problems of a file, one a line.
     fn problems(source: &str) -> String {
@@ -450,21 +464,22 @@ mod tests {
 
     #[test]
     fn values_arrive_typed_and_with_their_place() {
-        let source = "[[tap]]\nname = 'md'\npoint = \"D\"\noffset = \"-37us\"\ntrailer = \"auto\"\nfile = \"md.pcap\"\n\
+        let source = "[[tap]]\nname = 'md'\npoint = \"D\"\noffset = \"-37us\"\ntrailer = \"auto\"\nspeed = \"10G\"\nfile = \"md.pcap\"\n\
                       [[session]]\nclient = \"10.0.0.10\"\nserver = \"10.0.1.20:9876\"\n[trigger]\nwindow = \"250us\"\n\
                       messages = [ # why\n \"quote\" ]\n[[trigger.id]]\norder = { tag = 11, base = 10 }\n";
         let (settings, problems) = parse(source, Path::new("/etc/tickscope"));
         assert_eq!(problems, []);
         let tap = settings.tap("md").expect("the tap");
         assert_eq!((tap.point, tap.offset), (Some('D'), Nanos(-37_000)));
+        assert_eq!((tap.trailer, tap.speed), (Some(Trailer::Auto), Some(10_000_000_000)));
         assert_eq!(tap.file.as_deref(), Some(Path::new("/etc/tickscope/md.pcap")));
         assert_eq!(settings.sessions[0].server, Endpoint::parse("10.0.1.20:9876"));
         assert_eq!(settings.trigger.window, Nanos(250_000));
         assert_eq!(settings.trigger.messages, ["quote"]);
         let entry = settings.entry(Table::Trigger, 0, "messages").expect("an entry");
-        assert_eq!((entry.value.as_str(), entry.origin), ("[\"quote\"]", Origin::File { line: 12, column: 1 }));
+        assert_eq!((entry.value.as_str(), entry.origin), ("[\"quote\"]", Origin::File { line: 13, column: 1 }));
         let unused: Vec<String> = settings.unused().map(|entry| entry.key.path()).collect();
-        assert_eq!(unused, ["[[tap]] trailer", "[[trigger.id]] order"]);
+        assert_eq!(unused, ["[[trigger.id]] order"]);
     }
 
     #[test]

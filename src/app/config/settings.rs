@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tickscope_model::Nanos;
 
 use super::keys::{Key, Table};
+use crate::capture::stamp::{Edge, Trailer};
 
 /// Everything a configuration can say that this version uses.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +16,8 @@ pub struct Settings {
     /// Files to read, in the order of the command line; never empty once `analyze` or `decode` runs.
     pub captures: Vec<Capture>,
     pub taps: Vec<TapSetting>,
+    /// Which stamps count, of taps that say nothing of it.
+    pub trailer: Trailer,
     pub feeds: Vec<FeedSetting>,
     pub sessions: Vec<SessionSetting>,
     /// The CSV file of [`super::instruments::read`].
@@ -56,6 +59,14 @@ pub struct TapSetting {
     pub group: Option<String>,
     /// Taps of one clock share this; `None` is the clock that files given together share.
     pub clock: Option<String>,
+    /// How well that clock is kept.
+    pub error: Option<Nanos>,
+    /// Which stamps count.
+    pub trailer: Option<Trailer>,
+    /// Which edge of a frame the stamps mean, where it is not the usual one.
+    pub edge: Option<Edge>,
+    /// Bits per second of the link.
+    pub speed: Option<u64>,
     /// The capture that this entry is about.
     pub file: Option<PathBuf>,
 }

@@ -1,0 +1,115 @@
+//! Stamps that devices wrote into frames: captures of others give the times that other programs read in them, to the
+//! nanosecond, and who stamped is found out from the bytes.
+
+use std::path::{Path, PathBuf};
+
+use tickscope::capture::stamp::{Stamps, TapTime, Trailer};
+use tickscope::capture::{Input, Merged};
+use tickscope_model::TapId;
+
+use super::support::{captures, loss, report, table, text};
+
+/// The times of all frames, and who stamped them.
+fn times(file: &Path, trailer: Trailer) -> (Vec<u64>, Option<Stamps>) {
+    let input = Input { name: None, path: file.to_owned() };
+    let rule = TapTime { trailer, ..TapTime::default() };
+    let mut captures = Merged::open(&[input], &[rule]).expect("a capture");
+    let mut times = Vec::new();
+    while let Some(captured) = captures.next() {
+        times.push(captured.frame.time.0);
+    }
+    (times, captures.stamps(TapId(0)))
+}
+
+/// `Feb  5, 2016 01:31:08.495676994 UTC` of February 2016, as tshark prints it.
+fn february(text: &str) -> u64 {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    assert_eq!((words[0], words[2], words[4]), ("Feb", "2016", "UTC"), "{text}");
+    let day: u64 = words[1].trim_end_matches(',').parse().expect("a day");
+    let (clock, nanoseconds) = words[3].split_once('.').expect("a fraction");
+    let seconds = clock.split(':').fold(0, |sum, part| sum * 60 + part.parse::<u64>().expect("a number"));
+    assert_eq!(nanoseconds.len(), 9);
+    // 2016-02-01 00:00 UTC.
+    (1_454_284_800 + (day - 1) * 86_400 + seconds) * 1_000_000_000 + nanoseconds.parse::<u64>().expect("a number")
+}
+
+fn named(name: &str) -> Trailer {
+    Trailer::named(name).expect("a format")
+}
+
+#[test]
+fn metawatch_trailers_are_what_wireshark_reads() {
+    let Some(folder) = captures() else { return };
+    let file = folder.join("hwts/metamako_trailer.pcap");
+    let rows = table(&text(&folder.join("expected/hwts/metamako_trailer.tsv")), '\t');
+    let expected: Vec<u64> = rows.iter().map(|row| february(&row["metamako.time"])).collect();
+    assert_eq!(expected.len(), 111);
+    for trailer in [Trailer::Auto, named("metamako")] {
+        let (times, stamps) = times(&file, trailer);
+        assert_eq!(times, expected);
+        let stamps = stamps.expect("stamps");
+        assert_eq!((stamps.format, stamps.counts.stamped, stamps.counts.without()), (Some("metamako"), 111, 0));
+        assert_eq!((stamps.edge.name(), stamps.tai.0, stamps.warnings.as_slice()), ("sof", 0, &[][..]));
+    }
+    // The capture has microseconds, and with them alone its own times.
+    let (own, stamps) = times(&file, Trailer::None);
+    assert!(stamps.is_none() && own.iter().all(|time| time % 1000 == 0));
+}
+
+/// The vendor's decoder prints data frames only: `2016/02/24-03:32:24.488259691    72 bytes`.
+fn vendor(file: &Path) -> Vec<u64> {
+    let lines = text(file);
+    let time = |line: &str| {
+        let clock = line.strip_prefix("2016/02/24-")?.split_whitespace().next()?;
+        Some(february(&format!("Feb 24, 2016 {clock} UTC")))
+    };
+    lines.lines().filter_map(time).collect()
+}
+
+#[test]
+fn exalink_counters_are_what_the_vendor_reads() {
+    let Some(folder) = captures() else { return };
+    for (mode, first, keyframes) in [("append", 1_456_284_744_488_259_691, 33), ("fcs", 1_456_284_651_730_743_080, 18)]
+    {
+        let file = folder.join(format!("hwts/exa.mode.{mode}.pcap"));
+        let expected = vendor(&folder.join(format!("expected/hwts/exa.mode.{mode}.vendor--32-bit.txt")));
+        assert_eq!((expected.len(), expected[0]), (3, first));
+        for trailer in [Trailer::Auto, named("exalink")] {
+            let (times, stamps) = times(&file, trailer);
+            assert!(times.windows(3).any(|three| three == expected), "{mode}: {times:?}");
+            let stamps = stamps.expect("stamps");
+            let counts = stamps.counts;
+            assert_eq!(stamps.format, Some("exalink"));
+            assert_eq!((counts.stamped, counts.keyframes, counts.without()), (3, keyframes, 0), "{mode}");
+        }
+        let report = report(&[&file]);
+        assert_eq!(loss(&report, "keyframe"), keyframes, "keyframes are counted by their own name");
+        assert_eq!(report["taps"][0]["stamps"]["source"], "exalink");
+    }
+}
+
+/// tcpdump's own sample: not among the captures of every machine, so that it is compared where it is.
+#[test]
+#[expect(clippy::print_stderr, reason = "a skip has to be seen")]
+fn headers_of_a_7280_are_what_tcpdump_reads() {
+    let Some(folder) = captures() else { return };
+    let file: PathBuf = folder.join("robust/tcpdump_arista_ether.pcap");
+    if !file.exists() {
+        eprintln!("SKIPPED: no {}; its stamps are tested in src/capture/stamp/arista_7280.rs", file.display());
+        return;
+    }
+    let (times, stamps) = times(&file, Trailer::Auto);
+    let expected = [
+        (0, 1_559_162_199_944_724_424),
+        (4, 1_559_162_236_448_931_747),
+        (8, 1_559_162_261_404_038_772),
+        (9, 1_559_162_261_893_796_872),
+        (12, 1_559_162_272_954_995_144),
+        (15, 1_559_162_275_041_072_639),
+    ];
+    for (at, time) in expected {
+        assert_eq!(times[at], time, "frame {}", at + 1);
+    }
+    let stamps = stamps.expect("stamps");
+    assert_eq!((stamps.format, stamps.counts.stamped, stamps.tai.0), (Some("arista-7280"), 16, 0));
+}
