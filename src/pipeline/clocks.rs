@@ -54,6 +54,9 @@ struct Fill {
     quantity: u64,
 }
 
+/// Conversation and ClOrdID.
+type RequestId = (u32, Box<[u8]>);
+
 /// What of a tap matters here.
 #[derive(Clone, Debug)]
 pub struct TapClock {
@@ -72,8 +75,8 @@ pub struct ClockLane {
     feeds: Feeds,
     stale: bool,
     events: HashMap<SymbolId, VecDeque<Event>>,
-    requests: HashMap<(u32, Box<[u8]>), (Timestamp, TapId)>,
-    order: VecDeque<(u32, Box<[u8]>)>,
+    requests: HashMap<RequestId, (Timestamp, TapId)>,
+    order: VecDeque<RequestId>,
     fills: VecDeque<Fill>,
     /// By the numbers of two clocks, the smaller first: second less first.
     bounds: HashMap<(usize, usize), Vec<Bound>>,

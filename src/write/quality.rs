@@ -1,6 +1,8 @@
 //! The last block of the report: what the numbers rest on. Captures, feeds with their gaps, sessions, and for each level
 //! the sum *in = used + lost* with the reason of every loss.
 
+use std::fmt::Write as _;
+
 use tickscope_model::{Level, Loss, Nanos, TapId};
 
 use super::screen::{Columns, Style, duration, grouped, latency, plural, printable, share, shortened, tail_of};
@@ -77,7 +79,7 @@ fn clocks(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
         let error = relation.error.map_or("±?".to_owned(), |error| format!("±{}", latency(error.0.unsigned_abs())));
         match &relation.how {
             Relation::Given => {
-                lines.push(format!("  clock {second}: related to {first} by the offset that was given, {error}"))
+                lines.push(format!("  clock {second}: related to {first} by the offset that was given, {error}"));
             }
             Relation::Unknown => {
                 let text = format!(
@@ -179,9 +181,9 @@ fn about_stamps(tap: &Tap, style: &Style, lines: &mut Vec<String>) {
     let counts = &stamps.counts;
     let mut text = format!("    stamps: {}", plural(counts.stamped, "frame", "frames"));
     if counts.keyframes > 0 {
-        text += &format!(", explained by {}", plural(counts.keyframes, "keyframe", "keyframes"));
+        let _ = write!(text, ", explained by {}", plural(counts.keyframes, "keyframe", "keyframes"));
     }
-    text += &format!("; {} without", grouped(counts.without()));
+    let _ = write!(text, "; {} without", grouped(counts.without()));
     let reasons = [
         (counts.nothing, "carry none"),
         (counts.cut, "are cut"),
@@ -194,7 +196,8 @@ fn about_stamps(tap: &Tap, style: &Style, lines: &mut Vec<String>) {
         .map(|(count, reason)| format!("{} {reason}", grouped(*count)))
         .collect();
     if !reasons.is_empty() {
-        text += &format!(" ({}): their time is the capture's plus the difference of the clocks", reasons.join(", "));
+        let reasons = reasons.join(", ");
+        let _ = write!(text, " ({reasons}): their time is the capture's plus the difference of the clocks");
     }
     lines.push(text);
     for warning in &stamps.warnings {

@@ -125,7 +125,7 @@ fn legend(summary: &Summary) -> Vec<String> {
                 lines.push(format!("           each ±{error}: market data and requests stand on different clocks"));
             }
             Some(None) => {
-                lines.push("           each ±?: nobody said how well the two clocks are kept ([[tap]] error)".into())
+                lines.push("           each ±?: nobody said how well the two clocks are kept ([[tap]] error)".into());
             }
         }
     }

@@ -2,7 +2,7 @@
 //! of it (`mac timestamp replace-fcs`, `before-fcs`; bit 7 of the word is left out), and keyframes to the broadcast
 //! address as IPv4 protocol 253: `ASIC time (8) | UTC ns (8) | last sync (8) | [skew (8) / skew (8)] | time of the
 //! keyframe (8) | drops (8) | device (2) | port (2) | FCS mode (1) | reserved (1)`, big endian; the skew is there or not by
-//! the packet's length. Layouts as in CiscoDevNet/n3550-timestamp-decoder and ntop/PF_RING.
+//! the packet's length. Layouts as in CiscoDevNet/n3550-timestamp-decoder and ntop's `PF_RING`.
 
 use super::exalink::{counter, is_keyframe_packet, keyframe_body, stamp};
 use super::view::{View, u64_at};

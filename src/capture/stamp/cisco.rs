@@ -1,7 +1,7 @@
 //! Two trailers without any mark of their own: Cisco TTAG, 48 bits of nanoseconds at the end of the frame, and Broadcom's,
 //! `seconds modulo 2^18 (18 bits) and nanoseconds (30 bits) | reserved (1) | origin (3)`; big endian, then the FCS where it
 //! was captured. What they leave out of the time comes from the capture's clock.
-//! Layouts as in Xilinx-CNS/onload, ip_timestamp.h.
+//! Layouts as in Xilinx-CNS/onload, `ip_timestamp.h`.
 
 use super::view::View;
 use super::{Edge, Format, Mark, Place, Reading, Stamp};
@@ -49,7 +49,7 @@ mod tests {
         for capture in [time, time - 3_600_000_000_000, time + 86_400_000_000_000] {
             assert_eq!(stamp_at("ttag", &frame, 0, capture), Some(time));
         }
-        let bits = (time / 1_000_000_000 % (1 << 18)) << 30 | time % 1_000_000_000;
+        let bits = ((time / 1_000_000_000 % (1 << 18)) << 30) | (time % 1_000_000_000);
         let frame = [&udp(40)[..], &bits.to_be_bytes()[2..], &[0, 1, 2, 3]].concat();
         assert_eq!(stamp_at("broadcom", &frame, 0, time + 5_000_000_000), Some(time));
     }

@@ -27,7 +27,7 @@ fn read(view: &View<'_>) -> Option<Mark> {
     if view.is_ethernet || seconds == 0 {
         return None;
     }
-    let time = seconds * 1_000_000_000 + (fraction * 1_000_000_000 >> 32);
+    let time = seconds * 1_000_000_000 + ((fraction * 1_000_000_000) >> 32);
     let length = usize::from(u16_at(view.whole, 14)?);
     Some(Mark::Stamp(Stamp { reading: Reading::Full(time), is_sure: true, length, says_tai: None }))
 }

@@ -1,6 +1,6 @@
 //! expcap, the footer that exact-capture writes behind each frame: `seconds (4) | picoseconds (5) | flags (1) | device (1) |
 //! port (1) | dropped frames and reserved, or a new FCS (4)`, little endian.
-//! Layout as in exablaze-oss/exact-capture, src/data_structs/expcap.h.
+//! Layout as in exablaze-oss/exact-capture, `src/data_structs/expcap.h`.
 
 use super::view::View;
 use super::{Edge, Format, Mark, Place, Reading, Stamp};

@@ -1,4 +1,4 @@
-//! MetaWatch of Arista 7130 (Metamako) and cPacket: `original FCS (4) | TLVs | seconds (4) | nanoseconds (4) | flags (1) |
+//! `MetaWatch` of Arista 7130 (Metamako) and cPacket: `original FCS (4) | TLVs | seconds (4) | nanoseconds (4) | flags (1) |
 //! device (2) | port (1) | new FCS (4, where it was captured)`, big endian. Walked backwards from the end; TLVs, of whole
 //! words, lie in front of the seconds where flag 0x02 says so.
 //! <https://seclists.org/tcpdump/2018/q3/att-74/MetamakoTrailer.txt>; the same body in cPacket's documents.

@@ -209,7 +209,7 @@ pub(in crate::capture) fn decide(
         (None, Trailer::Format(format)) => {
             let behind = (format.place == Place::Before).then_some(0);
             let mut stamper = Stamper::new(Some(format), behind);
-            stamper.because = "named".to_owned();
+            "named".clone_into(&mut stamper.because);
             stamper.warnings.push(format!("few or none of the first {} frames carry this stamp", voters.len()));
             stamper
         }

@@ -1,6 +1,6 @@
 //! VSS Monitoring and APCON: `seconds (4) | clock (2 bits) and nanoseconds (30 bits) | port (0, 1 or 2 bytes)`, big endian,
 //! then the FCS where it was captured. Nothing marks it, so it counts only where it fills what lies behind the packet.
-//! Layout as in Wireshark's packet-vssmonitoring.c and ntop/PF_RING.
+//! Layout as in Wireshark's packet-vssmonitoring.c and ntop's `PF_RING`.
 
 use super::view::{View, seconds_and_nanoseconds, u32_at};
 use super::{Edge, Format, Mark, Place, Reading, Stamp};
