@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tickscope::capture::stamp::TapTime;
 use tickscope::capture::{CaptureFile, Input, Merged, open};
 use tickscope::dissect::{Dissector, Filter, Packet, Transport};
 use tickscope_model::{Loss, TapId};
@@ -279,8 +280,8 @@ fn interfaces_become_taps() {
     let Some(folder) = captures() else { return };
     let path = folder.join("robust/pcapplusplus_many_interfaces-1.pcapng");
     let input = Input { name: Some("mac".to_owned()), path };
-    let offsets = [("mac".to_owned(), tickscope_model::Nanos(-1000))];
-    let mut merged = Merged::open(&[input], &offsets).unwrap();
+    let rule = TapTime { name: "mac".to_owned(), offset: tickscope_model::Nanos(-1000), ..TapTime::default() };
+    let mut merged = Merged::open(&[input], &[rule]).unwrap();
     let mut by_tap = BTreeMap::<String, u64>::new();
     let mut first = None;
     while let Some(captured) = merged.next() {

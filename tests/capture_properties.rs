@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use proptest::prelude::*;
+use tickscope::capture::stamp::TapTime;
 use tickscope::capture::{CaptureFile, Input, Merged, open};
 use tickscope::dissect::Dissector;
 use tickscope_model::{Loss, Nanos, TapId, Timestamp};

@@ -4,7 +4,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use super::file::{CaptureFile, Interface};
 use super::map::prefetch;
 use super::open::{BLOCK, open_with};
 use super::span::Span;
-use super::stamp::{self, Ballot, Stamper, Stamps, TapTime};
+use super::stamp::{self, Stampers, Stamps, TapTime};
 
 /// A capture as the user names it: `NAME=FILE`, or a file alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,12 +103,7 @@ struct Lane {
     interface: u32,
     tap: TapId,
     offset: Nanos,
-    /// The stamps of each interface, once it was seen, and those of the interface that was seen last.
-    stampers: Vec<Stamping>,
-    stamper: Option<usize>,
-    /// The first frames of each interface, to find out who stamps it; whether they are all of the file.
-    ballots: Vec<Ballot>,
-    is_all: bool,
+    stampers: Stampers,
     /// Time of the current frame, with its tap's offset.
     time: Timestamp,
     /// Where blocks that were read ahead come from, and the one at hand.
@@ -120,14 +114,6 @@ struct Lane {
 /// How many parts ahead the bytes of a frame are asked for, and how many cache lines of them.
 const FRAMES_AHEAD: usize = 4;
 const LINES_AHEAD: usize = 6;
-
-/// Whose times those of an interface are.
-enum Stamping {
-    NotSeen,
-    /// The capture's own.
-    Own,
-    Stamped(Box<Stamper>),
-}
 
 /// A block on its way through the merge.
 struct Reading {
@@ -255,35 +241,10 @@ impl Lane {
     #[inline]
     fn take_time(&mut self) {
         if let Some(time) = self.file.time() {
-            let time = if self.stamper.is_some() { self.stamped(time) } else { time };
+            let is_stamped = self.stampers.is_stamped();
+            let time = if is_stamped { self.stampers.take(&self.file.frame(self.tap), time) } else { time };
             self.time = time.shifted(self.offset);
         }
-    }
-
-    /// The time of the current frame by its stamp, where the capture says `time`.
-    #[inline(never)]
-    fn stamped(&mut self, time: Timestamp) -> Timestamp {
-        match self.stamper.and_then(|at| self.stampers.get_mut(at)) {
-            Some(Stamping::Stamped(stamper)) => stamper.take(&self.file.frame(self.tap), time),
-            _ => time,
-        }
-    }
-
-    /// Decides who stamps the interface of the current frame, the first time that it is seen.
-    fn choose_stamper(&mut self, rules: &[TapTime], tap: &Tap) {
-        let Ok(at) = usize::try_from(self.interface) else { return };
-        if self.stampers.len() <= at {
-            self.stampers.resize_with(at + 1, || Stamping::NotSeen);
-        }
-        let Some(place) = self.stampers.get_mut(at) else { return };
-        if matches!(place, Stamping::NotSeen) {
-            let default = TapTime::default();
-            let rule = rule_of(rules, &tap.name, &self.name).unwrap_or(&default);
-            let voters = self.ballots.get_mut(at).map(mem::take).unwrap_or_default();
-            let stamper = stamp::decide(rule, &voters.0, self.is_all, tap.speed);
-            *place = stamper.map_or(Stamping::Own, |stamper| Stamping::Stamped(Box::new(stamper)));
-        }
-        self.stamper = matches!(place, Stamping::Stamped(_)).then_some(at);
     }
 
     /// What is at hand. Of a run, the packets up to `until`, which is another file's next time and that file.
@@ -327,7 +288,7 @@ impl Merged {
         let mut files = Vec::with_capacity(inputs.len());
         for (input, name) in inputs.iter().zip(names(inputs)) {
             let mut file = open_with(&input.path, block_bytes)?;
-            let (ballots, is_all) = stamp::ballots(&mut file);
+            let stampers = Stampers::new(&mut file);
             files.push(Lane {
                 file,
                 name,
@@ -338,10 +299,7 @@ impl Merged {
                 interface: u32::MAX,
                 tap: TapId(0),
                 offset: Nanos(0),
-                stampers: Vec::new(),
-                stamper: None,
-                ballots,
-                is_all,
+                stampers,
                 time: Timestamp::MIN,
                 ahead: None,
                 block: None,
@@ -381,7 +339,8 @@ impl Merged {
         let files = self.files.len();
         for lane in &mut self.files {
             // Whoever reads ahead knows the capture's own times only.
-            let is_plain = lane.stamper.is_none() && lane.file.interfaces().iter().all(|one| one.link != stamp::ERF);
+            let is_plain =
+                !lane.stampers.is_stamped() && lane.file.interfaces().iter().all(|one| one.link != stamp::ERF);
             if lane.file.frames() > 0 && is_plain {
                 lane.ahead = lane.file.span(lane.tap, lane.offset).map(|span| make(span, lane.time, files));
             }
@@ -466,7 +425,7 @@ impl Merged {
             lane.tap = tap;
             if let Some(tap) = self.taps.get(usize::from(tap.0)) {
                 lane.offset = tap.offset;
-                lane.choose_stamper(&self.rules, tap);
+                lane.stampers.choose(lane.interface, &self.rules, (&tap.name, &lane.name), tap.speed);
             }
         }
         lane.take_time();
@@ -503,7 +462,7 @@ impl Merged {
             if several {
                 tap.name = format!("{}:{}", lane.name, tap.interface);
             }
-            let rule = rule_of(&self.rules, &tap.name, &lane.name);
+            let rule = stamp::rule_of(&self.rules, &tap.name, &lane.name);
             tap.offset = rule.map_or(Nanos(0), |rule| rule.offset);
         }
         lane.is_several = several;
@@ -512,15 +471,7 @@ impl Merged {
     /// Who stamped the frames of a tap, where not the capture itself, and how that went.
     pub fn stamps(&self, tap: TapId) -> Option<Stamps> {
         let lane = self.files.get(self.taps.get(usize::from(tap.0))?.file)?;
-        let mut all = lane.taps.iter().zip(&lane.stampers).filter_map(|(of, stamping)| match stamping {
-            Stamping::Stamped(stamper) if *of == tap => Some(stamper),
-            _ => None,
-        });
-        let mut stamps = all.next()?.report();
-        for other in all {
-            stamps.counts.merge(&other.report().counts);
-        }
-        Some(stamps)
+        lane.stampers.report((0..lane.taps.len()).filter(|at| lane.taps.get(*at) == Some(&tap)))
     }
 
     /// All taps so far, by [`TapId`]. A pcapng may describe another interface later.
@@ -558,11 +509,6 @@ impl Merged {
     pub fn size(&self) -> Option<u64> {
         self.files().map(CaptureFile::size).sum()
     }
-}
-
-/// What the user said of a tap: of its own name, else of its file's.
-fn rule_of<'a>(rules: &'a [TapTime], tap: &str, file: &str) -> Option<&'a TapTime> {
-    [tap, file, ""].iter().find_map(|name| rules.iter().find(|rule| rule.name == *name))
 }
 
 /// By what an interface is known again in another section of its file, for captures that were joined describe their

@@ -11,6 +11,7 @@ mod erf;
 mod exablaze;
 mod exalink;
 mod expcap;
+mod file;
 mod ixia;
 mod metamako;
 mod stamper;
@@ -23,10 +24,10 @@ use std::fmt;
 use tickscope_model::{Nanos, Timestamp};
 
 pub(super) use self::erf::{LINK as ERF, unwrap as unwrap_erf};
-pub(super) use self::stamper::Stamper;
+pub(super) use self::file::{Stampers, rule_of};
+use self::stamper::Stamper;
 pub use self::stamper::{Counts, Stamps};
 use self::view::View;
-pub(super) use self::vote::{Ballot, ballots, decide};
 
 /// One way in which a device writes times into frames.
 pub struct Format {

@@ -86,7 +86,7 @@ pub struct Stamps {
 
 /// See the head of this file.
 #[derive(Clone)]
-pub(in crate::capture) struct Stamper {
+pub(super) struct Stamper {
     /// `None`: the capture's own times, moved to the start of the frame.
     pub(super) format: Option<&'static Format>,
     /// Bytes of check sequence behind the stamp, once that is known.
@@ -132,7 +132,7 @@ impl Stamper {
     }
 
     /// The time of a frame that the capture stamped with `capture`, on the clock that counts.
-    pub(in crate::capture) fn take(&mut self, frame: &Frame<'_>, capture: Timestamp) -> Timestamp {
+    pub(super) fn take(&mut self, frame: &Frame<'_>, capture: Timestamp) -> Timestamp {
         let time = self.own(frame, capture);
         let lead = self.leads.iter().rev().find(|lead| lead.from <= time).or(self.leads.first());
         lead.map_or(time, |lead| time.shifted(Nanos(-lead.at(time).0)))
@@ -258,7 +258,7 @@ impl Stamper {
         time.saturating_sub(u64::try_from(ns).unwrap_or(u64::MAX))
     }
 
-    pub(in crate::capture) fn report(&self) -> Stamps {
+    pub(super) fn report(&self) -> Stamps {
         Stamps {
             format: self.format.map(|format| format.name),
             title: self.format.map_or("the capture's own times", |format| format.title),
@@ -275,7 +275,7 @@ impl Stamper {
     }
 
     /// Whether times are moved to the start of the frame.
-    pub(in crate::capture) fn moves(&self) -> bool {
+    pub(super) fn moves(&self) -> bool {
         matches!(self.edge, Edge::End | Edge::CheckSequence) && self.speed.is_some()
     }
 }

@@ -20,7 +20,7 @@ const FARTHEST: u64 = 30 * 86_400 * SECOND;
 const SECOND: u64 = 1_000_000_000;
 
 /// A frame that votes.
-pub(in crate::capture) struct Sample {
+pub(super) struct Sample {
     time: Timestamp,
     link: LinkType,
     wire_len: u32,
@@ -29,7 +29,7 @@ pub(in crate::capture) struct Sample {
 
 /// The voters of one interface.
 #[derive(Default)]
-pub(in crate::capture) struct Ballot(pub(in crate::capture) Vec<Sample>);
+pub(super) struct Ballot(pub(super) Vec<Sample>);
 
 fn sample(frame: &Frame<'_>) -> Sample {
     Sample { time: frame.time, link: frame.link, wire_len: frame.wire_len, bytes: frame.bytes.to_vec() }
@@ -52,7 +52,7 @@ impl Sample {
 const BEGINNINGS: [usize; 2] = [1 << 20, 16 << 20];
 
 /// The first frames of each interface of a file that is in front of its first frame, and whether they are all.
-pub(in crate::capture) fn ballots(file: &mut CaptureFile) -> (Vec<Ballot>, bool) {
+pub(super) fn ballots(file: &mut CaptureFile) -> (Vec<Ballot>, bool) {
     let mut ballots: Vec<Ballot> = Vec::new();
     let mut is_all = false;
     for length in BEGINNINGS {
@@ -190,12 +190,7 @@ fn best(formats: &[&'static Format], voters: &[Sample]) -> Option<Trial> {
 
 /// Who stamps a tap of which the user says `time`, and these frames were looked at; `None` where the capture's own times
 /// stand as they are. `is_all`: the tap has no other frames.
-pub(in crate::capture) fn decide(
-    time: &TapTime,
-    voters: &[Sample],
-    is_all: bool,
-    speed: Option<u64>,
-) -> Option<Stamper> {
+pub(super) fn decide(time: &TapTime, voters: &[Sample], is_all: bool, speed: Option<u64>) -> Option<Stamper> {
     let is_erf = voters.first().is_some_and(|voter| voter.link == erf::LINK);
     let elected = match time.trailer {
         Trailer::None => None,

@@ -1,0 +1,90 @@
+//! Who stamps the interfaces of one capture file: decided for each when its first frame comes.
+
+use tickscope_model::{Frame, Timestamp};
+
+use super::super::file::CaptureFile;
+use super::vote::{Ballot, ballots, decide};
+use super::{Stamper, Stamps, TapTime};
+
+/// See the head of this file.
+pub(in crate::capture) struct Stampers {
+    /// By number of the interface.
+    all: Vec<Stamping>,
+    /// The interface of the frame at hand, if somebody stamps it.
+    current: Option<usize>,
+    /// The first frames of each interface, and whether they are all of the file.
+    ballots: Vec<Ballot>,
+    is_all: bool,
+}
+
+/// Whose times those of an interface are.
+enum Stamping {
+    NotSeen,
+    /// The capture's own.
+    Own,
+    Stamped(Box<Stamper>),
+}
+
+impl Stampers {
+    /// Of a file that is in front of its first frame.
+    pub(in crate::capture) fn new(file: &mut CaptureFile) -> Stampers {
+        let (ballots, is_all) = ballots(file);
+        Stampers { all: Vec::new(), current: None, ballots, is_all }
+    }
+
+    /// Whether the frame at hand is of an interface that somebody stamps.
+    #[inline]
+    pub(in crate::capture) fn is_stamped(&self) -> bool {
+        self.current.is_some()
+    }
+
+    /// The frame at hand is of this interface; `tap` and `file` are the names that the user may have used.
+    pub(in crate::capture) fn choose(
+        &mut self,
+        interface: u32,
+        rules: &[TapTime],
+        (tap, file): (&str, &str),
+        speed: Option<u64>,
+    ) {
+        let Ok(at) = usize::try_from(interface) else { return };
+        if self.all.len() <= at {
+            self.all.resize_with(at + 1, || Stamping::NotSeen);
+        }
+        let Some(place) = self.all.get_mut(at) else { return };
+        if matches!(place, Stamping::NotSeen) {
+            let default = TapTime::default();
+            let rule = rule_of(rules, tap, file).unwrap_or(&default);
+            let voters = self.ballots.get_mut(at).map(std::mem::take).unwrap_or_default();
+            let stamper = decide(rule, &voters.0, self.is_all, speed);
+            *place = stamper.map_or(Stamping::Own, |stamper| Stamping::Stamped(Box::new(stamper)));
+        }
+        self.current = matches!(place, Stamping::Stamped(_)).then_some(at);
+    }
+
+    /// The time of the frame at hand, where the capture says `time`.
+    #[inline(never)]
+    pub(in crate::capture) fn take(&mut self, frame: &Frame<'_>, time: Timestamp) -> Timestamp {
+        match self.current.and_then(|at| self.all.get_mut(at)) {
+            Some(Stamping::Stamped(stamper)) => stamper.take(frame, time),
+            _ => time,
+        }
+    }
+
+    /// Who stamped these interfaces, which are one tap, and how that went.
+    pub(in crate::capture) fn report(&self, interfaces: impl Iterator<Item = usize>) -> Option<Stamps> {
+        let mut all = interfaces.filter_map(|at| match self.all.get(at)? {
+            Stamping::Stamped(stamper) => Some(stamper.report()),
+            _ => None,
+        });
+        let mut stamps = all.next()?;
+        for other in all {
+            stamps.counts.merge(&other.counts);
+        }
+        Some(stamps)
+    }
+}
+
+/// What the user said of a tap: of its own name, else of its file's, else of all.
+pub(in crate::capture) fn rule_of<'a>(rules: &'a [TapTime], tap: &str, file: &str) -> Option<&'a TapTime> {
+    [tap, file, ""].iter().find_map(|name| rules.iter().find(|rule| rule.name == *name))
+}
