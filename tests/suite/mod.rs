@@ -6,6 +6,8 @@ mod oracle;
 mod oracle_decode;
 mod robust;
 mod sim_truth;
+mod split;
 mod support;
 mod tape;
 mod tidy;
+mod verdict;
