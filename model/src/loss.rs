@@ -78,6 +78,8 @@ losses! {
     PossDup = Message, "poss_dup", "resent order-flow message (PossDup or PossResend): neither request nor answer";
     // ── requests and answers ──
     OutsideWindow = Order, "outside_window", "request outside --from/--to, --symbol or --session";
+    NegativeResidual = Order, "negative_residual",
+        "answer that came sooner than the exchange says it took: a wrong pair, or a wrong stamp";
     Orphan = Order, "orphan", "answer whose request was not captured";
     Unanswered = Order, "unanswered", "request without any answer in the capture";
     Untriggered = Order, "untriggered", "request without a market-data message in the trigger window";

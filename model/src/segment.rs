@@ -23,11 +23,25 @@ pub enum SegmentKind {
     WallToWall,
     /// The same request at a second tap.
     Hop,
+    /// From an order that could trade at once to its first fill.
+    OrderToFill,
+    /// From the acknowledgement of an order to its first fill.
+    AckToFill,
+    /// From the request to the public market-data message about it.
+    OrderToMd,
+    /// How long the exchange's private report was ahead of the public message.
+    PrivateFirst,
+    /// How long the public message was ahead of the private report.
+    PublicFirst,
+    /// Inside the exchange, by its own stamps: from TransactTime to SendingTime of the first answer.
+    InExchange,
+    /// The answer's latency without what the exchange says it took itself.
+    WireResidual,
 }
 
 impl SegmentKind {
     /// Every kind, in table order.
-    pub const ALL: [SegmentKind; 10] = [
+    pub const ALL: [SegmentKind; 17] = [
         SegmentKind::TickToTrade,
         SegmentKind::TcpAck,
         SegmentKind::Ack,
@@ -38,6 +52,13 @@ impl SegmentKind {
         SegmentKind::ReplaceAck,
         SegmentKind::WallToWall,
         SegmentKind::Hop,
+        SegmentKind::OrderToFill,
+        SegmentKind::AckToFill,
+        SegmentKind::OrderToMd,
+        SegmentKind::PrivateFirst,
+        SegmentKind::PublicFirst,
+        SegmentKind::InExchange,
+        SegmentKind::WireResidual,
     ];
 
     /// The ASCII name in files, JSON and metrics.
@@ -53,7 +74,19 @@ impl SegmentKind {
             SegmentKind::ReplaceAck => "replace_ack",
             SegmentKind::WallToWall => "w2w",
             SegmentKind::Hop => "hop",
+            SegmentKind::OrderToFill => "order_to_fill",
+            SegmentKind::AckToFill => "ack_to_fill",
+            SegmentKind::OrderToMd => "order_to_md",
+            SegmentKind::PrivateFirst => "private_first",
+            SegmentKind::PublicFirst => "public_first",
+            SegmentKind::InExchange => "in_exchange",
+            SegmentKind::WireResidual => "wire_residual",
         }
+    }
+
+    /// Whether it is a part of another latency: such stand in a table of their own, behind the others.
+    pub fn is_part(self) -> bool {
+        self > SegmentKind::Hop
     }
 
     /// Position in [`SegmentKind::ALL`].

@@ -95,6 +95,15 @@ pub(crate) struct Change {
 }
 
 impl Change {
+    /// Whether it adds, replaces or takes away the order of this number.
+    pub(crate) fn is_of(&self, id: u64) -> bool {
+        match self.action {
+            Action::Add | Action::Delete => self.id == id,
+            Action::Replace { new_id, .. } => new_id == id,
+            Action::Execute { .. } | Action::Reduce | Action::Hidden { .. } => false,
+        }
+    }
+
     pub(crate) fn is_trade(&self) -> bool {
         matches!(self.action, Action::Execute { .. } | Action::Hidden { .. })
     }

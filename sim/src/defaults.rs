@@ -113,6 +113,7 @@ impl Default for Exchange {
             pending: 0.0,
             public: Public::After,
             public_gap: Span(3 * MICRO),
+            public_ids: false,
         }
     }
 }

@@ -54,6 +54,15 @@ struct Order {
     turnover: u64,
     is_open: bool,
     book_id: u64,
+    /// The number that reports and market data share, where they share one; else 0.
+    reference: u64,
+}
+
+impl Order {
+    /// `OrderID` (37) of the order at this place of the list.
+    fn id(&self, at: usize) -> String {
+        if self.reference > 0 { self.reference.to_string() } else { format!("E{:08}", at + 1) }
+    }
 }
 
 /// The exchange's own state.
@@ -184,6 +193,7 @@ impl Exchange {
             turnover: 0,
             is_open: false,
             book_id: 0,
+            reference: 0,
         };
         let key = (session, order.clordid.clone());
         let at = self.orders.len();
@@ -194,6 +204,7 @@ impl Exchange {
             return;
         }
         order.is_open = true;
+        order.reference = self.reference(market);
         let acknowledged = self.execution(now, at, &order, "0", "0", market, None);
         Self::report(out, session, acknowledged, Some((order.clordid.clone(), Answer::Ack)));
         self.by_id.insert(key, at);
@@ -240,7 +251,7 @@ impl Exchange {
             return;
         }
         if rests {
-            let id = market.new_id();
+            let id = self.number_in_book(at, market);
             self.orders[at].book_id = id;
             let owner = u32::try_from(at + 1).expect("fewer than 2^32 orders");
             let resting = Resting { id, quantity: left, owner };
@@ -251,6 +262,23 @@ impl Exchange {
             let fields = self.execution(now, at, &order, "4", "4", market, None);
             Self::report(out, order.session, fields, None);
         }
+    }
+
+    /// A number for an order, where reports carry that of market data.
+    fn reference(&self, market: &mut Market) -> u64 {
+        if self.settings.public_ids { market.new_id() } else { 0 }
+    }
+
+    fn number_in_book(&self, at: usize, market: &mut Market) -> u64 {
+        let reference = self.orders[at].reference;
+        if reference > 0 { reference } else { market.new_id() }
+    }
+
+    /// Under which number market data shows the order that a request is about; 0 where it does not.
+    pub(crate) fn public_reference(&self, session: usize, message: &Received) -> u64 {
+        let named = [message.text(11), message.text(41)];
+        let at = named.iter().find_map(|id| self.by_id.get(&(session, (*id).to_owned())));
+        at.map(|&at| &self.orders[at]).map_or(0, |order| order.book_id.max(order.reference))
     }
 
     fn own(&self, fill: &Fill) -> Option<usize> {
@@ -328,7 +356,9 @@ impl Exchange {
         };
         let old = self.orders[at].clone();
         let id = message.text(11).to_owned();
+        let reference = self.reference(market);
         let order = &mut self.orders[at];
+        order.reference = reference;
         id.clone_into(&mut order.clordid);
         (order.price, order.quantity) = (price, quantity);
         let named = order.clone();
@@ -347,7 +377,7 @@ impl Exchange {
             out.changes.extend(book.reduce(old.side, old.price, old.book_id, u32::MAX));
             self.work(now, at, true, market, out);
         } else {
-            let new_id = market.new_id();
+            let new_id = self.number_in_book(at, market);
             let owner = u32::try_from(at + 1).expect("fewer than 2^32 orders");
             let resting = Resting { id: new_id, quantity: quantity - named.filled, owner };
             let book = &mut market.books[usize::from(old.symbol)];
@@ -386,7 +416,7 @@ impl Exchange {
             Some(_) => "0",
         };
         let id = message.text(11).to_owned();
-        let order_id = known.map_or("NONE".to_owned(), |at| format!("E{:08}", at + 1));
+        let order_id = known.map_or("NONE".to_owned(), |at| self.orders[at].id(at));
         let mut body = Fields::new().text(37, &order_id).text(11, &id).text(41, message.text(41)).text(39, status);
         // FIX 4.2 knows only 0 to 3 as reasons, later versions the same and more.
         let reason = if version == Version::Fix42 && reason > 3 { 2 } else { reason };
@@ -442,7 +472,7 @@ impl Exchange {
         let leaves = if ["4", "8"].contains(&kind) { 0 } else { order.quantity.saturating_sub(order.filled) };
         let average = order.turnover.checked_div(u64::from(order.filled)).unwrap_or(0);
         let symbol = market.instruments.get(usize::from(order.symbol)).map_or("", |one| one.symbol.as_str());
-        let mut body = Fields::new().text(37, &format!("E{:08}", at + 1)).text(11, &order.clordid);
+        let mut body = Fields::new().text(37, &order.id(at)).text(11, &order.clordid);
         body = self.exec_id(body, order.version).text(150, kind).text(39, status);
         body = body.text(55, symbol).text(54, &order.side_text).number(38, order.quantity.into());
         if order.price > 0 && order.price < u32::MAX {

@@ -113,7 +113,7 @@ impl<W: Write> World<W> {
     }
 
     /// The leg at the exchange, by session.
-    fn exchange_leg(&self, session: usize) -> usize {
+    pub(crate) fn exchange_leg(&self, session: usize) -> usize {
         if self.scenario.gateway.is_some() { session * 2 + 1 } else { session }
     }
 

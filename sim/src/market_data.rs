@@ -81,6 +81,12 @@ impl<W: Write> World<W> {
             }
             let instrument = &self.market.instruments[usize::from(change.symbol)];
             self.feed.change(self.now, change, instrument);
+            if let Some(at) = self.own_changes.iter().position(|(reference, _)| change.is_of(*reference)) {
+                let (_, request) = self.own_changes.remove(at);
+                // The packet at hand gets the next number.
+                self.recorder.pin(self.packets);
+                self.recorder.requests[request].public = Some((self.packets, self.feed.end()));
+            }
         }
         if self.feed.is_empty() {
             return Ok(());

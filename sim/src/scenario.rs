@@ -365,6 +365,8 @@ pub struct Exchange {
     pub pending: f64,
     pub public: Public,
     pub public_gap: Span,
+    /// `OrderID` (37) is the number under which market data shows the order.
+    pub public_ids: bool,
 }
 
 /// A gateway between trader and exchange.

@@ -48,6 +48,8 @@ pub(crate) struct Request {
     pub(crate) exchange_ns: Option<u64>,
     /// The request that a gateway made this one from.
     pub(crate) passed_on: Option<usize>,
+    /// The packet of market data that shows what the request did, and where the message ends in it.
+    pub(crate) public: Option<(u64, u32)>,
     /// Stream and place in it; `None` while it was not written to a connection.
     pub(crate) written: Option<(usize, usize)>,
     pub(crate) answers: Vec<Sending>,
@@ -65,7 +67,7 @@ pub(crate) struct Sending {
 impl Request {
     /// The same request as a gateway sends it: written and answered anew.
     pub(crate) fn pass_on(&self) -> Request {
-        Request { written: None, answers: Vec::new(), exchange_ns: None, ..self.clone() }
+        Request { written: None, answers: Vec::new(), exchange_ns: None, public: None, ..self.clone() }
     }
 }
 
@@ -248,9 +250,14 @@ impl Recorder {
 
     /// When the trigger of a request at this point was first seen, and on which line.
     fn trigger_sight(&self, point: usize, cause: &Cause) -> Option<PacketSight> {
+        self.packet_sight(point, (cause.packet, cause.end))
+    }
+
+    /// When the point first saw a packet up to a place in its payload.
+    fn packet_sight(&self, point: usize, (packet, end): (u64, u32)) -> Option<PacketSight> {
         let near = std::iter::once(point).chain(0..self.point_count).find(|&one| self.has_market[one])?;
-        let sights = self.pinned.get(&cause.packet)?;
-        let whole = sights.iter().filter(|sight| sight.point == near && sight.visible >= cause.end);
+        let sights = self.pinned.get(&packet)?;
+        let whole = sights.iter().filter(|sight| sight.point == near && sight.visible >= end);
         whole.min_by_key(|sight| sight.time).copied()
     }
 
@@ -318,6 +325,9 @@ impl Recorder {
         row.set("t_out_ns", &out.time.to_string());
         self.trigger_columns(scenario, request, point, out, &mut row);
         self.answer_columns(request, point, out, &mut row);
+        if let Some(sight) = request.public.and_then(|public| self.packet_sight(point, public)) {
+            row.latency("public_ns", out.time, sight.time);
+        }
         if request.answers.iter().all(|one| self.sight(point, one.at).is_none()) {
             row.flag("unanswered");
         }
@@ -396,7 +406,7 @@ fn cover(intervals: &mut Vec<(u64, u64)>, start: u64, end: u64) {
 }
 
 /// The columns of `--orders` in INTERFACE.md, then the simulator's own.
-pub const COLUMNS: [&str; 35] = [
+pub const COLUMNS: [&str; 36] = [
     "tap",
     "session",
     "clordid",
@@ -432,6 +442,7 @@ pub const COLUMNS: [&str; 35] = [
     "exchange_ns",
     "unobservable",
     "cause",
+    "public_ns",
 ];
 
 /// One row of truth.csv.

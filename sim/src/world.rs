@@ -165,6 +165,8 @@ pub(crate) struct World<W: Write> {
     pub(crate) feed: Feed,
     pub(crate) changes: Vec<Change>,
     pub(crate) held: Vec<Change>,
+    /// Own orders whose next change will be published, and the requests that did it.
+    pub(crate) own_changes: Vec<(u64, usize)>,
     pub(crate) hold_until: u64,
     pub(crate) flush_due: bool,
     pub(crate) last_packet: u64,
@@ -217,6 +219,7 @@ impl<W: Write> World<W> {
             feed: Feed::new(scenario.market.protocol, start, scenario.market.west.0),
             changes: Vec::new(),
             held: Vec::new(),
+            own_changes: Vec::new(),
             hold_until: 0,
             flush_due: false,
             last_packet: start,
@@ -375,6 +378,7 @@ impl<W: Write> World<W> {
     fn match_request(&mut self, session: usize, message: &Received, arrived: u64) -> io::Result<()> {
         let version = self.scenario.orders.version;
         let outcome = self.exchange.request(self.now, session, version, message, &mut self.market);
+        self.expect_public(session, message, &outcome.changes);
         if message.kind() == "D" && self.exchange.will_cancel(session, message.text(11)) {
             let wait = MILLI + to_count(to_float(200 * MILLI) * self.latency_random.exponential());
             let clordid = message.text(11).to_owned();
@@ -383,6 +387,16 @@ impl<W: Write> World<W> {
         let refused = outcome.reports.iter().any(|report| report.session_reject.is_some());
         let refused = refused.then_some(message);
         self.settle_outcome(outcome, arrived, refused)
+    }
+
+    /// Remembers which change of the book is the public message about a request.
+    fn expect_public(&mut self, session: usize, message: &Received, changes: &[Change]) {
+        let reference = self.exchange.public_reference(session, message);
+        let leg = self.exchange_leg(session);
+        let Some(&request) = self.legs[leg].requests.get(message.text(11)).filter(|_| reference > 0) else { return };
+        if changes.iter().any(|change| change.is_of(reference)) {
+            self.own_changes.push((reference, request));
+        }
     }
 
     /// Reports go to their sessions, changes to the feed, in the order that the scenario wants.

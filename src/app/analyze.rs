@@ -35,11 +35,14 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
         correlator.advance(now);
         collect(correlator, &mut summary, &mut tables).context("writing rows")
     })?;
+    correlator.ended();
+    prepared.pipeline.read_again(&prepared.captures, &mut correlator);
     let mut is_open = true;
     while is_open {
         is_open = correlator.finish_some();
         collect(&mut correlator, &mut summary, &mut tables).context("writing rows")?;
     }
+    summary.split.finish();
     let names: Vec<&str> = prepared.captures.taps().iter().map(|tap| tap.name.as_str()).collect();
     arguments.clock.check_taps(&names)?;
     facts(&mut summary, settings, &prepared, &correlator);

@@ -16,6 +16,7 @@ use super::config::keys::{Key, Kind, Table, keys_of};
 use super::values;
 use crate::capture::stamp::FORMATS;
 use crate::pair::Flag;
+use crate::stats::{Culprit, Part, Reason};
 
 /// A file of `man/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +70,7 @@ fn command_page(command: &clap::Command, extra: fn(&mut Writer)) -> Page {
 
 fn analyze_sections(page: &mut Writer) {
     latencies(page);
+    analysis(page);
     page.section("FIGURES");
     page.paragraph("Times are nanoseconds since the Unix epoch, UTC; latencies are nanoseconds, both as integers.");
     page.paragraph(
@@ -191,6 +193,51 @@ fn clocks(page: &mut Writer) {
          --segments has that of requests, as hop. A packet that a tap saw twice within a second is counted and not \
          joined. They are looked for where the first 200,000 frames hold any.",
     );
+}
+
+/// What external latency consists of, and how a verdict is reached.
+fn analysis(page: &mut Writer) {
+    page.section("EXTERNAL LATENCY, SPLIT");
+    page.paragraph(
+        "A second table, and external_split in JSON, takes external latency apart. Each part is measured only over the \
+         requests for which its condition holds; beside it stands how many others there were, and why not (without).",
+    );
+    for part in Part::ALL {
+        page.item(vec![bold(part.name())], part.text());
+    }
+    page.section("THE EXCHANGE'S CLOCK");
+    page.paragraph(
+        "The exchange's clock need not agree with the capture's. No message arrives before it was sent, so each answered \
+         request says how far the one can be ahead of the other at most and at least. Over up to a minute these bounds are \
+         put together as lower and upper hull, so that a constant drift does no harm, and a one-way latency is given as an \
+         interval, never as a point: its two ends are the parts oneway_..._min and oneway_..._max. The interval is as wide \
+         as the shortest way there and back together; the units of the stamps widen it. Stamps whose unit is longer than \
+         the latency of the answer tell nothing, and requests in a time when no steady clock explains the stamps are \
+         counted apart.",
+    );
+    page.section("VERDICT");
+    page.paragraph(
+        "The report says in which stretches of time something was slow, and what: a stretch is slow where the median is at \
+         least 1.5 times the usual one, which is the lowest level that holds a tenth of the values. Where the level of \
+         tick-to-trade (of triggers with a confidence above 0.5), of the exchange's answers without fills, and of TCP \
+         acknowledgements changes is found on the single requests: on the ranks of their latencies, by seeded binary \
+         segmentation with the rank-sum statistic of Mann and Whitney, whose spread is taken from blocks of the series, so \
+         that heavy tails and values that follow each other closely raise no alarm. The thresholds of all tests of one run \
+         together allow a false alarm with a chance of at most 1 %. Each side is judged for all sessions together and for \
+         each of the 32 busiest alone. A stretch begins and ends in the middle between a slow request and its neighbour \
+         that was not. Names of what slowed:",
+    );
+    for culprit in Culprit::ALL {
+        page.item(vec![bold(culprit.name())], culprit.text());
+    }
+    page.section("SLOW ORDERS");
+    page.paragraph(
+        "The slowest orders each carry what was unusual at their time, with the evidence. None of it is proof, and there \
+         may be nothing. The words:",
+    );
+    for reason in Reason::ALL {
+        page.item(vec![bold(reason.name())], reason.text());
+    }
 }
 
 fn losses(page: &mut Writer) {

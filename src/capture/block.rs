@@ -387,6 +387,11 @@ impl Block {
         }
     }
 
+    /// Where the record of a packet begins in the file.
+    pub fn place_of(&self, packet: &Skimmed) -> usize {
+        self.start + packet.at as usize
+    }
+
     /// The first packet that is later than `time`.
     pub fn behind(&self, time: Timestamp) -> u32 {
         u32::try_from(self.packets.partition_point(|packet| packet.time <= time)).unwrap_or(u32::MAX)

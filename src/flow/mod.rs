@@ -13,7 +13,7 @@ use std::ops::Range;
 use tickscope_decoders::{Described, Fresh, Output, Protocol, Sequenced};
 use tickscope_model::{Loss, MarketEvent, OrderEvent, SymbolId, TapId, Timestamp};
 
-use crate::capture::{Captured, Packets};
+use crate::capture::{Captured, Packets, Place};
 
 pub use history::{Acked, Arrival, History};
 pub use key::{Endpoint, FlowKey, NamedEnd, packed_key};
@@ -84,6 +84,17 @@ pub trait Lane {
     fn packets(&mut self, _at: Datagram<'_>, _packets: &Packets<'_>) -> u64 {
         0
     }
+    /// Packets that were read ahead and must be read once more for what their messages say.
+    fn has_wants(&self) -> bool {
+        false
+    }
+    fn wants_again(&mut self) -> Vec<Place> {
+        Vec::new()
+    }
+    /// A message of such a packet …
+    fn market_again(&mut self, _at: &Datagram<'_>, _event: &MarketEvent) {}
+    /// … and that was all.
+    fn seen_again(&mut self) {}
     fn market_other(&mut self, at: &Datagram<'_>);
     fn datagram_described(&mut self, at: &Datagram<'_>, message: Described);
     fn order(&mut self, direction: &Direction<'_>, seen: &Seen, event: &OrderEvent<'_>);
@@ -147,4 +158,34 @@ impl<L: Lane> Output for DatagramOutput<'_, L> {
             self.lane.stray(loss, count);
         }
     }
+}
+
+/// [`Output`] of a decoder that reads a datagram once more: nothing of it counts a second time.
+struct AgainOutput<'a, L: Lane> {
+    lane: &'a mut L,
+    at: Datagram<'a>,
+}
+
+impl<L: Lane> Output for AgainOutput<'_, L> {
+    fn wants_fields(&self) -> bool {
+        false
+    }
+    fn now(&self) -> Timestamp {
+        self.at.time
+    }
+    fn symbol(&mut self, name: &[u8]) -> SymbolId {
+        self.lane.symbol(name)
+    }
+    fn sequenced(&mut self, _unit: &Sequenced<'_>) -> Fresh {
+        Fresh::All
+    }
+    fn market(&mut self, event: &MarketEvent) {
+        self.lane.market_again(&self.at, event);
+    }
+    fn market_other(&mut self) {}
+    fn order(&mut self, _span: Range<usize>, _event: &OrderEvent<'_>) {}
+    fn described(&mut self, _span: Range<usize>, _message: Described) {}
+    fn loss(&mut self, _loss: Loss) {}
+    fn loss_many(&mut self, _loss: Loss, _count: u64) {}
+    fn stray(&mut self, _loss: Loss, _count: u64) {}
 }

@@ -10,7 +10,7 @@ use crate::capture::{FlowMark, Packets};
 use crate::dissect::Packet;
 use crate::hash::HashMap;
 
-use super::{Datagram, DatagramOutput, Endpoint, FlowKey, Lane};
+use super::{AgainOutput, Datagram, DatagramOutput, Endpoint, FlowKey, Lane};
 
 /// So many payloads that no protocol recognises, and a flow is left alone.
 const TRIES: u8 = 16;
@@ -113,6 +113,20 @@ impl UdpFlows {
             self.edition += u64::from(now != *lessons);
             *lessons = now;
         }
+    }
+
+    /// Reads a datagram once more, for [`Lane::market_again`]. Nothing is counted.
+    pub fn again<L: Lane>(
+        &mut self,
+        key: &FlowKey,
+        payload: &[u8],
+        (tap, frame, time, ip_id): (TapId, u64, Timestamp, u16),
+        lane: &mut L,
+    ) {
+        let Some(flow) = self.index.get(key).and_then(|&at| self.flows.get_mut(at)) else { return };
+        let UdpFlow { key, number, state: State::Known { protocol, decoder }, .. } = flow else { return };
+        let at = Datagram { protocol, key, flow: *number, tap, frame, time, ip_id };
+        decoder.decode(payload, &mut AgainOutput { lane, at });
     }
 
     /// Packets that were read ahead. False where that was by a flow or by lessons that are no longer true: then nothing

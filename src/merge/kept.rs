@@ -10,7 +10,7 @@ use tickscope_decoders::Glance;
 use tickscope_model::{SymbolId, Timestamp};
 
 use super::ticks::{RING, Tick};
-use crate::capture::{Block, Packets, Run};
+use crate::capture::{Block, Packets, Place, Run};
 use crate::dissect::datagram;
 
 /// Blocks in use, oldest first, by file.
@@ -23,6 +23,7 @@ pub(super) struct KeptBlocks {
 struct Kept {
     block: Arc<Block>,
     point: u16,
+    file: usize,
     first_frame: u64,
     /// The last message of the block that was used.
     newest: u32,
@@ -62,8 +63,8 @@ impl KeptBlocks {
         let track = &mut self.tracks[packets.file];
         if is_new(track) {
             let (block, first_frame) = (packets.block.clone(), packets.first_frame);
-            let (newest, latest) = (messages, Timestamp::MIN);
-            track.push_back(Kept { block, point, first_frame, newest, latest, used: Vec::new() });
+            let (newest, latest, file) = (messages, Timestamp::MIN, packets.file);
+            track.push_back(Kept { block, point, file, first_frame, newest, latest, used: Vec::new() });
         }
         let Some(kept) = track.back_mut() else { return };
         let sequence = packets.sequence();
@@ -165,12 +166,14 @@ impl Kept {
         };
         let (line, first) = (used.line, used.run.first_of(skimmed));
         let frame = self.first_frame + u64::from(used.run.frame_of(packet));
+        let place = Place { file: self.file, place: self.block.place_of(skimmed), number: frame };
         let before = self.block.messages_before(used.packets.start);
         let message = used.message.wrapping_add(u32::from(self.block.messages_behind(packet) - before));
         for (position, &Glance { code, kind, .. }) in (0..).zip(&glances).filter(|(_, glance)| glance.symbol == symbol)
         {
             if used.fresh.as_ref().is_none_or(|fresh| fresh.iter().any(|range| range.contains(&position))) {
-                let tick = Tick { time: skimmed.time, sequence: first + position, frame, line, code, kind };
+                let (time, sequence) = (skimmed.time, first + position);
+                let tick = Tick { time, sequence, frame, line, code, kind, place: Some(place) };
                 found.push((tick, message));
             }
         }

@@ -12,7 +12,7 @@ use std::ops::Range;
 use tickscope_model::{MarketKind, SymbolId, Timestamp};
 
 use super::kept::{Cursor, KeptBlocks, messages};
-use crate::capture::Packets;
+use crate::capture::{Packets, Place};
 
 /// Ticks in the ring, 32 bytes each.
 pub(super) const RING: u32 = 1 << 20;
@@ -25,13 +25,15 @@ const REORDER_STEPS: usize = 64;
 /// A block with fewer messages than these is not kept: its ticks go into the ring, so that no number of nearly empty blocks
 /// is ever in memory.
 pub(super) const SPARSE: u16 = 4096;
+/// … and so many of their packets can be found in the file again.
+const PLACES: usize = 8192;
 /// For every so many messages it is remembered when they came.
 const MARK_EVERY: u32 = 1 << 13;
 /// … for so many messages back.
 const MARKED_BACK: u32 = 2 * RING;
 
 /// A message, as a look-up gives it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Tick {
     pub time: Timestamp,
     pub sequence: u64,
@@ -41,6 +43,8 @@ pub struct Tick {
     pub line: u16,
     pub code: u8,
     pub kind: MarketKind,
+    /// Where its packet stands in its file, where that can be read once more.
+    pub place: Option<Place>,
 }
 
 /// The same in the ring.
@@ -73,6 +77,7 @@ impl Stored {
             line: self.line,
             code: self.code,
             kind: KINDS.get(usize::from(self.kind_and_frame & 7)).copied().unwrap_or(MarketKind::Status),
+            place: None,
         }
     }
 }
@@ -90,6 +95,8 @@ pub struct Ticks {
     /// When every [`MARK_EVERY`]th message came, the newest last.
     marks: VecDeque<(u32, Timestamp)>,
     kept: KeptBlocks,
+    /// Where the packets stand that were read ahead, but whose ticks went into the ring: line, frame and place, newest last.
+    places: VecDeque<(u16, u64, Place)>,
 }
 
 impl Default for Ticks {
@@ -102,6 +109,7 @@ impl Default for Ticks {
             messages: 0,
             marks: VecDeque::with_capacity((MARKED_BACK / MARK_EVERY + 2) as usize),
             kept: KeptBlocks::default(),
+            places: VecDeque::new(),
         }
     }
 }
@@ -288,12 +296,23 @@ impl Ticks {
         // Where the file is no longer what it was, its reader notices and reports that.
         let Some(glances) = messages(packets.block, packets.run, at) else { return };
         let (time, frame, first) = (packet.time, packets.frame(at), packets.run.first_of(packet));
+        if self.places.len() == PLACES {
+            self.places.pop_front();
+        }
+        let place = Place { file: packets.file, place: packets.block.place_of(packet), number: frame };
+        self.places.push_back((line, frame, place));
         for (position, glance) in (0..).zip(&glances) {
             if fresh.is_none_or(|fresh| fresh.iter().any(|range| range.contains(&position))) {
                 let (sequence, code, kind) = (first + position, glance.code, glance.kind);
-                self.push(point, glance.symbol, &Tick { time, sequence, frame, line, code, kind });
+                self.push(point, glance.symbol, &Tick { time, sequence, frame, line, code, kind, place: None });
             }
         }
+    }
+
+    /// Where the packet of a recent tick can be read once more.
+    pub fn place_of(&self, tick: &Tick) -> Option<Place> {
+        let is_it = |(line, frame, _): &&(u16, u64, Place)| (*line, *frame) == (tick.line, tick.frame);
+        tick.place.or_else(|| self.places.iter().rev().find(is_it).map(|(.., place)| *place))
     }
 
     fn see_point(&mut self, point: u16) {
@@ -387,7 +406,11 @@ mod tests {
     fn push(ticks: &mut Ticks, symbol: u32, time: u64) {
         ticks.came(1, Timestamp(time));
         let (time, kind) = (Timestamp(time), MarketKind::Trade);
-        ticks.push(0, SymbolId(symbol), &Tick { time, sequence: time.0, frame: time.0, line: 0, code: b'P', kind });
+        ticks.push(
+            0,
+            SymbolId(symbol),
+            &Tick { time, sequence: time.0, frame: time.0, line: 0, code: b'P', kind, place: None },
+        );
     }
 
     #[test]

@@ -46,7 +46,12 @@ impl Pairer {
                 open.order_id = Some(event.order_id.into());
             }
         }
+        self.sessions[session].units.learn(event);
         self.apply(session, id, seen, event);
+        let private = self.requests.get_mut(id).map(|open| (open.row.request, &mut open.private));
+        if private.is_some_and(|(request, private)| private.tell(request, seen, event)) {
+            self.look_later(id, seen.time);
+        }
     }
 
     /// Whether a copy answered the request before: an earlier copy may be read later, from a stream with a hole.

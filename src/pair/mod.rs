@@ -3,11 +3,14 @@
 mod answers;
 mod early;
 mod pairer;
+mod parts;
+mod public;
 mod requests;
 mod row;
 mod trigger;
 mod walls;
 
 pub use pairer::{Paired, Pairer, Rules, View};
+pub use parts::{Answer, FillKind, Parts, PublicKind, Residual, Stamps};
 pub use row::{Detail, Flag, Flags, Method, Moment, OrderRow, SegmentRow, Trigger};
 pub use trigger::TriggerRule;

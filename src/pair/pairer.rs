@@ -7,6 +7,8 @@ use std::sync::Arc;
 use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, Timestamp};
 
 use super::early::EarlyAnswers;
+use super::parts::{self, Parts, Private, Segmented};
+use super::public::Public;
 use super::requests::{Open, RequestId, Requests, Session};
 use super::row::{Detail, Flag, Flags, Moment, OrderRow, SegmentRow};
 use super::trigger::{TriggerRule, Typical};
@@ -78,6 +80,8 @@ pub struct Pairer {
     /// Second sightings of requests, which give a hop and no row.
     pub hops: u64,
     pub(super) typical: Typical,
+    pub(super) segmented: Segmented,
+    pub(super) public: Public,
     scratch: Vec<u8>,
     out: Vec<Paired>,
 }
@@ -101,6 +105,8 @@ impl Pairer {
             requests_seen: 0,
             hops: 0,
             typical: Typical::default(),
+            segmented: Segmented::default(),
+            public: Public::default(),
             scratch: Vec::new(),
             out: Vec::new(),
         }
@@ -229,6 +235,8 @@ impl Pairer {
         }
         state.remember(event.sequence, id);
         self.relate(id);
+        self.place_in_segment(id);
+        self.watch(id);
         self.waiting.push_back((time, messages, id));
         match seen.acked {
             Acked::By(ack) => self.acknowledge(id, ack),
@@ -299,6 +307,7 @@ impl Pairer {
             t2t_min: None,
             t2t_max: None,
             outcome: "unanswered",
+            parts: Parts::default(),
             timeline: vec![Moment {
                 time: seen.time,
                 tap: seen.tap,
@@ -323,6 +332,7 @@ impl Pairer {
             from_source: direction.key.source < direction.key.target,
             end: seen.end,
             length: seen.length,
+            private: Private::default(),
             order_id: None,
         }
     }
@@ -430,6 +440,7 @@ impl Pairer {
             self.waiting.pop_front();
             self.look_up(id, count, view);
         }
+        self.look_at_market(now, view);
         while let Some(&(time, id)) = self.closing.front() {
             if now.since(time).0 <= LINGER.0 {
                 break;
@@ -441,7 +452,7 @@ impl Pairer {
 
     /// Whether [`Pairer::advance`] has anything to look at, for callers that come by for each frame.
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.closing.is_empty()
+        self.waiting.is_empty() && self.closing.is_empty() && self.public.due.is_empty()
     }
 
     /// The end of the capture: everything is looked up and closed, some at a time, so that what is ready can be taken away
@@ -450,6 +461,8 @@ impl Pairer {
         while let Some((_, count, id)) = self.waiting.pop_front() {
             self.look_up(id, count, view);
         }
+        self.look_at_market(Timestamp::MAX, view);
+        self.compare_with_market();
         for id in self.requests.oldest(FINISHED_AT_ONCE) {
             self.close(id);
         }
@@ -476,6 +489,11 @@ impl Pairer {
     /// Writes a request's row and segments; nothing can change it any more.
     fn close(&mut self, id: RequestId) {
         let Some(mut open) = self.requests.remove(id) else { return };
+        self.unwatch(&mut open);
+        let units = self.sessions[open.session].units;
+        if let Some(loss) = parts::measure(&mut open, units) {
+            self.losses.add(loss);
+        }
         let session = &mut self.sessions[open.session];
         if session.by_clordid.get(open.row.clordid.as_bytes()) == Some(&id) {
             session.by_clordid.remove(open.row.clordid.as_bytes());

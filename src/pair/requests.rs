@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tickscope_model::{SymbolId, TapId, Timestamp};
 
+use super::parts::{Private, Units};
 use super::row::OrderRow;
 
 use crate::hash::HashMap;
@@ -41,6 +42,8 @@ pub(super) struct Open {
     pub from_source: bool,
     pub end: u64,
     pub length: u64,
+    /// The first reports about it.
+    pub private: Private,
     /// OrderID under which the session's table knows it.
     pub order_id: Option<Box<[u8]>>,
 }
@@ -58,6 +61,13 @@ pub(super) struct Session {
     pub answers: u64,
     pub logons: u64,
     pub copies: u64,
+    /// What the exchange's stamps are cut to.
+    pub units: Units,
+    /// Requests that were looked for in market data, and found there.
+    pub public_tries: u64,
+    pub public_hits: u64,
+    /// … by the exchange's number of the order.
+    pub public_references: u64,
     pub first: Timestamp,
     pub last: Timestamp,
     pub client: String,
@@ -78,6 +88,10 @@ impl Session {
             answers: 0,
             logons: 0,
             copies: 0,
+            units: Units::default(),
+            public_tries: 0,
+            public_hits: 0,
+            public_references: 0,
             first: time,
             last: time,
             client: String::new(),
@@ -173,6 +187,15 @@ impl Requests {
             self.order.pop_front();
         }
         open
+    }
+
+    /// Takes a request out for a moment; it keeps its place.
+    pub(super) fn take(&mut self, id: RequestId) -> Option<Box<Open>> {
+        self.open.remove(&id)
+    }
+
+    pub(super) fn put_back(&mut self, id: RequestId, open: Box<Open>) {
+        self.open.insert(id, open);
     }
 
     /// The longest open one, where there are too many.

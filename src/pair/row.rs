@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use tickscope_model::{Decimal, Nanos, OrderEvent, OrderKind, SegmentKind, Side, TapId, Timestamp};
 
+use super::parts::Parts;
+
 /// One request with everything that is known about it. Columns are those of `--orders` in INTERFACE.md.
 #[derive(Clone, Debug)]
 pub struct OrderRow {
@@ -31,6 +33,8 @@ pub struct OrderRow {
     pub t2t_max: Option<Nanos>,
     /// How it ended: `accepted`, `rejected`, `filled`, `canceled`, `replaced`, `unanswered`.
     pub outcome: &'static str,
+    /// What else is known of it; in no table.
+    pub parts: Parts,
     /// What happened to it, in time order; dropped once the row is neither open nor among the slowest.
     pub timeline: Vec<Moment>,
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use tickscope_decoders::{Described, Fresh, Sequenced, UnitKind};
 use tickscope_model::{Loss, Losses, MarketEvent, OrderEvent, SymbolId, Timestamp};
 
-use crate::capture::{Captured, Packets};
+use crate::capture::{Captured, Packets, Place};
 use crate::flow::{Arrival, Datagram, Direction, Lane, Seen};
 use crate::hash::HashMap;
 use crate::merge::{Feeds, Symbols, Tick, Ticks};
@@ -72,6 +72,11 @@ impl Correlator {
         if !self.pairer.is_idle() {
             self.with_view(|pairer, view| pairer.advance(now, view));
         }
+    }
+
+    /// The end of the captures: what is still to be looked for in market data is chosen, and may want packets once more.
+    pub fn ended(&mut self) {
+        self.with_view(Pairer::ended);
     }
 
     /// The end: everything that is open is closed, some at a time. False when that was all.
@@ -190,8 +195,9 @@ impl Lane for Correlator {
     fn market(&mut self, at: &Datagram<'_>, event: &MarketEvent) {
         self.messages.market_used += 1;
         if !self.stale {
+            self.pairer.market(at.time, event);
             let MarketEvent { kind, code, sequence, .. } = *event;
-            let tick = Tick { time: at.time, sequence, frame: at.frame, line: self.line, code, kind };
+            let tick = Tick { time: at.time, sequence, frame: at.frame, line: self.line, code, kind, place: None };
             self.ticks.push(at.key.point, event.symbol, &tick);
         }
     }
@@ -211,6 +217,22 @@ impl Lane for Correlator {
             rest = rest.behind(&one);
         }
         copies
+    }
+
+    fn has_wants(&self) -> bool {
+        self.pairer.has_wants()
+    }
+
+    fn wants_again(&mut self) -> Vec<Place> {
+        self.pairer.wants_again()
+    }
+
+    fn market_again(&mut self, at: &Datagram<'_>, event: &MarketEvent) {
+        self.pairer.market(at.time, event);
+    }
+
+    fn seen_again(&mut self) {
+        self.pairer.compare_with_market();
     }
 
     fn market_other(&mut self, _at: &Datagram<'_>) {

@@ -14,7 +14,7 @@ use tickscope_model::{Loss, TapId, Timestamp};
 use self::ahead::{Board, Known, ReadAhead};
 use self::hops::Hops;
 use crate::capture::{Captured, Merged, Packets, Place, Step};
-use crate::dissect::{Dissector, Filter, Transport};
+use crate::dissect::{Dissector, Filter, Transport, dissect};
 use crate::flow::{Arrival, Conversations, Endpoint, FlowKey, Lane, NamedSession, Peer, StreamBytes, UdpFlows};
 
 /// What the user has said about flows.
@@ -105,7 +105,24 @@ impl Pipeline {
             }
         }
         self.tell();
+        if lane.has_wants() {
+            self.read_again(captures, lane);
+        }
         Ok(true)
+    }
+
+    /// Reads once more what the lane wants to know better.
+    pub fn read_again<L: Lane>(&mut self, captures: &Merged, lane: &mut L) {
+        for place in lane.wants_again() {
+            let Some(captured) = captures.reread(&place) else { continue };
+            let frame = &captured.frame;
+            let Ok(packet) = dissect(frame) else { continue };
+            if let Transport::Udp { payload } = packet.transport {
+                let key = FlowKey::of(self.point(frame.tap), &packet);
+                self.udp.again(&key, payload, (frame.tap, frame.number, frame.time, packet.ip_id), lane);
+            }
+        }
+        lane.seen_again();
     }
 
     /// Tells those who read ahead what has been learned since the last time.

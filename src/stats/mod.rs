@@ -3,25 +3,35 @@
 
 mod accounting;
 mod buckets;
+mod change;
 mod clock_bounds;
+mod explain;
 mod facts;
 mod group;
 mod histogram;
 mod interop;
-mod shift;
+mod oneway;
+mod series;
 mod slowest;
+mod slowness;
+mod split;
 mod summary;
 mod timeline;
+mod verdict;
 
 pub use accounting::Discrepancy;
 pub use clock_bounds::{Bound, BoundSide, Piece, pieces};
+pub use explain::{Explanation, Reason, explanations};
 pub use facts::{ClockRelation, Feed, Gap, Hops, Line, Relation, Session, Tap, Totals, TriggerRule};
 pub use group::{Group, Groups, Latencies};
 pub use histogram::{FEW, Histogram, QUANTILES, Quantile};
 pub use interop::{PercentileLine, moments, percentile_lines, write_interval_log};
-pub use shift::{Compared, Shift, SlowSide};
+pub use oneway::OneWay;
+pub use series::{Sample, Series, SeriesSet};
 pub use slowest::{Slowest, first_answer};
+pub use split::{Part, PartFigures, Split};
 pub use summary::Summary;
 #[cfg(test)]
 pub(crate) use summary::tests as summary_tests;
 pub use timeline::{Span, Timeline};
+pub use verdict::{Compared, Culprit, Slow, Verdict};

@@ -10,14 +10,29 @@ use std::collections::BTreeMap;
 
 use tickscope_model::{Losses, Nanos, SegmentKind, Timestamp};
 
+use super::explain::Rates;
 use super::{
-    ClockRelation, Feed, Groups, Histogram, Hops, Latencies, Session, Slowest, Tap, Timeline, Totals, TriggerRule,
-    first_answer,
+    ClockRelation, Feed, Groups, Histogram, Hops, Latencies, SeriesSet, Session, Slowest, Split, Tap, Timeline, Totals,
+    TriggerRule, first_answer,
 };
 use crate::pair::{Flag, OrderRow, SegmentRow};
 
 /// How many of the slowest orders are kept.
 const SLOWEST: usize = 10;
+/// See [`Marked`].
+const MARKED: usize = 1 << 16;
+/// Triggers that are less sure than this are left out of the verdict: where messages come fast, the newest one is near.
+const SURE: f32 = 0.5;
+
+/// Latencies that the verdict is made of.
+const VERDICT_ON: [SegmentKind; 6] = [
+    SegmentKind::TickToTrade,
+    SegmentKind::TcpAck,
+    SegmentKind::Ack,
+    SegmentKind::Reject,
+    SegmentKind::CancelAck,
+    SegmentKind::ReplaceAck,
+];
 
 /// See the head of this file.
 #[derive(Clone, Debug)]
@@ -44,13 +59,28 @@ pub struct Summary {
     pub slowest_internal: Slowest,
     /// By the exchange's first answer.
     pub slowest_external: Slowest,
+    /// What external latency consists of.
+    pub split: Split,
+    pub(super) rates: Rates,
+    /// Single latencies, for the verdict.
+    pub(super) series: SeriesSet,
+    pub(super) marked: Marked,
     pub(super) rows: Rows,
+}
+
+/// When requests were sent that something had happened to; the first [`MARKED`] of each.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Marked {
+    pub(super) retransmitted: Vec<Timestamp>,
+    pub(super) md_gaps: Vec<Timestamp>,
 }
 
 /// What the rows themselves say, to compare with the counters.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rows {
     pub(super) requests: u64,
+    first: Option<Timestamp>,
+    last: Option<Timestamp>,
     pub(super) unanswered: u64,
     pub(super) triggered: u64,
     pub(super) ack_with_answer: u64,
@@ -82,6 +112,10 @@ impl Default for Summary {
             timeline: Timeline::default(),
             slowest_internal: Slowest::new(SLOWEST),
             slowest_external: Slowest::new(SLOWEST),
+            split: Split::default(),
+            rates: Rates::default(),
+            series: SeriesSet::default(),
+            marked: Marked::default(),
             rows: Rows::default(),
         }
     }
@@ -93,6 +127,8 @@ impl Summary {
     pub fn order(&mut self, row: &OrderRow) {
         let rows = &mut self.rows;
         rows.requests += 1;
+        rows.first = Some(rows.first.map_or(row.t_out, |first| first.min(row.t_out)));
+        rows.last = rows.last.max(Some(row.t_out));
         rows.unanswered += u64::from(row.flags.has(Flag::Unanswered));
         rows.ack_with_answer += u64::from(row.flags.has(Flag::AckWithAnswer));
         *rows.requests_by_kind.entry(row.request.request_name()).or_default() += 1;
@@ -114,11 +150,35 @@ impl Summary {
                 outcome.latencies.record(kind, value);
             }
         }
+        self.for_verdict(row);
+        self.split.add(row);
         if let Some(latency) = row.latency(SegmentKind::TickToTrade).filter(|latency| latency.0 >= 0) {
             self.slowest_internal.offer(latency, row);
         }
         if let Some((_, latency)) = first_answer(row) {
             self.slowest_external.offer(latency, row);
+        }
+    }
+
+    fn for_verdict(&mut self, row: &OrderRow) {
+        for (flag, times) in
+            [(Flag::Retransmitted, &mut self.marked.retransmitted), (Flag::MdGap, &mut self.marked.md_gaps)]
+        {
+            if row.flags.has(flag) && times.len() < MARKED {
+                times.push(row.t_out);
+            }
+        }
+        for kind in VERDICT_ON {
+            let Some(Ok(value)) = row.latency(kind).map(|latency| u64::try_from(latency.0)) else { continue };
+            let counts = match kind {
+                SegmentKind::TickToTrade => row.trigger.as_ref().is_some_and(|trigger| trigger.confidence > SURE),
+                // An ACK of bytes that were sent twice may be that of either copy (Karn and Partridge 1987).
+                SegmentKind::TcpAck => !row.flags.has(Flag::AckWithAnswer) && !row.flags.has(Flag::Retransmitted),
+                _ => !row.flags.has(Flag::Resent),
+            };
+            if counts {
+                self.series.record(&row.session, kind, row.t_out, value);
+            }
         }
     }
 
@@ -132,13 +192,23 @@ impl Summary {
         };
         self.overall.record(kind, value);
         self.by_session.entry(&segment.session).latencies.record(kind, value);
-        self.by_symbol.entry(&segment.symbol).latencies.record(kind, value);
-        self.timeline.record(segment.time, kind, value);
+        // Parts of a latency stand in no table by symbol or time.
+        if !kind.is_part() {
+            self.by_symbol.entry(&segment.symbol).latencies.record(kind, value);
+            self.timeline.record(segment.time, kind, value);
+        }
     }
 
     /// Market-data messages, for the time table.
     pub fn market(&mut self, time: Timestamp, count: u64) {
         self.timeline.market(time, count);
+        self.rates.add(time, count);
+    }
+
+    /// The time between two requests, on average.
+    pub(super) fn mean_gap(&self) -> Option<u64> {
+        let (first, last) = (self.rows.first?, self.rows.last?);
+        (last.0 - first.0).checked_div(self.rows.requests.checked_sub(1)?)
     }
 
     /// Requests that were reported.
@@ -251,7 +321,7 @@ pub(crate) mod tests {
     use super::*;
     use std::sync::Arc;
 
-    use crate::pair::Flags;
+    use crate::pair::{Flags, Parts};
     use tickscope_model::{Loss, OrderKind, TapId};
 
     /// An answered order with an ack of 1 µs.
@@ -277,6 +347,7 @@ pub(crate) mod tests {
             t2t_min: None,
             t2t_max: None,
             outcome: "accepted",
+            parts: Parts::default(),
             timeline: Vec::new(),
         }
     }

@@ -14,8 +14,8 @@ use super::{Format, Output, Style};
 use crate::capture::stamp::Edge;
 use crate::pair::OrderRow;
 use crate::stats::{
-    ClockRelation, Compared, Feed, Group, Histogram, Latencies, Piece, QUANTILES, Relation, Shift, SlowSide, Slowest,
-    Summary, Tap,
+    ClockRelation, Compared, Feed, Group, Histogram, Latencies, Part, Piece, QUANTILES, Relation, Slow, Slowest,
+    Summary, Tap, Verdict, explanations, first_answer,
 };
 
 pub(super) static FORMAT: Format =
@@ -31,6 +31,7 @@ pub fn write_json(summary: &Summary, mut output: Output) -> io::Result<()> {
 fn document(summary: &Summary) -> Value {
     let names: Vec<String> = summary.taps.iter().map(|tap| tap.name.clone()).collect();
     let (first, last) = summary.span().unzip();
+    let verdict = Verdict::of(summary);
     json!({
         "schema": 1,
         "tool": "tickscope",
@@ -42,14 +43,16 @@ fn document(summary: &Summary) -> Value {
         "triggered": summary.triggered(),
         "segments": segments(summary),
         "attribution": attribution(summary),
-        "slowed": slowed(summary),
+        "external_split": external_split(summary),
+        "slowed": slowed(&verdict),
+        "verdict": verdicts(&verdict),
         "sessions": groups(&summary.by_session.by_requests()),
         "outcomes": groups(&summary.by_outcome.by_requests()),
         "symbols": groups(&summary.by_symbol.by_requests()),
         "over_time": over_time(summary),
         "slowest": {
-            "t2t": slowest(&summary.slowest_internal, &names),
-            "answer": slowest(&summary.slowest_external, &names),
+            "t2t": slowest(&summary.slowest_internal, &names, summary, &verdict),
+            "answer": slowest(&summary.slowest_external, &names, summary, &verdict),
         },
         "clocks": summary.clocks.iter().map(clock).collect::<Vec<Value>>(),
         "hops": hops(summary),
@@ -140,27 +143,57 @@ fn attribution(summary: &Summary) -> Value {
     })
 }
 
-fn slowed(summary: &Summary) -> Value {
-    let Some(shift) = Shift::find(&summary.timeline) else { return Value::Null };
-    let compared = |it: &Compared| {
+/// The clearest stretch, by the number of slow requests.
+fn slowed(verdict: &Verdict) -> Value {
+    let n = |slow: &&Slow| slow.slow().first().map_or(0, |it| it.n);
+    let Some(clearest) = verdict.slow.iter().rev().max_by_key(n) else { return Value::Null };
+    let Some(slow) = clearest.slow().first().copied() else { return Value::Null };
+    let is_internal = slow.kind == SegmentKind::TickToTrade;
+    let other = if is_internal { &clearest.external } else { &clearest.internal };
+    json!({
+        "side": if is_internal { "internal" } else { "external" },
+        "from": time(Some(clearest.from)),
+        "to": time(Some(clearest.to)),
+        "slow": compared(slow),
+        "factor": slow.factor_hundredths().map_or(Value::Null, hundredths),
+        "other": other.as_ref().map(compared),
+        "other_verdict": other.as_ref().map(Compared::change),
+        "more_intervals": verdict.slow.len() - 1,
+        "sentence": sentence(clearest, &Style::default()),
+    })
+}
+
+fn compared(it: &Compared) -> Value {
+    json!({
+        "segment": it.kind.name(),
+        "usual_p50_ns": it.usual_p50_ns,
+        "during_p50_ns": it.during_p50_ns,
+        "n": it.n,
+        "factor": it.factor_hundredths().map_or(Value::Null, hundredths),
+        "is_slow": it.is_slow,
+    })
+}
+
+/// Every slow stretch with what it rests on.
+fn verdicts(verdict: &Verdict) -> Value {
+    let slow = |slow: &Slow| {
         json!({
-            "segment": it.kind.name(),
-            "usual_p50_ns": it.usual_p50_ns,
-            "during_p50_ns": it.during_p50_ns,
-            "n": it.n,
+            "culprit": slow.culprit.name(),
+            "session": slow.session.as_deref(),
+            "from": time(Some(slow.from)),
+            "to": time(Some(slow.to)),
+            "from_the_beginning": slow.is_open.0,
+            "to_the_end": slow.is_open.1,
+            "internal": slow.internal.as_ref().map(compared),
+            "external": slow.external.as_ref().map(compared),
+            "network": slow.network.as_ref().map(compared),
+            "market_per_second": slow.market.map(|(usual, during)| json!({ "usual": usual, "during": during })),
+            "retransmitted": slow.retransmitted,
+            "md_gaps": slow.md_gaps,
+            "sentence": sentence(slow, &Style::default()),
         })
     };
-    json!({
-        "side": match shift.side { SlowSide::Internal => "internal", SlowSide::External => "external" },
-        "from": time(Some(shift.from)),
-        "to": time(Some(shift.to)),
-        "slow": compared(&shift.slow),
-        "factor": shift.factor_hundredths().map_or(Value::Null, hundredths),
-        "other": shift.other.as_ref().map(compared),
-        "other_verdict": shift.other.as_ref().map(Compared::verdict),
-        "more_intervals": shift.more,
-        "sentence": sentence(&shift, &Style::default()),
-    })
+    json!({ "is_testable": verdict.is_testable, "slow": verdict.slow.iter().map(slow).collect::<Vec<Value>>() })
 }
 
 fn over_time(summary: &Summary) -> Value {
@@ -181,12 +214,39 @@ fn over_time(summary: &Summary) -> Value {
     json!({ "width_ns": summary.timeline.width_ns(), "buckets": buckets })
 }
 
-fn slowest(slowest: &Slowest, taps: &[String]) -> Value {
-    slowest.rows().map(|(value, row)| slow_order(value, row, taps)).collect()
+fn slowest(slowest: &Slowest, taps: &[String], summary: &Summary, verdict: &Verdict) -> Value {
+    let order = |(value, row): (Nanos, &OrderRow)| {
+        let mut object = slow_order(value, row, taps);
+        let is_internal = std::ptr::eq(slowest, &raw const summary.slowest_internal);
+        let kind = if is_internal { Some(SegmentKind::TickToTrade) } else { first_answer(row).map(|(kind, _)| kind) };
+        let found = kind.map(|kind| explanations(row, (kind, value), summary, verdict)).unwrap_or_default();
+        let found = found.iter().map(|it| json!({ "reason": it.reason.name(), "evidence": it.evidence }));
+        object.insert("explanations".into(), found.collect());
+        Value::Object(object)
+    };
+    slowest.rows().map(order).collect()
+}
+
+/// Parts of external latency, and the requests that have none, by reason.
+fn external_split(summary: &Summary) -> Value {
+    let mut object = Map::new();
+    for (part, figures) in summary.split.iter() {
+        let mut values = if figures.values.is_empty() {
+            Map::from_iter([("n".to_owned(), 0.into())])
+        } else {
+            distribution(&figures.values)
+        };
+        values.insert("without".into(), counts(figures.without.iter().copied()));
+        if part == Part::OrderToMd {
+            values.insert("inferred".into(), summary.split.inferred.into());
+        }
+        object.insert(part.name().into(), values.into());
+    }
+    object.into()
 }
 
 /// The keys of an `--orders` line, and the timeline.
-fn slow_order(value: Nanos, row: &OrderRow, taps: &[String]) -> Value {
+fn slow_order(value: Nanos, row: &OrderRow, taps: &[String]) -> Map<String, Value> {
     let mut object = jsonl::object(OrderRow::columns(), &row.cells(taps));
     object.insert("value_ns".into(), value.0.into());
     object.insert("outcome".into(), row.outcome.into());
@@ -210,7 +270,7 @@ fn slow_order(value: Nanos, row: &OrderRow, taps: &[String]) -> Value {
         })
         .collect();
     object.insert("timeline".into(), moments.into());
-    object.into()
+    object
 }
 
 fn tap(tap: &Tap) -> Value {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tickscope_model::{Decimal, Nanos, OrderKind, SegmentKind, Side, TapId, Timestamp};
 
 use super::Spill;
-use crate::pair::{Flag, Flags, Method, OrderRow, SegmentRow, Trigger};
+use crate::pair::{Flag, Flags, Method, OrderRow, Parts, SegmentRow, Trigger};
 
 /// Texts that rows share, each kept once.
 #[derive(Default)]
@@ -122,6 +122,7 @@ impl Spill for OrderRow {
             t2t_min: take.option(Take::nanos)?,
             t2t_max: take.option(Take::nanos)?,
             outcome: take.fixed()?,
+            parts: Parts::default(),
             timeline: Vec::new(),
         };
         take.bytes.is_empty().then_some(row)

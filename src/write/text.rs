@@ -10,7 +10,7 @@ use super::screen::{
     Columns, Style, Unit, bar, duration, factor, grouped, latency, plural, printable, share, shortened, wrapped,
 };
 use super::{Format, Output, quality, trail};
-use crate::stats::{Compared, Group, Histogram, Latencies, QUANTILES, Quantile, Shift, SlowSide, Span, Summary};
+use crate::stats::{Compared, Group, Histogram, Latencies, QUANTILES, Quantile, Slow, Span, Summary, Verdict};
 
 pub(super) static FORMAT: Format =
     Format { name: "text", option: "", extension: "", title: "the report for people, on standard output" };
@@ -19,6 +19,8 @@ pub(super) static FORMAT: Format =
 const TOP: usize = 10;
 /// Lines of the table over time.
 const TIMES: usize = 24;
+/// Slow stretches that get a sentence.
+const VERDICTS: usize = 6;
 /// Segments in the tables by session, outcome and symbol.
 const BESIDE: usize = 3;
 const NAME_WIDTH: usize = 24;
@@ -29,10 +31,12 @@ const WIDTH: usize = 112;
 pub fn write_text(summary: &Summary, style: &Style, mut output: Output) -> io::Result<()> {
     let mut lines = Vec::new();
     head(summary, style, &mut lines);
-    answer(summary, style, &mut lines);
+    let verdict = Verdict::of(summary);
+    answer(summary, &verdict, style, &mut lines);
     groups(summary, style, &mut lines);
+    split(summary, style, &mut lines);
     over_time(summary, style, &mut lines);
-    trail::slowest(summary, style, &mut lines);
+    trail::slowest(summary, &verdict, style, &mut lines);
     quality::quality(summary, style, &mut lines);
     for line in lines {
         writeln!(output, "{line}")?;
@@ -59,7 +63,7 @@ fn head(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
 }
 
 /// The two questions: how long did we take, how long did the exchange take, and did one of them slow down.
-fn answer(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
+fn answer(summary: &Summary, verdict: &Verdict, style: &Style, lines: &mut Vec<String>) {
     lines.push(String::new());
     if summary.overall.is_empty() {
         lines.push(style.heading("LATENCY"));
@@ -67,7 +71,7 @@ fn answer(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
     } else {
         latencies(summary, style, lines);
         lines.push(String::new());
-        lines.extend(side_that_slowed(summary, style));
+        lines.extend(verdicts(verdict, style));
     }
     for text in reservations(summary) {
         lines.extend(wrapped(&text, WIDTH, 2));
@@ -80,16 +84,21 @@ fn latencies(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
     titles.extend(QUANTILES.iter().map(|quantile| format!("{} ", quantile.label)));
     titles.extend(["max ".into(), "mean ".into(), "p99/p50".into()]);
     columns.push(titles);
-    for (kind, histogram) in summary.overall.iter() {
+    for (kind, histogram) in main_table(summary) {
         columns.push(distribution(kind, histogram));
     }
     let mut table = columns.titled(&[0]).into_iter();
     lines.push(style.heading(&table.next().unwrap_or_default()));
-    for ((kind, _), line) in summary.overall.iter().zip(table) {
+    for ((kind, _), line) in main_table(summary).zip(table) {
         lines.push(if is_internal(kind) { style.internal(&line) } else { style.external(&line) });
     }
     lines.push(String::new());
     lines.extend(legend(summary).iter().map(|line| style.faint(line)));
+}
+
+/// Parts of a latency stand in a table of their own.
+fn main_table(summary: &Summary) -> impl Iterator<Item = (SegmentKind, &Histogram)> {
+    summary.overall.iter().filter(|(kind, _)| !kind.is_part())
 }
 
 fn distribution(kind: SegmentKind, histogram: &Histogram) -> Vec<String> {
@@ -133,7 +142,7 @@ fn legend(summary: &Summary) -> Vec<String> {
         let text = "from the request in one session to the same request in the next";
         lines.push(format!("  w2w      internal, {}: {text}", letters(SegmentKind::WallToWall)));
     }
-    if summary.overall.iter().any(|(kind, _)| !is_internal(kind) && kind != SegmentKind::Hop) {
+    if main_table(summary).any(|(kind, _)| !is_internal(kind) && kind != SegmentKind::Hop) {
         let text = "from the request to the exchange's answer";
         lines.push(format!("  others   external, {}: {text}", letters(SegmentKind::Ack)));
     }
@@ -141,49 +150,58 @@ fn legend(summary: &Summary) -> Vec<String> {
         lines.push("  hop      from one tap to the next: the same request at both".into());
     }
     let is_few = |histogram: &Histogram| QUANTILES.iter().any(|quantile| histogram.is_few(*quantile));
-    if summary.overall.iter().any(|(_, histogram)| is_few(histogram)) {
+    if main_table(summary).any(|(_, histogram)| is_few(histogram)) {
         lines.push("  *        fewer than 10 samples lie above this percentile: luck has a large part in it".into());
     }
     lines
 }
 
-fn side_that_slowed(summary: &Summary, style: &Style) -> Vec<String> {
-    match Shift::find(&summary.timeline) {
-        Some(shift) => {
-            let text = format!("! {}", sentence(&shift, style));
-            wrapped(&text, WIDTH, 2).iter().map(|line| style.warning(line)).collect()
-        }
-        None if Shift::is_testable(&summary.overall) => {
-            vec!["No side slowed: no span of time stands out from the rest of the run.".into()]
-        }
-        None => vec!["Too few samples to say whether one side slowed.".into()],
+/// The sentences of the verdict, or that there is none.
+fn verdicts(verdict: &Verdict, style: &Style) -> Vec<String> {
+    if verdict.slow.is_empty() {
+        let text = if verdict.is_testable {
+            "No side slowed: no span of time stands out from the rest of the run."
+        } else {
+            "Too few samples to say whether one side slowed."
+        };
+        return vec![text.into()];
     }
+    let mut lines = Vec::new();
+    for slow in verdict.slow.iter().take(VERDICTS) {
+        let text = format!("! {}", sentence(slow, style));
+        lines.extend(wrapped(&text, WIDTH, 2).iter().map(|line| style.warning(line)));
+    }
+    if verdict.slow.len() > VERDICTS {
+        lines.push(style.faint(&format!("  … and {} more such times, see --json", verdict.slow.len() - VERDICTS)));
+    }
+    lines
 }
 
-/// `From 10:31:02 to 10:34:10 the exchange was slower: ack p50 61.000 µs → 290.000 µs (×4.75); …`
-pub(super) fn sentence(shift: &Shift, style: &Style) -> String {
-    let width_ns = if (shift.from.0 % 1_000_000_000, shift.to.0 % 1_000_000_000) == (0, 0) { 1_000_000_000 } else { 1 };
-    let with_date = !style.is_same_day(shift.from, shift.to);
-    let from = style.bucket_time(shift.from, width_ns, with_date);
-    let to = style.bucket_time(shift.to, width_ns, with_date);
-    let who = match shift.side {
-        SlowSide::Internal => "the trading system",
-        SlowSide::External => "the exchange",
-    };
-    let times = shift.factor_hundredths().map_or(String::new(), |hundredths| format!(" ({})", factor(hundredths)));
+/// `10:31:02.120 to 10:34:10.480: ack p50 61.000 µs → 290.000 µs (×4.75), t2t unchanged (12.034 µs → 12.100 µs): exchange`
+pub(super) fn sentence(slow: &Slow, style: &Style) -> String {
+    let with_date = !style.is_same_day(slow.from, slow.to);
+    let time = |time| style.bucket_time(time, 1, with_date);
+    let from = if slow.is_open.0 { "From the beginning".to_owned() } else { format!("From {}", time(slow.from)) };
+    let to = if slow.is_open.1 { "to the end".to_owned() } else { format!("to {}", time(slow.to)) };
+    let session = slow.session.as_ref().map_or(String::new(), |name| format!(", {} alone", printable(name)));
     let change = |it: &Compared| format!("{} → {}", latency(it.usual_p50_ns), latency(it.during_p50_ns));
-    let name = |kind: SegmentKind| if kind == SegmentKind::TickToTrade { "tick-to-trade" } else { kind.name() };
-    let other = match &shift.other {
-        Some(other) => format!("{} was {} ({})", name(other.kind), other.verdict(), change(other)),
-        None => "too few samples of the other side to compare".into(),
-    };
-    let more = match shift.more {
-        0 => String::new(),
-        1 => " One more such time: see OVER TIME.".into(),
-        more => format!(" {more} more such times: see OVER TIME."),
-    };
-    let slow = &shift.slow;
-    format!("From {from} to {to} {who} was slower: {} p50 {}{times}; {other}.{more}", name(slow.kind), change(slow))
+    let times = |it: &Compared| it.factor_hundredths().map_or(String::new(), |times| format!(" ({})", factor(times)));
+    let mut parts: Vec<String> =
+        (slow.slow().into_iter()).map(|it| format!("{} p50 {}{}", it.kind.name(), change(it), times(it))).collect();
+    for (beside, name) in [(&slow.internal, "t2t"), (&slow.external, "answers")] {
+        match beside {
+            Some(it) if it.is_slow => {}
+            Some(it) => parts.push(format!("{} {} ({})", it.kind.name(), it.change(), change(it))),
+            None => parts.push(format!("{name}: too few to compare")),
+        }
+    }
+    if let Some((usual, during)) = slow.market.filter(|(usual, during)| during / 2 > *usual) {
+        parts.push(format!("market data {} → {} messages/s", grouped(usual), grouped(during)));
+    }
+    if slow.retransmitted > 0 {
+        parts.push(format!("{} sent again by TCP", plural(slow.retransmitted, "request", "requests")));
+    }
+    format!("{from} {to}{session}: {}: {}", parts.join(", "), slow.culprit.name())
 }
 
 /// What the reader has to know before believing the table.
@@ -223,11 +241,54 @@ fn externals(overall: &Latencies) -> Vec<SegmentKind> {
     let is_fill = |kind| matches!(kind, SegmentKind::FirstFill | SegmentKind::FullFill);
     let mut kinds: Vec<(SegmentKind, u64)> = overall
         .iter()
-        .filter(|(kind, _)| !is_internal(*kind) && *kind != SegmentKind::Hop)
+        .filter(|(kind, _)| !is_internal(*kind) && *kind != SegmentKind::Hop && !kind.is_part())
         .map(|(kind, histogram)| (kind, histogram.n()))
         .collect();
     kinds.sort_by_key(|(kind, n)| (is_fill(*kind), std::cmp::Reverse(*n), *kind));
     kinds.into_iter().map(|(kind, _)| kind).collect()
+}
+
+/// What external latency consists of; parts that nothing could be told of are named together.
+fn split(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
+    let (shown, empty): (Vec<_>, Vec<_>) = summary.split.iter().partition(|(_, figures)| !figures.values.is_empty());
+    if shown.is_empty() {
+        return;
+    }
+    let mut columns = Columns::new(&[0, 7]);
+    let mut titles = vec!["EXTERNAL, SPLIT".to_owned(), "n".into(), "unit".into(), "min ".into()];
+    titles.extend(["p50 ".into(), "p99 ".into(), "max ".into(), "without".into()]);
+    columns.push(titles);
+    for (part, figures) in &shown {
+        let values = &figures.values;
+        let unit = Unit::of(values.median());
+        let mut cells = vec![part.name().to_owned(), grouped(values.n()), unit.name().into()];
+        cells.push(format!("{} ", unit.digits(values.min())));
+        for quantile in [Quantile::P50, Quantile::P99] {
+            let mark = if values.is_few(quantile) { '*' } else { ' ' };
+            cells.push(format!("{}{mark}", unit.digits(values.percentile(quantile))));
+        }
+        cells.push(format!("{} ", unit.digits(values.max())));
+        cells.push(reasons(&figures.without));
+        columns.push(cells);
+    }
+    let table = columns.titled(&[0]);
+    lines.push(String::new());
+    lines.push(style.heading(&table[0]));
+    lines.extend(table.into_iter().skip(1));
+    for (part, figures) in empty {
+        let text = format!("  {}: not observable: {}", part.name(), reasons(&figures.without));
+        lines.extend(wrapped(&text, WIDTH, 4).iter().map(|line| style.faint(line)));
+    }
+    if summary.split.inferred > 0 {
+        let requests = plural(summary.split.inferred, "request", "requests");
+        lines.push(style.faint(&format!("  order_to_md of {requests} rests on price and quantity (inferred)")));
+    }
+}
+
+/// `12 rode on the answer, 3 sent again`
+fn reasons(without: &[(&'static str, u64)]) -> String {
+    let texts: Vec<String> = without.iter().map(|(reason, count)| format!("{} {reason}", grouped(*count))).collect();
+    texts.join(", ")
 }
 
 fn groups(summary: &Summary, style: &Style, lines: &mut Vec<String>) {

@@ -5,24 +5,24 @@ use tickscope_model::{Nanos, SegmentKind, TapId};
 
 use super::screen::{Columns, Style, latency, printable, shortened, signed_latency};
 use crate::pair::{OrderRow, Trigger};
-use crate::stats::{Slowest, Summary, first_answer};
+use crate::stats::{Slowest, Summary, Verdict, explanations, first_answer};
 
 /// Orders shown of each list; `--json` has all.
 const SHOWN: usize = 3;
 /// Moments shown of an order.
 const MOMENTS: usize = 12;
 
-pub(super) fn slowest(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
+pub(super) fn slowest(summary: &Summary, verdict: &Verdict, style: &Style, lines: &mut Vec<String>) {
     let by_t2t = |row: &OrderRow| row.latency(SegmentKind::TickToTrade).map(|value| (SegmentKind::TickToTrade, value));
-    list("SLOWEST BY TICK-TO-TRADE", &summary.slowest_internal, by_t2t, summary, style, lines);
-    list("SLOWEST BY FIRST ANSWER", &summary.slowest_external, first_answer, summary, style, lines);
+    list("SLOWEST BY TICK-TO-TRADE", &summary.slowest_internal, by_t2t, (summary, verdict), style, lines);
+    list("SLOWEST BY FIRST ANSWER", &summary.slowest_external, first_answer, (summary, verdict), style, lines);
 }
 
 fn list(
     title: &str,
     slowest: &Slowest,
     what: impl Fn(&OrderRow) -> Option<(SegmentKind, Nanos)>,
-    summary: &Summary,
+    (summary, verdict): (&Summary, &Verdict),
     style: &Style,
     lines: &mut Vec<String>,
 ) {
@@ -32,15 +32,23 @@ fn list(
     lines.push(String::new());
     lines.push(style.heading(title));
     for (value, row) in slowest.rows().take(SHOWN) {
-        let name = what(row).map_or("", |(kind, _)| kind.name());
+        let measured = what(row);
+        let name = measured.map_or("", |(kind, _)| kind.name());
         let value = latency(u64::try_from(value.0).unwrap_or(0));
         lines.push(format!("  {}  {}", style.heading(&format!("{name} {value}")), request(row)));
+        lines.extend(measured.map(|measured| why(row, measured, summary, verdict)).into_iter().flatten());
         lines.extend(moments(row, summary));
     }
     let left = slowest.rows().skip(SHOWN).count();
     if left > 0 {
         lines.push(style.faint(&format!("  … and {left} more, see --json")));
     }
+}
+
+/// `    microburst: 90 market-data messages in its tenth of a second, usually 20`
+fn why(row: &OrderRow, measured: (SegmentKind, Nanos), summary: &Summary, verdict: &Verdict) -> Vec<String> {
+    let found = explanations(row, measured, summary, verdict);
+    found.iter().map(|it| format!("    {}: {}", it.reason.name(), it.evidence)).collect()
 }
 
 /// `new A-17  ABC B 100 @ 26.05  FOO->BAR  filled  [retransmitted]`

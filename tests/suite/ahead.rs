@@ -83,6 +83,8 @@ fn outcome(files: &[PathBuf], ahead: Option<(usize, usize)>) -> (String, usize) 
     }
     captures.finish();
     pipeline.finish(&mut lane);
+    lane.ended();
+    pipeline.read_again(&captures, &mut lane);
     while lane.finish_some() {
         keep(&mut lane, &mut rows);
     }

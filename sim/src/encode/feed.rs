@@ -101,6 +101,11 @@ impl Feed {
         self.payload.len() > FULL - 3 * 46
     }
 
+    /// Where the last message ends in the packet's payload.
+    pub(crate) fn end(&self) -> u32 {
+        u32::try_from(self.payload.len()).expect("packets are short")
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
     }

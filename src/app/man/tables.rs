@@ -38,6 +38,31 @@ pub fn segment(kind: SegmentKind) -> &'static str {
             "Wall to wall: where a gateway passes a request on, from its sighting in the one session to that in the other."
         }
         SegmentKind::Hop => "The same request, seen at a second tap.",
+        SegmentKind::OrderToFill => {
+            "From an order to its first fill, only where it traded at once: it is a market order, the fill's TransactTime \
+             is that of the acknowledgement, or both came in one frame. What rests first waits for other people's orders."
+        }
+        SegmentKind::AckToFill => {
+            "From the acknowledgement of such an order to its first fill; 0 where both came in one frame."
+        }
+        SegmentKind::OrderToMd => {
+            "From the request to the public market-data message about it: the one with the order reference number that \
+             the exchange's answer names as OrderID, else (inferred) the only one of the same symbol, side, price and \
+             quantity, or of the same price and quantity as the fill, within 10 ms of the answer."
+        }
+        SegmentKind::PrivateFirst => {
+            "How long the answer (of an inferred trade: the fill) was ahead of that public message; 0 where they are of \
+             one time."
+        }
+        SegmentKind::PublicFirst => "How long that public message was ahead of the answer, where it was.",
+        SegmentKind::InExchange => {
+            "Inside the exchange by its own clock: from TransactTime (60) to SendingTime (52) of the first answer. Only \
+             where both stamps are finer than the latency of the answer."
+        }
+        SegmentKind::WireResidual => {
+            "The latency of the first answer less in_exchange: network, network cards, and whatever lies in front of the \
+             exchange's first stamp. A difference of two intervals, so no clocks need to agree."
+        }
     }
 }
 
@@ -184,7 +209,7 @@ mod tests {
 
     #[test]
     fn columns_of_latencies_carry_the_names_of_the_latencies() {
-        for kind in SegmentKind::ALL.iter().filter(|&&kind| kind != SegmentKind::Hop) {
+        for kind in SegmentKind::ALL.iter().filter(|&&kind| kind != SegmentKind::Hop && !kind.is_part()) {
             let column = format!("{}_ns", kind.name());
             assert!(ORDERS.iter().any(|&(name, _)| name == column), "{column}");
         }

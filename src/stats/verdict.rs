@@ -1,0 +1,504 @@
+//! Which side slowed, and when: internal beside external latency, stretch by stretch, and the name of what did it. The
+//! stretches come from [`super::slowness`]; all tests of one run together give a false alarm with a chance of at most 1 %.
+
+use std::sync::Arc;
+
+use tickscope_model::{SegmentKind, Timestamp};
+
+use super::slowness::{Stretch, Track, median};
+use super::{Series, Summary};
+
+/// Chance that a run in which nothing changes gets a verdict.
+const ALPHA: f64 = 0.01;
+/// So many of the busiest sessions are looked at by themselves.
+const SESSIONS: usize = 32;
+/// A stretch is everybody's where so many of a hundred sessions that can tell were slow in it.
+const EVERYBODY: usize = 80;
+/// A session was slow in a stretch where its median was at least so many hundredths of its usual one.
+const SLOW_TOO: u64 = 125;
+/// Market data came in a burst where its rate was at least so many times the usual one.
+const BURST: u64 = 3;
+
+/// What slowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Culprit {
+    Us,
+    Exchange,
+    Network,
+    MarketData,
+    Both,
+}
+
+impl Culprit {
+    pub const ALL: [Culprit; 5] =
+        [Culprit::Us, Culprit::Exchange, Culprit::Network, Culprit::MarketData, Culprit::Both];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Culprit::Us => "us",
+            Culprit::Exchange => "exchange",
+            Culprit::Network => "network",
+            Culprit::MarketData => "market data",
+            Culprit::Both => "both",
+        }
+    }
+
+    /// What it means, for the manual.
+    pub fn text(self) -> &'static str {
+        match self {
+            Culprit::Us => "the trading system: tick-to-trade was slow, and market data was as usual",
+            Culprit::Exchange => "the exchange: its answers were slow, and what is known of the network was as usual",
+            Culprit::Network => {
+                "the way to the exchange: most requests were sent again by TCP, or even the fastest TCP \
+                 acknowledgements were slower by at least half of what the answers were"
+            }
+            Culprit::MarketData => {
+                "tick-to-trade was slow while market data came at three times its usual rate or more (burst), or while \
+                 messages of it were missing (gap)"
+            }
+            Culprit::Both => "tick-to-trade and the answers were slow at the same time",
+        }
+    }
+}
+
+/// A latency inside a stretch and outside of all slow ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compared {
+    pub kind: SegmentKind,
+    pub usual_p50_ns: u64,
+    pub during_p50_ns: u64,
+    /// Samples in the stretch.
+    pub n: u64,
+    /// It is what the verdict rests on.
+    pub is_slow: bool,
+    /// The fastest tenth, of which a delayed acknowledgement is no part.
+    usual_p10_ns: u64,
+    during_p10_ns: u64,
+}
+
+impl Compared {
+    /// How many times slower, in hundredths; `None` where the usual median is 0.
+    pub fn factor_hundredths(&self) -> Option<u64> {
+        super::histogram::ratio_hundredths(self.during_p50_ns, self.usual_p50_ns)
+    }
+
+    /// `unchanged` within 25 %.
+    pub fn change(&self) -> &'static str {
+        let (usual, during) = (u128::from(self.usual_p50_ns), u128::from(self.during_p50_ns));
+        if during * 4 > usual * 5 {
+            "slower too"
+        } else if during * 5 < usual * 4 {
+            "faster"
+        } else {
+            "unchanged"
+        }
+    }
+}
+
+/// A stretch of time in which something was slow.
+#[derive(Clone, Debug)]
+pub struct Slow {
+    pub culprit: Culprit,
+    /// The session that alone was slow; `None`: all that can tell.
+    pub session: Option<Arc<str>>,
+    /// In the middle between a slow request and its neighbour that was not.
+    pub from: Timestamp,
+    pub to: Timestamp,
+    /// It was slow from the first request on, or to the last one.
+    pub is_open: (bool, bool),
+    pub internal: Option<Compared>,
+    pub external: Option<Compared>,
+    /// TCP acknowledgements that did not ride on an answer.
+    pub network: Option<Compared>,
+    /// Market-data messages a second, usual and during.
+    pub market: Option<(u64, u64)>,
+    /// Requests in the stretch that TCP sent again, and those with missing market data.
+    pub retransmitted: u64,
+    pub md_gaps: u64,
+}
+
+impl Slow {
+    /// What the verdict rests on: the side with more samples first.
+    pub fn slow(&self) -> Vec<&Compared> {
+        let mut slow: Vec<&Compared> =
+            [&self.external, &self.internal, &self.network].into_iter().flatten().filter(|it| it.is_slow).collect();
+        slow.sort_by_key(|it| std::cmp::Reverse(it.n));
+        slow
+    }
+}
+
+/// See the head of this file.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    /// In time order.
+    pub slow: Vec<Slow>,
+    /// Whether there are enough samples to see a change at all.
+    pub is_testable: bool,
+}
+
+/// Which half of the question a track answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Internal,
+    External,
+    Network,
+}
+
+impl Side {
+    const ALL: [Side; 3] = [Side::Internal, Side::External, Side::Network];
+
+    /// Fills are left out: they wait for other people's orders, which is nobody's latency.
+    fn has(self, kind: SegmentKind) -> bool {
+        match self {
+            Side::Internal => kind == SegmentKind::TickToTrade,
+            Side::Network => kind == SegmentKind::TcpAck,
+            Side::External => matches!(
+                kind,
+                SegmentKind::Ack | SegmentKind::Reject | SegmentKind::CancelAck | SegmentKind::ReplaceAck
+            ),
+        }
+    }
+}
+
+/// The tracks of one session, or of all, and where they were slow.
+struct Scope {
+    session: Option<Arc<str>>,
+    tracks: [Track; 3],
+    slow: [Vec<Stretch>; 3],
+}
+
+impl Scope {
+    fn new(session: Option<Arc<str>>, series: &[&Series]) -> Scope {
+        let track = |side: Side| Track::new(series.iter().copied().filter(|one| side.has(one.kind)));
+        Scope { session, tracks: Side::ALL.map(track), slow: Default::default() }
+    }
+
+    fn is_testable(&self) -> bool {
+        self.tracks.iter().any(Track::is_testable)
+    }
+
+    fn search(&mut self, alpha: f64) {
+        for (track, slow) in self.tracks.iter().zip(&mut self.slow) {
+            *slow = track.slow(alpha);
+        }
+        // Where answers come later, more acknowledgements come without one, and later ones: only those that the fastest
+        // tenth shares are the network's.
+        let [.., network] = &self.slow;
+        let is_real = |stretch: &Stretch| {
+            let compared = self.compared(Side::Network, stretch, false);
+            compared.is_some_and(|it| u128::from(it.during_p10_ns) * 2 >= u128::from(it.usual_p10_ns) * 3)
+        };
+        let network: Vec<Stretch> = network.iter().copied().filter(is_real).collect();
+        self.slow[2] = network;
+    }
+
+    fn compared(&self, side: Side, stretch: &Stretch, is_slow: bool) -> Option<Compared> {
+        let (kind, inside, outside) = self.tracks[side as usize].compared(stretch, &self.slow[side as usize])?;
+        let tenth = |sorted: &[u64]| sorted.get(sorted.len() / 10).copied().unwrap_or(0);
+        Some(Compared {
+            kind,
+            usual_p10_ns: tenth(&outside),
+            during_p10_ns: tenth(&inside),
+            n: inside.len() as u64,
+            usual_p50_ns: median(&mut outside.clone()),
+            during_p50_ns: median(&mut inside.clone()),
+            is_slow,
+        })
+    }
+
+    /// Whether the side of this session was slow in a stretch; `None` where it has too few values to say.
+    fn was_slow(&self, side: Side, stretch: &Stretch) -> Option<bool> {
+        let found = self.slow[side as usize].iter().any(|own| own.meets(stretch));
+        let compared = self.compared(side, stretch, true)?;
+        Some(found || compared.factor_hundredths().is_some_and(|factor| factor >= SLOW_TOO))
+    }
+}
+
+impl Verdict {
+    pub fn of(summary: &Summary) -> Verdict {
+        let all: Vec<&Series> = summary.series.iter().collect();
+        let mut whole = Scope::new(None, &all);
+        let mut sessions = sessions(&all);
+        let scopes = 1 + sessions.len();
+        let alpha = ALPHA / super::change::to_float(scopes * Side::ALL.len());
+        whole.search(alpha);
+        sessions.iter_mut().for_each(|session| session.search(alpha));
+        for side in Side::ALL {
+            divide(side, &mut whole, &mut sessions);
+        }
+        let mut slow: Vec<Slow> =
+            std::iter::once(&whole).chain(&sessions).flat_map(|scope| of_scope(scope, summary)).collect();
+        slow.sort_by_key(|slow| (slow.from, slow.to));
+        Verdict { slow, is_testable: whole.is_testable() }
+    }
+
+    /// Whether a request of this session and time lies in a slow stretch.
+    pub fn at(&self, session: &Arc<str>, time: Timestamp) -> Option<&Slow> {
+        let is_it = |slow: &&Slow| {
+            slow.from <= time && time <= slow.to && slow.session.as_ref().is_none_or(|named| named == session)
+        };
+        self.slow.iter().find(is_it)
+    }
+}
+
+/// The busiest sessions, where there are several.
+fn sessions(all: &[&Series]) -> Vec<Scope> {
+    let mut names: Vec<(&Arc<str>, usize)> = Vec::new();
+    for series in all {
+        match names.iter_mut().find(|(name, _)| *name == &series.session) {
+            Some((_, n)) => *n += series.samples.len(),
+            None => names.push((&series.session, series.samples.len())),
+        }
+    }
+    if names.len() < 2 {
+        return Vec::new();
+    }
+    names.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+    let scope = |(name, _): (&Arc<str>, usize)| {
+        let own: Vec<&Series> = all.iter().copied().filter(|series| series.session == *name).collect();
+        Scope::new(Some(Arc::clone(name)), &own)
+    };
+    names.into_iter().take(SESSIONS).map(scope).filter(Scope::is_testable).collect()
+}
+
+/// A stretch of the whole stays where nearly all sessions were slow in it, and is then none of theirs; else it is theirs.
+fn divide(side: Side, whole: &mut Scope, sessions: &mut [Scope]) {
+    let is_everybodys = |stretch: &Stretch| {
+        let told: Vec<bool> = sessions.iter().filter_map(|session| session.was_slow(side, stretch)).collect();
+        let slow = told.iter().filter(|slow| **slow).count();
+        told.is_empty() || slow * 100 >= told.len() * EVERYBODY
+    };
+    let kept: Vec<Stretch> = whole.slow[side as usize].iter().copied().filter(is_everybodys).collect();
+    for session in sessions.iter_mut() {
+        session.slow[side as usize].retain(|own| !kept.iter().any(|stretch| stretch.meets(own)));
+    }
+    whole.slow[side as usize] = kept;
+}
+
+/// What was slow in one scope: stretches of both sides that meet are one.
+fn of_scope(scope: &Scope, summary: &Summary) -> Vec<Slow> {
+    let [internal, external, network] = &scope.slow;
+    let mut found: Vec<(Stretch, [bool; 3])> = Vec::new();
+    for (side, stretches) in [(Side::External, external), (Side::Internal, internal), (Side::Network, network)] {
+        for stretch in stretches {
+            match found.iter_mut().find(|(known, sides)| known.meets(stretch) && !sides[side as usize]) {
+                Some((known, sides)) => {
+                    sides[side as usize] = true;
+                    // The network is told by few values; where it began and ended, the answers tell better.
+                    if side == Side::Internal {
+                        *known = known.joined(stretch);
+                    }
+                }
+                None => {
+                    let mut sides = [false; 3];
+                    sides[side as usize] = true;
+                    found.push((*stretch, sides));
+                }
+            }
+        }
+    }
+    found.into_iter().map(|(stretch, sides)| named(scope, &stretch, sides, summary)).collect()
+}
+
+fn named(scope: &Scope, stretch: &Stretch, sides: [bool; 3], summary: &Summary) -> Slow {
+    let [internal, external, network] = Side::ALL.map(|side| scope.compared(side, stretch, sides[side as usize]));
+    let inside = |times: &[Timestamp]| times.iter().filter(|time| stretch.holds(**time)).count() as u64;
+    let mut slow = Slow {
+        culprit: Culprit::Exchange,
+        session: scope.session.clone(),
+        from: stretch.from,
+        to: stretch.to,
+        is_open: stretch.is_open,
+        internal,
+        external,
+        network,
+        market: market_rate(summary, stretch),
+        retransmitted: inside(&summary.marked.retransmitted),
+        md_gaps: inside(&summary.marked.md_gaps),
+    };
+    let is_burst = slow.market.is_some_and(|(usual, during)| usual > 0 && during >= usual.saturating_mul(BURST));
+    let n = |compared: &Option<Compared>| compared.as_ref().map_or(0, |it| it.n);
+    let is_gap = slow.md_gaps * 2 > n(&slow.internal).max(1);
+    let shift = |it: &Compared| it.during_p50_ns.saturating_sub(it.usual_p50_ns);
+    let lowest = |it: &Compared| it.during_p10_ns.saturating_sub(it.usual_p10_ns);
+    let is_network = slow.retransmitted * 2 > n(&slow.external).max(1)
+        || matches!((&slow.network, &slow.external), (Some(network), Some(external))
+            if lowest(network) * 2 >= shift(external));
+    slow.culprit = match sides {
+        [true, true, _] => Culprit::Both,
+        [true, false, _] if is_burst || is_gap => Culprit::MarketData,
+        [true, false, _] => Culprit::Us,
+        [false, false, _] => Culprit::Network,
+        [false, true, _] if is_network => Culprit::Network,
+        [false, true, _] => Culprit::Exchange,
+    };
+    slow
+}
+
+/// Market-data messages a second outside of and in a stretch, as far as the buckets of time tell.
+fn market_rate(summary: &Summary, stretch: &Stretch) -> Option<(u64, u64)> {
+    let mut usual = (0_u128, 0_u128);
+    let mut during = (0_u128, 0_u128);
+    for span in summary.timeline.spans() {
+        let is_inside = span.from <= stretch.to && stretch.from < span.to;
+        let sum = if is_inside { &mut during } else { &mut usual };
+        sum.0 += u128::from(span.market);
+        sum.1 += u128::from(span.to.0 - span.from.0);
+    }
+    let rate = |(count, time): (u128, u128)| u64::try_from((count * 1_000_000_000).checked_div(time)?).ok();
+    (usual.0 + during.0 > 0).then_some(())?;
+    Some((rate(usual)?, rate(during)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::change::tests::Random;
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+    const START: u64 = 1_769_000_000 * SECOND;
+
+    /// A run of ten minutes: `n` requests of each session, whose latencies `factor` changes.
+    fn run(seed: u64, n: u64, sessions: &[&str], factor: impl Fn(&str, SegmentKind, u64) -> f64) -> Summary {
+        let mut random = Random(seed);
+        let mut summary = Summary::default();
+        for name in sessions {
+            let session: Arc<str> = Arc::from(*name);
+            for number in 0..n {
+                let time = START + number * 600 * SECOND / n + random.bits() % (600 * SECOND / n);
+                for (kind, median) in [(SegmentKind::TickToTrade, 12_000.0), (SegmentKind::Ack, 61_000.0)] {
+                    let factor = factor(name, kind, (time - START) / SECOND);
+                    let tail = if random.bits() % 64 == 0 { 20.0 } else { 1.0 };
+                    let value = random.lognormal(median * factor * tail, 0.4);
+                    summary.series.record(&session, kind, Timestamp(time), value);
+                }
+            }
+        }
+        summary
+    }
+
+    fn found(summary: &Summary) -> Vec<(&'static str, Option<String>, u64, u64)> {
+        let seconds = |time: Timestamp| (time.0 - START + SECOND / 2) / SECOND;
+        let one = |slow: Slow| {
+            (slow.culprit.name(), slow.session.map(|name| name.to_string()), seconds(slow.from), seconds(slow.to))
+        };
+        Verdict::of(summary).slow.into_iter().map(one).collect()
+    }
+
+    fn is_near(found: u64, wanted: u64, by: u64) -> bool {
+        found.abs_diff(wanted) <= by
+    }
+
+    #[test]
+    fn calm_runs_get_no_verdict() {
+        for seed in 0..40 {
+            for (n, sessions) in [(40, &["A"] as &[&str]), (1500, &["A"]), (300, &["A", "B", "C", "D"])] {
+                assert_eq!(found(&run(seed, n, sessions, |_, _, _| 1.0)), [], "seed {seed}, {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn several_stretches_each_get_their_culprit() {
+        for seed in 0..20 {
+            let factor = |_: &str, kind, second| match (kind, second) {
+                (SegmentKind::Ack, 100..130 | 400..460) => 4.0,
+                (SegmentKind::TickToTrade, 250..300 | 400..460) => 3.0,
+                _ => 1.0,
+            };
+            let found = found(&run(seed, 6000, &["A"], factor));
+            let names: Vec<&str> = found.iter().map(|(name, ..)| *name).collect();
+            assert_eq!(names, ["exchange", "us", "both"], "seed {seed}");
+            for ((.., from, to), wanted) in found.iter().zip([(100, 130), (250, 300), (400, 460)]) {
+                assert!(is_near(*from, wanted.0, 1) && is_near(*to, wanted.1, 1), "seed {seed}: {from} {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn slowness_that_began_before_the_capture_or_outlasts_it() {
+        for seed in 0..20 {
+            for (from, to, is_open) in [(0, 200, (true, false)), (420, 600, (false, true)), (90, 600, (false, true))] {
+                let slow = move |second| (from..to).contains(&second);
+                let factor = move |_: &str, kind, second| {
+                    if kind == SegmentKind::Ack && slow(second) { 4.0 } else { 1.0 }
+                };
+                let verdict = Verdict::of(&run(seed, 2000, &["A"], factor));
+                let [only] = verdict.slow.as_slice() else { panic!("seed {seed}: {verdict:?}") };
+                assert_eq!((only.culprit, only.is_open), (Culprit::Exchange, is_open), "seed {seed}");
+                let times = only.external.expect("it has samples").factor_hundredths().expect("not zero");
+                assert!((360..=440).contains(&times), "seed {seed}: {times}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_session_alone_is_named_and_all_together_are_not() {
+        for seed in 0..20 {
+            let alone = |name: &str, kind, second| {
+                if name == "B" && kind == SegmentKind::Ack && (200..300).contains(&second) { 4.0 } else { 1.0 }
+            };
+            let seen = found(&run(seed, 600, &["A", "B", "C"], alone));
+            let [("exchange", Some(session), from, to)] = seen.as_slice() else { panic!("seed {seed}: {seen:?}") };
+            assert!(session == "B" && is_near(*from, 200, 5) && is_near(*to, 300, 5), "seed {seed}: {seen:?}");
+            let all = |_: &str, kind, second| {
+                if kind == SegmentKind::Ack && (200..300).contains(&second) { 4.0 } else { 1.0 }
+            };
+            let seen = found(&run(seed, 600, &["A", "B", "C"], all));
+            let [("exchange", None, from, to)] = seen.as_slice() else { panic!("seed {seed}: {seen:?}") };
+            assert!(is_near(*from, 200, 3) && is_near(*to, 300, 3), "seed {seed}: {seen:?}");
+        }
+    }
+
+    #[test]
+    fn the_fastest_acknowledgements_tell_the_network() {
+        let mut summary =
+            run(
+                1,
+                2000,
+                &["A"],
+                |_, kind, second| {
+                    if kind == SegmentKind::Ack && (200..300).contains(&second) { 4.0 } else { 1.0 }
+                },
+            );
+        let mut late = summary.clone();
+        let mut random = Random(9);
+        let session: Arc<str> = Arc::from("A");
+        for number in 0..2000 {
+            let time = Timestamp(START + number * 600 * SECOND / 2000);
+            let is_slow = (200..300).contains(&((time.0 - START) / SECOND));
+            // Delayed acknowledgements: in slow times later ones are seen, and the fastest are as fast as ever.
+            let delayed = random.bits() % if is_slow { 200_000 } else { 60_000 };
+            late.series.record(&session, SegmentKind::TcpAck, time, 10_000 + delayed);
+            let path = if is_slow { 190_000.0 } else { 10_000.0 };
+            summary.series.record(&session, SegmentKind::TcpAck, time, random.lognormal(path, 0.1));
+        }
+        assert_eq!(found(&summary).iter().map(|(name, ..)| *name).collect::<Vec<_>>(), ["network"]);
+        assert_eq!(found(&late).iter().map(|(name, ..)| *name).collect::<Vec<_>>(), ["exchange"]);
+    }
+
+    #[test]
+    fn a_burst_of_market_data_is_no_fault_of_ours() {
+        let slow = |_: &str, kind, second| {
+            if kind == SegmentKind::TickToTrade && (200..260).contains(&second) { 4.0 } else { 1.0 }
+        };
+        let mut summary = run(1, 2000, &["A"], slow);
+        for second in 0..600 {
+            let rate = if (200..260).contains(&second) { 5000 } else { 900 };
+            summary.market(Timestamp(START + second * SECOND), rate);
+        }
+        assert_eq!(found(&summary).iter().map(|(name, ..)| *name).collect::<Vec<_>>(), ["market data"]);
+    }
+
+    #[test]
+    #[ignore = "speed and memory: half a minute without optimisation"]
+    fn a_million_requests() {
+        let slow = |_: &str, kind, second| {
+            if kind == SegmentKind::Ack && (200..300).contains(&second) { 4.0 } else { 1.0 }
+        };
+        let summary = run(1, 1_000_000, &["A"], slow);
+        assert!(summary.series.iter().map(|series| series.samples.len()).sum::<usize>() <= 1 << 20);
+        let found = found(&summary);
+        assert!(matches!(found.as_slice(), [("exchange", None, 200, 300)]), "{found:?}");
+    }
+}
