@@ -14,7 +14,7 @@ use super::requests::{Open, RequestId, Session};
 use crate::capture::Place;
 
 /// The public message comes at most so long after the answer.
-const WINDOW: Nanos = Nanos(10_000_000);
+const WINDOW: Nanos = Nanos(2_000_000);
 /// So many ticks of the symbol are looked through …
 const STEPS: usize = 512;
 /// … and so many of them, the nearest, are read.
