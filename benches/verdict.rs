@@ -10,6 +10,7 @@ use serde_json::Value;
 use tickscope_sim::{Scenario, scenarios, write};
 
 /// What is slow from second 20 to second 40 of a scenario, and by how much.
+#[allow(clippy::type_complexity, reason = "a table, read once")]
 const SLOW: [(&str, &str, &[(&str, f64)]); 3] = [
     ("exchange-slows", "exchange", &[("external", 4.75)]),
     ("trader-slows", "us", &[("internal", 10.0)]),
@@ -28,7 +29,7 @@ struct Row {
 
 #[allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark talks to its user")]
 fn main() -> ExitCode {
-    let seeds = std::env::args().filter_map(|argument| argument.parse::<u64>().ok()).next().unwrap_or(20);
+    let seeds = std::env::args().find_map(|argument| argument.parse::<u64>().ok()).unwrap_or(20);
     println!("| scenario | verdicts in {seeds} seeds | wrong | length off by at most | factor off by at most |");
     println!("| --- | --- | ---: | ---: | ---: |");
     let mut is_good = true;

@@ -23,7 +23,7 @@ const READ: usize = 32;
 const REMEMBERED: usize = 4096;
 /// A session of which none of so many answers was found is not in this market data, and is looked for no more.
 const PATIENCE: u64 = 512;
-/// Where OrderIDs are numbers, so many answers are waited for one that market data has before anything is inferred.
+/// Where orders are called by numbers, so many answers are waited for one that market data has before anything is inferred.
 const INFER_AFTER: u64 = 64;
 
 /// A message about a symbol that is watched.

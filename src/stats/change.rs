@@ -251,7 +251,7 @@ pub(super) mod tests {
         let mut before = 0.0;
         let mut value = |at: usize| {
             before = rho * before + (1.0 - rho * rho).sqrt() * random.normal();
-            let tail = if random.bits() % 50 == 0 { 4.0 } else { 0.0 };
+            let tail = if random.bits().is_multiple_of(50) { 4.0 } else { 0.0 };
             0.5 * before + tail + if (from..to).contains(&at) { level } else { 0.0 }
         };
         (0..n).map(&mut value).collect()

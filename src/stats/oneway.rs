@@ -41,11 +41,16 @@ pub struct OneWay {
     pub unsteady: u64,
 }
 
+/// `one - other`, where that fits.
+fn difference(one: u64, other: u64) -> Option<i64> {
+    i64::try_from(i128::from(one) - i128::from(other)).ok()
+}
+
 impl OneWay {
     pub fn add(&mut self, sent: Timestamp, answered: Timestamp, stamps: &Stamps) {
         let (Some(highest), Some(lowest)) = (
-            stamps.transact_ns.checked_add(stamps.transact_unit_ns).and_then(|stamp| stamp.checked_signed_diff(sent.0)),
-            stamps.sending_ns.checked_signed_diff(answered.0),
+            stamps.transact_ns.checked_add(stamps.transact_unit_ns).and_then(|stamp| difference(stamp, sent.0)),
+            difference(stamps.sending_ns, answered.0),
         ) else {
             return;
         };

@@ -34,7 +34,7 @@ parts! {
         "from requests that TCP sent more than once to the first answer; they stand here and in no other line of the kind";
     OrderToFill = "order_to_fill", "see LATENCIES; what rested first is counted beside it";
     AckToFill = "ack_to_fill", "see LATENCIES";
-    CancelToOut = "cancel_to_out", "from a cancel or replace to its confirmation: cancel_ack and replace_ack together";
+    CancelToOut = "cancel_to_out", "from a cancel or replace to its confirmation, both kinds together";
     OrderToMd = "order_to_md", "see LATENCIES";
     PrivateFirst = "private_first", "see LATENCIES";
     PublicFirst = "public_first", "see LATENCIES";
@@ -42,7 +42,7 @@ parts! {
     WireResidual = "wire_residual", "see LATENCIES";
     OutLeast = "oneway_out_min",
         "the least that the way from us to the exchange's first stamp (TransactTime of the first answer) can have taken, \
-         whatever its clock shows: see CLOCKS";
+         whatever its clock shows: see THE EXCHANGE'S CLOCK";
     OutMost = "oneway_out_max", "the most that it can have taken";
     BackLeast = "oneway_back_min", "the least that the way from the exchange's last stamp (SendingTime) to us can have taken";
     BackMost = "oneway_back_max", "the most that it can have taken";

@@ -222,7 +222,9 @@ impl Verdict {
         let scopes = 1 + sessions.len();
         let alpha = ALPHA / super::change::to_float(scopes * Side::ALL.len());
         whole.search(alpha);
-        sessions.iter_mut().for_each(|session| session.search(alpha));
+        for session in &mut sessions {
+            session.search(alpha);
+        }
         for side in Side::ALL {
             divide(side, &mut whole, &mut sessions);
         }
@@ -281,19 +283,17 @@ fn of_scope(scope: &Scope, summary: &Summary) -> Vec<Slow> {
     let mut found: Vec<(Stretch, [bool; 3])> = Vec::new();
     for (side, stretches) in [(Side::External, external), (Side::Internal, internal), (Side::Network, network)] {
         for stretch in stretches {
-            match found.iter_mut().find(|(known, sides)| known.meets(stretch) && !sides[side as usize]) {
-                Some((known, sides)) => {
-                    sides[side as usize] = true;
-                    // The network is told by few values; where it began and ended, the answers tell better.
-                    if side == Side::Internal {
-                        *known = known.joined(stretch);
-                    }
+            let met = found.iter_mut().find(|(known, sides)| known.meets(stretch) && !sides[side as usize]);
+            if let Some((known, sides)) = met {
+                sides[side as usize] = true;
+                // The network is told by few values; where it began and ended, the answers tell better.
+                if side == Side::Internal {
+                    *known = known.joined(stretch);
                 }
-                None => {
-                    let mut sides = [false; 3];
-                    sides[side as usize] = true;
-                    found.push((*stretch, sides));
-                }
+            } else {
+                let mut sides = [false; 3];
+                sides[side as usize] = true;
+                found.push((*stretch, sides));
             }
         }
     }
@@ -368,7 +368,7 @@ mod tests {
                 let time = START + number * 600 * SECOND / n + random.bits() % (600 * SECOND / n);
                 for (kind, median) in [(SegmentKind::TickToTrade, 12_000.0), (SegmentKind::Ack, 61_000.0)] {
                     let factor = factor(name, kind, (time - START) / SECOND);
-                    let tail = if random.bits() % 64 == 0 { 20.0 } else { 1.0 };
+                    let tail = if random.bits().is_multiple_of(64) { 20.0 } else { 1.0 };
                     let value = random.lognormal(median * factor * tail, 0.4);
                     summary.series.record(&session, kind, Timestamp(time), value);
                 }
