@@ -13,7 +13,7 @@ const SECOND: f64 = 1e9;
 /// The report's verdict on a scenario: each slow stretch.
 fn slow(name: &str, seed: u64) -> Vec<Value> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("verdict-{name}-{seed}-{}", std::process::id()));
-    let (_, text) = scenarios().into_iter().find(|(known, _)| *known == name).expect("a shipped scenario");
+    let (_, text) = scenarios().iter().find(|(known, _)| *known == name).expect("a shipped scenario");
     let scenario = Scenario::parse(text, name).expect("it is one");
     tickscope_sim::write(&scenario, seed, &folder).expect("the folder can be written to");
     let files: Vec<_> =
