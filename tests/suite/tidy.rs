@@ -38,6 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("libc", &["capture"]),
     ("liblzma", &["capture"]),
     ("lz4", &["capture"]),
+    ("mimalloc", &["main"]),
     ("parquet", &["write"]),
     ("rustix", &["app"]),
     ("serde_json", &["app", "pipeline", "write"]),
