@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use tickscope_sim::score::{Method, Score, score};
-use tickscope_sim::{Scenario, scenarios, write};
+use tickscope_sim::{Scenario, attribution_scenarios, scenarios, write};
 
 const SEEDS: [u64; 3] = [1, 2, 77];
 
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     );
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |");
     let mut is_exact = true;
-    for (name, text) in scenarios() {
+    for (name, text) in scenarios().iter().chain(attribution_scenarios()) {
         if !wanted.is_empty() && !wanted.iter().any(|one| one == name) {
             continue;
         }
