@@ -35,6 +35,7 @@ impl Default for Market {
             names: Vec::new(),
             prices: Vec::new(),
             rate: 50.0,
+            even: false,
             branching: 0.4,
             memory: Span(2 * MILLI),
             rush: Vec::new(),

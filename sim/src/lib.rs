@@ -21,6 +21,7 @@ mod market_data;
 mod random;
 mod replay;
 mod scenario;
+mod scenario_check;
 mod scenario_error;
 pub mod score;
 mod session;
@@ -38,7 +39,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 pub use capture::Format;
-pub use scenario::{Scenario, Shipped, Tap, scenarios};
+pub use scenario::{Scenario, Shipped, Tap, attribution_scenarios, scenarios, shipped};
 pub use scenario_error::ScenarioError;
 pub use truth::COLUMNS;
 pub use world::Summary;

@@ -75,6 +75,7 @@ pub(crate) struct Market {
     pub struck: Vec<(u16, Fill)>,
     random: Random,
     arrivals: Arrivals,
+    is_even: bool,
     next_id: u64,
     next_match: u64,
 }
@@ -85,7 +86,8 @@ impl Market {
         let instruments = instruments(settings, &mut random);
         let books = (0..settings.symbols).map(Book::new).collect();
         let arrivals = Arrivals::new(settings, seed, start);
-        Market { instruments, books, struck: Vec::new(), random, arrivals, next_id: 1, next_match: 1 }
+        let is_even = settings.even;
+        Market { instruments, books, struck: Vec::new(), random, arrivals, is_even, next_id: 1, next_match: 1 }
     }
 
     /// The orders that stand in the books when trading begins, symbol by symbol.
@@ -105,13 +107,18 @@ impl Market {
         self.arrivals.next
     }
 
+    /// Whether a microburst runs.
+    pub(crate) fn is_burst(&self, now: u64) -> bool {
+        self.arrivals.burst_from <= now && now < self.arrivals.burst_to
+    }
+
     /// The crowd acts once, at [`Market::next_time`], on one symbol.
     pub(crate) fn step(&mut self, changes: &mut Vec<Change>) {
         self.arrivals.advance();
         // The square makes low numbers more active than high ones, as some stocks are more traded than others.
         let unit = self.random.unit();
-        let symbol =
-            usize::try_from(to_count(unit * unit * to_float(self.books.len() as u64) - 0.5)).expect("an index");
+        let place = if self.is_even { unit } else { unit * unit };
+        let symbol = usize::try_from(to_count(place * to_float(self.books.len() as u64) - 0.5)).expect("an index");
         let symbol = symbol.min(self.books.len() - 1);
         let side = if self.random.bits() >> 63 == 1 { Side::Buy } else { Side::Sell };
         let depth = self.books[symbol].depth(side);

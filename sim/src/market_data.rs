@@ -8,7 +8,7 @@ use crate::encode::feed::Packet;
 use crate::encode::fix::price_text;
 use crate::random::{to_count, to_float};
 use crate::replay::Recorded;
-use crate::scenario::parse_address;
+use crate::scenario_check::parse_address;
 use crate::tap::{Carries, Link, OnWire};
 use crate::time::{MICRO, MILLI, SECOND};
 use crate::truth::Cause;
@@ -174,6 +174,7 @@ impl<W: Write> World<W> {
         }
         self.seen_packets[word] |= bit;
         self.ask_for_missing(packet);
+        self.trader.packet();
         for tick in &packet.ticks {
             for order in self.trader.tick(self.now, tick) {
                 self.recorder.pin(number);

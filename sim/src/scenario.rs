@@ -6,8 +6,8 @@ use serde::Deserialize;
 use crate::capture::Format;
 use crate::encode::feed::FeedProtocol;
 use crate::encode::fix::Version;
-use crate::scenario_error::{ScenarioError, key_position, position, syntax_error};
-use crate::time::{DAY, Instant, Latency, MILLI, SECOND, Shift, Span};
+use crate::scenario_error::{ScenarioError, path_position, syntax_error};
+use crate::time::{Instant, Latency, MILLI, SECOND, Shift, Span};
 
 /// A scenario that ships with tickscope: its name and the text of its file.
 pub type Shipped = (&'static str, &'static str);
@@ -34,9 +34,29 @@ static SCENARIOS: &[Shipped] = shipped![
     "opening-rush"
 ];
 
-/// Every scenario that ships, by name.
+/// Scenarios that judge how triggers are found; not for showing.
+static ATTRIBUTION: &[Shipped] = shipped![
+    "attribution-10",
+    "attribution-100",
+    "attribution-1000",
+    "attribution-10000",
+    "attribution-50000",
+    "attribution-burst"
+];
+
+/// The scenarios for everybody, by name.
 pub fn scenarios() -> &'static [Shipped] {
     SCENARIOS
+}
+
+/// The scenarios that judge how triggers are found, by name. Files that nobody may tune anything to: they stay as they are.
+pub fn attribution_scenarios() -> &'static [Shipped] {
+    ATTRIBUTION
+}
+
+/// The text of a scenario that ships, of whichever list.
+pub fn shipped(name: &str) -> Option<&'static str> {
+    scenarios().iter().chain(attribution_scenarios()).find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
 /// A whole scenario. Every key has a default, so the empty file is the calm scenario without a reason to trade.
@@ -71,6 +91,8 @@ pub struct Market {
     pub prices: Vec<f64>,
     /// Events a second that come of themselves.
     pub rate: f64,
+    /// All symbols are equally busy; else the first ones more than the last.
+    pub even: bool,
     /// How many further events each event brings on average, below 1.
     pub branching: f64,
     /// For about how long an event makes others more likely.
@@ -226,6 +248,18 @@ pub enum Style {
     Sweep,
 }
 
+/// When a timer acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum During {
+    #[default]
+    Always,
+    /// Only while a microburst runs, so that its orders stand among those that the burst caused.
+    Burst,
+    /// Only while none runs.
+    Quiet,
+}
+
 /// One rule of the trader.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -239,11 +273,22 @@ pub struct Strategy {
     /// Share of the matching messages that it reacts to.
     #[serde(default = "one")]
     pub share: f64,
+    /// Of the matching messages of a packet it looks only at the first.
+    #[serde(default)]
+    pub first: bool,
     /// Not again on the same symbol within this time: a trader's own trades are ticks, too.
     #[serde(default = "millisecond")]
     pub pause: Span,
     #[serde(default = "take")]
     pub style: Style,
+    /// Share of its orders that stand at the very price of the message that they react to (of a best-price change: at
+    /// the new best price): `take` trades against it, `join` joins it. The others are priced some ticks away from
+    /// there. Without it, orders stand at the best price that `style` says. A timer's orders have that one instead of
+    /// a message's.
+    pub seen: Option<f64>,
+    /// With `seen`: the other orders are so many ticks away at most, in either direction.
+    #[serde(default = "four")]
+    pub away: u8,
     #[serde(default = "hundred")]
     pub quantity: u32,
     /// Orders for one tick.
@@ -261,9 +306,12 @@ pub struct Strategy {
     /// Conditional: which instrument is sold then.
     #[serde(default)]
     pub sell: String,
-    /// Timer: mean time between orders.
+    /// Timer: mean time between orders, which come at random (a Poisson process): no regularity tells them.
     #[serde(default = "second")]
     pub every: Span,
+    /// Timer: acts only in microbursts, or only between them.
+    #[serde(default)]
+    pub during: During,
 }
 
 fn on_trade() -> On {
@@ -274,6 +322,9 @@ fn take() -> Style {
 }
 fn hundred() -> u32 {
     100
+}
+fn four() -> u8 {
+    4
 }
 fn one_order() -> u16 {
     1
@@ -383,21 +434,20 @@ pub struct Tap {
 }
 
 impl Scenario {
-    /// Reads a scenario; `file` only names it in errors.
+    /// Reads a scenario; `file` only names it in errors. A recording that it replays must be there.
     pub fn parse(text: &str, file: &str) -> Result<Scenario, ScenarioError> {
         let scenario: Scenario = toml::from_str(text).map_err(|error| syntax_error(text, file, &error))?;
         let scenario = scenario.completed();
-        scenario.check().map_err(|(key, message)| {
-            let at = key_position(text, key);
-            let (line, column) = at.map_or((0, 0), |at| position(text, at));
-            ScenarioError { file: file.to_owned(), line, column, message, nearest: None }
+        scenario.check().map_err(|wrong| {
+            let (line, column) = path_position(text, &wrong.path);
+            ScenarioError { file: file.to_owned(), line, column, message: wrong.message, nearest: None }
         })?;
         Ok(scenario)
     }
 
     /// The shipped scenario of this name.
     pub fn shipped(name: &str) -> Option<Scenario> {
-        let (name, text) = scenarios().iter().find(|(known, _)| *known == name)?;
+        let text = shipped(name)?;
         Some(Scenario::parse(text, name).expect("a test parses every shipped scenario"))
     }
 
@@ -411,145 +461,4 @@ impl Scenario {
         }
         self
     }
-
-    /// What types cannot say. The key is the one whose line the error shows.
-    fn check(&self) -> Result<(), (&'static str, String)> {
-        let market = &self.market;
-        if market.symbols == 0 || market.symbols > 10_000 {
-            return Err(("symbols", "`symbols` is a number from 1 to 10000".into()));
-        }
-        if market.names.len() > usize::from(market.symbols) {
-            return Err(("names", "more names than symbols".into()));
-        }
-        if market.prices.iter().any(|price| !(1.0..=10_000.0).contains(price)) {
-            return Err(("prices", "`prices` are between 1 and 10000".into()));
-        }
-        if let Some(name) = market.names.iter().find(|name| name.is_empty() || name.len() > 8 || !name.is_ascii()) {
-            return Err(("names", format!("`{name}` is no symbol: 1 to 8 ASCII letters")));
-        }
-        if let Some(replay) = &market.replay {
-            if !(0.001..=1e6).contains(&replay.speed) {
-                return Err(("speed", "`speed` is a factor from 0.001 to 1e6".into()));
-            }
-            if self.strategy.iter().any(|strategy| strategy.kind != Kind::Timer) {
-                return Err((
-                    "replay",
-                    "with `replay`, only timer strategies: recorded messages are not decoded here".into(),
-                ));
-            }
-        }
-        if !(0.0..0.99).contains(&market.branching) {
-            return Err(("branching", "`branching` is at least 0 and below 0.99".into()));
-        }
-        if !(0.0..=1e8).contains(&market.rate) {
-            return Err(("rate", "`rate` is a number of events a second from 0 to 1e8".into()));
-        }
-        if self.duration.0 == 0 || self.duration.0 > 30 * DAY {
-            return Err(("duration", "`duration` is more than nothing and at most 30 days".into()));
-        }
-        if !(100..=1448).contains(&self.network.mss) {
-            return Err(("mss", "`mss` is a number from 100 to 1448".into()));
-        }
-        if self.trader.digits > 9 {
-            return Err(("digits", "`digits` is a number from 0 to 9".into()));
-        }
-        self.check_network()?;
-        self.check_taps()?;
-        self.check_strategies()
-    }
-
-    fn check_network(&self) -> Result<(), (&'static str, String)> {
-        let share = |key: &'static str, value: f64| {
-            if (0.0..=1.0).contains(&value) { Ok(()) } else { Err((key, format!("`{key}` is a share from 0 to 1"))) }
-        };
-        if let Some(gateway) = &self.gateway {
-            let address = &gateway.address;
-            parse_address(address).ok_or(("address", format!("`{address}` is no address like 10.0.0.30:9800")))?;
-        }
-        for line in &self.line {
-            share("loss", line.loss)?;
-            parse_address(&line.group)
-                .ok_or(("group", format!("`{}` is no group like 233.54.12.111:26477", line.group)))?;
-        }
-        for (key, address) in [("client", &self.orders.client), ("server", &self.orders.server)] {
-            parse_address(address).ok_or((key, format!("`{address}` is no address like 10.0.0.10:41000")))?;
-        }
-        if !(1..=100).contains(&self.orders.sessions) {
-            return Err(("sessions", "`sessions` is a number from 1 to 100".into()));
-        }
-        let network = &self.network;
-        for (key, value) in [
-            ("loss", network.loss),
-            ("reorder", network.reorder),
-            ("cut", network.cut),
-            ("coalesce", network.coalesce),
-            ("reject", self.exchange.reject),
-            ("reject_change", self.exchange.reject_change),
-            ("reject_session", self.exchange.reject_session),
-            ("reject_business", self.exchange.reject_business),
-            ("unsolicited", self.exchange.unsolicited),
-            ("pending", self.exchange.pending),
-        ] {
-            share(key, value)?;
-        }
-        Ok(())
-    }
-
-    fn check_taps(&self) -> Result<(), (&'static str, String)> {
-        for (index, tap) in self.tap.iter().enumerate() {
-            for (key, value) in [("place", tap.place), ("loss", tap.loss), ("duplicate", tap.duplicate)] {
-                if !(0.0..=1.0).contains(&value) {
-                    return Err((key, format!("`{key}` is a share from 0 to 1")));
-                }
-            }
-            if tap.name.is_empty() || tap.name.contains(['/', '\\', ',']) {
-                return Err((
-                    "name",
-                    "a tap's name becomes the name of its file: not empty, no slash, no comma".into(),
-                ));
-            }
-            if self.tap[..index].iter().any(|other| other.name == tap.name) {
-                return Err(("name", format!("two taps are called `{}`", tap.name)));
-            }
-            for seen in &tap.sees {
-                let known = ["md", "orders", "client"].contains(&seen.as_str());
-                if !known && !self.line.iter().any(|line| line.name == *seen) {
-                    return Err(("sees", format!("`{seen}` is none of md, orders, client and the lines' names")));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn check_strategies(&self) -> Result<(), (&'static str, String)> {
-        let known = |symbol: &String| symbol.is_empty() || self.market.names.contains(symbol);
-        for strategy in &self.strategy {
-            if !(0.0..=1.0).contains(&strategy.share) {
-                return Err(("share", "`share` is a share from 0 to 1".into()));
-            }
-            if !(1..=50).contains(&strategy.orders) {
-                return Err(("orders", "`orders` is a number from 1 to 50".into()));
-            }
-            if strategy.quantity == 0 {
-                return Err(("quantity", "`quantity` is at least 1".into()));
-            }
-            let named = [(&strategy.when, "when"), (&strategy.over, "over"), (&strategy.sell, "sell")];
-            if let Some((symbol, key)) = named.iter().find(|(symbol, _)| !known(symbol)) {
-                return Err((key, format!("`{symbol}` is not among the market's `names`")));
-            }
-            if let Some(symbol) = strategy.symbols.iter().find(|symbol| !known(symbol)) {
-                return Err(("symbols", format!("`{symbol}` is not among the market's `names`")));
-            }
-            if strategy.kind == Kind::Conditional && (strategy.when.is_empty() || strategy.sell.is_empty()) {
-                return Err(("kind", "a conditional strategy needs `when` and `sell`".into()));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// `address:port`.
-pub(crate) fn parse_address(text: &str) -> Option<([u8; 4], u16)> {
-    let address: std::net::SocketAddrV4 = text.parse().ok()?;
-    Some((address.ip().octets(), address.port()))
 }

@@ -82,6 +82,8 @@ pub(crate) struct Trader {
     symbols: Vec<Option<Vec<u16>>>,
     conditional: Vec<Option<Link>>,
     last: HashMap<(usize, u16), u64>,
+    /// By strategy: whether it has looked at a message of this packet.
+    looked: Vec<bool>,
     random: Random,
     best: Vec<Best>,
     working: BTreeMap<String, Working>,
@@ -121,17 +123,23 @@ impl Trader {
             })
             .collect();
         Trader {
+            looked: vec![false; strategies.len()],
             strategies,
             symbols,
             conditional,
             last: HashMap::new(),
             random: Random::new(seed, "trader"),
-            best: vec![Best::default(); instruments.len()],
+            best: instruments.iter().map(|one| opening_price(one, scenario)).collect(),
             working: BTreeMap::new(),
             by_symbol: HashMap::new(),
             prefix: format!("T{:02}", seed % 100),
             next_id: 1,
         }
+    }
+
+    /// The messages of another packet come.
+    pub(crate) fn packet(&mut self) {
+        self.looked.fill(false);
     }
 
     /// What the trader does about one message of the market.
@@ -164,6 +172,9 @@ impl Trader {
         if !matches || !wanted || strategy.kind == Kind::Timer {
             return false;
         }
+        if strategy.first && std::mem::replace(&mut self.looked[at], true) {
+            return false;
+        }
         let key = (at, tick.symbol);
         let rested = self.last.get(&key).is_none_or(|last| now >= last + strategy.pause.0);
         if !rested || !(strategy.share >= 1.0 || self.random.chance(strategy.share)) {
@@ -183,25 +194,48 @@ impl Trader {
             return;
         }
         for _ in 0..self.strategies[at].orders {
-            // Follow the trade: what was offered and got traded may soon be dearer.
-            let side = tick.side.other();
-            orders.extend(self.new_order(at, tick.symbol, side));
+            let Strategy { style, on, seen, .. } = self.strategies[at];
+            if seen.is_some() {
+                let side = if style == Style::Join { tick.side } else { tick.side.other() };
+                let price = if on == On::Best { tick.best.own(tick.side) } else { tick.price };
+                let price = self.near(at, price);
+                orders.extend(self.order_at(at, tick.symbol, side, price));
+            } else {
+                // Follow the trade: what was offered and got traded may soon be dearer.
+                orders.extend(self.new_order(at, tick.symbol, tick.side.other()));
+            }
         }
+    }
+
+    /// With the strategy's share this price, else one some ticks away from it; 0 where there is none.
+    fn near(&mut self, at: usize, price: u32) -> u32 {
+        let Strategy { seen, away, .. } = self.strategies[at];
+        if price == 0 || seen.is_none_or(|seen| self.random.chance(seen)) {
+            return price;
+        }
+        let steps = u32::try_from(self.random.between(1, away.into())).expect("8 bits") * TICK;
+        if self.random.chance(0.5) { price + steps } else { price.saturating_sub(steps).max(TICK) }
     }
 
     /// A new order of a strategy; none where the price it needs is missing.
     fn new_order(&mut self, at: usize, symbol: u16, side: Side) -> Option<Order> {
         let best = self.best[usize::from(symbol)];
         let strategy = &self.strategies[at];
-        let style = if strategy.kind == Kind::Quote { Style::Join } else { strategy.style };
-        let price = match style {
+        let price = match strategy.style {
             _ if strategy.kind == Kind::Quote => quote_price(&best, side),
             Style::Take | Style::Sweep => best.opposite(side),
             Style::Join => best.own(side),
         };
+        self.order_at(at, symbol, side, price)
+    }
+
+    /// A new order at a price; none where that is 0.
+    fn order_at(&mut self, at: usize, symbol: u16, side: Side, price: u32) -> Option<Order> {
         if price == 0 {
             return None;
         }
+        let (best, strategy) = (self.best[usize::from(symbol)], &self.strategies[at]);
+        let style = if strategy.kind == Kind::Quote { Style::Join } else { strategy.style };
         let shown = if side == Side::Buy { best.ask_quantity } else { best.bid_quantity };
         let quantity =
             if style == Style::Sweep { shown.min(LARGEST_SWEEP) + strategy.quantity } else { strategy.quantity };
@@ -304,7 +338,13 @@ impl Trader {
             None => u16::try_from(self.random.index(self.best.len())).expect("at most 10000 symbols"),
         };
         let side = if self.random.chance(0.5) { Side::Buy } else { Side::Sell };
-        self.new_order(at, symbol, side)
+        let Strategy { seen, style, .. } = self.strategies[at];
+        if seen.is_none() {
+            return self.new_order(at, symbol, side);
+        }
+        let best = self.best[usize::from(symbol)];
+        let price = self.near(at, if style == Style::Join { best.own(side) } else { best.opposite(side) });
+        self.order_at(at, symbol, side, price)
     }
 
     /// Time until a timer strategy acts next.
@@ -359,6 +399,16 @@ impl Trader {
         self.remove(&order.clordid);
         self.settle(&order.orig_clordid);
     }
+}
+
+/// What is known before the first message: nothing, but of recorded market data, which nobody reads here, a price to
+/// trade at.
+fn opening_price(instrument: &Instrument, scenario: &Scenario) -> Best {
+    if scenario.market.replay.is_none() {
+        return Best::default();
+    }
+    let (bid, ask) = (instrument.price - TICK, instrument.price + TICK);
+    Best { bid, bid_quantity: 100, ask, ask_quantity: 100 }
 }
 
 /// At the best price, or one tick behind it where the other side shows more.

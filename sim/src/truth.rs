@@ -306,6 +306,7 @@ impl Recorder {
         row.set("qty", &request.quantity.to_string());
         row.set("internal_ns", &request.internal_ns.map_or(String::new(), |ns| ns.to_string()));
         row.set("exchange_ns", &request.exchange_ns.map_or(String::new(), |ns| ns.to_string()));
+        row.set("cause", if request.cause.is_some() { "market_data" } else { "none" });
         row.set("trigger_message", request.cause.as_ref().map_or("", |cause| &cause.text));
         let Some((point, out)) = seen else {
             // Never captured as a whole: there can be no row for it.
@@ -395,7 +396,7 @@ fn cover(intervals: &mut Vec<(u64, u64)>, start: u64, end: u64) {
 }
 
 /// The columns of `--orders` in INTERFACE.md, then the simulator's own.
-pub const COLUMNS: [&str; 34] = [
+pub const COLUMNS: [&str; 35] = [
     "tap",
     "session",
     "clordid",
@@ -430,6 +431,7 @@ pub const COLUMNS: [&str; 34] = [
     "internal_ns",
     "exchange_ns",
     "unobservable",
+    "cause",
 ];
 
 /// One row of truth.csv.

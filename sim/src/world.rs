@@ -15,7 +15,8 @@ use crate::leg::{Leg, Meta};
 use crate::market::Market;
 use crate::random::{Random, to_count, to_float};
 use crate::replay::{Recorded, Recording};
-use crate::scenario::{Kind, Public, Scenario, Tap, parse_address};
+use crate::scenario::{During, Kind, Public, Scenario, Tap};
+use crate::scenario_check::parse_address;
 use crate::tap::Taps;
 use crate::tcp::Segment;
 use crate::time::{MICRO, MILLI, SECOND};
@@ -337,7 +338,12 @@ impl<W: Write> World<W> {
         if self.now >= self.end {
             return;
         }
-        if let Some(order) = self.trader.timer(strategy) {
+        let acts = match self.scenario.strategy[strategy].during {
+            During::Always => true,
+            During::Burst => self.market.is_burst(self.now),
+            During::Quiet => !self.market.is_burst(self.now),
+        };
+        if acts && let Some(order) = self.trader.timer(strategy) {
             self.trader_sends(order, None, self.now);
         }
         let wait = self.trader.wait(strategy);

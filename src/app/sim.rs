@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use tickscope_sim::live::{Live, MarketData, Options};
-use tickscope_sim::{Scenario, scenarios};
+use tickscope_sim::{Scenario, scenarios, shipped};
 
 use super::args::SimArgs;
 use super::{Outcome, WrongUsage, complain, stop, watch_signals};
@@ -39,8 +39,7 @@ fn text_of(name: &str) -> anyhow::Result<String> {
     if Path::new(name).is_file() {
         return fs::read_to_string(name).with_context(|| name.to_owned());
     }
-    let shipped = scenarios().iter().find(|(known, _)| *known == name);
-    shipped.map(|(_, text)| (*text).to_owned()).ok_or_else(|| {
+    shipped(name).map(str::to_owned).ok_or_else(|| {
         let names: Vec<&str> = scenarios().iter().map(|(name, _)| *name).collect();
         anyhow!("{name}: neither a file nor a shipped scenario; those are: {}", names.join(", "))
     })

@@ -10,7 +10,7 @@ use crate::book::Change;
 use crate::encode::feed::{Feed, Packet};
 use crate::market::Market;
 use crate::random::Random;
-use crate::scenario::parse_address;
+use crate::scenario_check::parse_address;
 
 struct Line {
     socket: UdpSocket,
