@@ -28,7 +28,12 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
     let mut tables = Tables::create(&arguments.output)?;
     let mut correlator = correlator(arguments, settings, &prepared)?;
     let mut summary = Summary::default();
-    prepared.pipeline.read_ahead(&mut prepared.captures, threads(arguments), BLOCK_BYTES);
+    let looked = open::look_first(settings, &prepared)?;
+    looked.iter().flatten().for_each(|name| correlator.symbols.watch(name));
+    // Without a first look the symbols of requests become known on the way, and what is read ahead would miss them.
+    if looked.is_some() {
+        prepared.pipeline.read_ahead(&mut prepared.captures, threads(arguments), BLOCK_BYTES);
+    }
     let stopped = open::run(&mut prepared, &arguments.display, &mut correlator, |correlator, now| {
         correlator.advance(now);
         collect(correlator, &mut summary, &mut tables).context("writing rows")
@@ -83,7 +88,8 @@ fn correlator(arguments: &AnalyzeArgs, settings: &Settings, prepared: &Prepared)
         trigger: TriggerRule {
             window: settings.trigger.window,
             min: settings.trigger.min,
-            preferred: kinds(&settings.trigger.messages),
+            kinds: kinds(&settings.trigger.messages),
+            ..TriggerRule::default()
         },
         from: prepared.window.0,
         to: prepared.window.1,

@@ -55,14 +55,10 @@ impl Default for Exposure {
 
 impl Exposure {
     fn class(&mut self, code: u8, kind: MarketKind) -> u8 {
-        let known = self.types.iter().position(|known| *known == (code, kind));
-        let at = known.unwrap_or_else(|| {
-            if self.types.len() < TYPES - 1 {
-                self.types.push((code, kind));
-            }
-            self.types.len() - usize::from(self.types.contains(&(code, kind)))
-        });
-        u8::try_from(at).expect("below 16")
+        if self.types.len() < TYPES - 1 && !self.types.contains(&(code, kind)) {
+            self.types.push((code, kind));
+        }
+        self.class_of(code, kind)
     }
 
     fn place(moved: Moved) -> usize {

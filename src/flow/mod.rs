@@ -83,6 +83,10 @@ pub trait Lane {
     fn packets(&mut self, _at: Datagram<'_>, _packets: &Packets<'_>) -> u64 {
         0
     }
+    /// Which symbols have books: packets with messages about them are not read ahead. It changes only when a symbol is new.
+    fn watched(&self) -> &[bool] {
+        &[]
+    }
     /// The last moment up to which packets may come without anything else being done in between.
     fn calm_until(&self) -> Timestamp {
         Timestamp::MAX

@@ -1,6 +1,7 @@
 //! Cause to effect: requests with their triggers and answers become rows and segments.
 
 mod answers;
+pub mod attribution;
 mod early;
 mod pairer;
 mod requests;
@@ -9,5 +10,5 @@ mod trigger;
 mod walls;
 
 pub use pairer::{Paired, Pairer, Rules, View};
-pub use row::{Flag, Flags, Method, Moment, OrderRow, SegmentRow, Trigger};
+pub use row::{Flag, Flags, Method, Moment, OrderRow, SegmentRow, Trigger, Weighed};
 pub use trigger::TriggerRule;

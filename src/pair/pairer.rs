@@ -7,12 +7,14 @@ use std::sync::Arc;
 use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, Timestamp};
 
 use super::early::EarlyAnswers;
-use super::requests::{Open, RequestId, Requests, Session};
+use super::requests::{Open, Original, RequestId, Requests, Session};
 use super::row::{Flag, Flags, Moment, OrderRow, SegmentRow};
-use super::trigger::{TriggerRule, Typical};
+use super::attribution::Judge;
+use super::trigger::{Held, Reports, TriggerRule};
 use super::walls::{Relation, Walls};
 use crate::flow::{Acked, Arrival, Direction, Seen};
 use crate::hash::HashMap;
+use crate::book::Tape;
 use crate::merge::{Feeds, Symbols, Ticks};
 
 /// A request that is done is kept this long, for answers that cross it on the wire.
@@ -43,6 +45,7 @@ pub struct Rules {
 /// What pairing looks things up in.
 pub struct View<'a> {
     pub ticks: &'a Ticks,
+    pub tape: &'a Tape,
     pub feeds: &'a Feeds,
     pub symbols: &'a Symbols,
     /// Points that an order's own point takes its market data from, nearest first.
@@ -77,13 +80,20 @@ pub struct Pairer {
     pub requests_seen: u64,
     /// Second sightings of requests, which give a hop and no row.
     pub hops: u64,
-    pub(super) typical: Typical,
+    pub(super) judge: Judge,
+    pub(super) reports: Reports,
+    /// Requests that are done and wait for the two-pass model, oldest first.
+    pub(super) held: VecDeque<Held>,
+    /// Requests that wait for it, done or not, and their candidates.
+    pub(super) undecided: (usize, usize),
     scratch: Vec<u8>,
     out: Vec<Paired>,
 }
 
 impl Pairer {
     pub fn new(rules: Rules) -> Pairer {
+        let window_ns = u64::try_from(rules.trigger.window.0).unwrap_or(0);
+        let judge = Judge::new(rules.trigger.learning, window_ns);
         Pairer {
             rules,
             requests: Requests::default(),
@@ -100,7 +110,10 @@ impl Pairer {
             answers: 0,
             requests_seen: 0,
             hops: 0,
-            typical: Typical::default(),
+            judge,
+            reports: Reports::default(),
+            held: VecDeque::new(),
+            undecided: (0, 0),
             scratch: Vec::new(),
             out: Vec::new(),
         }
@@ -259,6 +272,11 @@ impl Pairer {
         let text = |bytes: &[u8]| -> Box<str> { String::from_utf8_lossy(bytes).into() };
         let placeholder = event.symbol.is_empty() || event.symbol == b"[N/A]";
         let orig = self.find(session, event.orig_clordid);
+        let original = orig.map(|orig| Original {
+            side: orig.row.side.or(orig.original.side),
+            price: orig.row.price.or(orig.original.price),
+        });
+        let original = original.unwrap_or_default();
         let known = (!placeholder).then(|| symbols.known(event.symbol)).flatten();
         let by_id = || if event.security_id.is_empty() { None } else { symbols.known(event.security_id) };
         let symbol = known.or_else(by_id).or_else(|| orig.and_then(|orig| orig.symbol));
@@ -298,6 +316,9 @@ impl Pairer {
             flags,
             t2t_min: None,
             t2t_max: None,
+            weighed: None,
+            bbo: None,
+            case: None,
             outcome: "unanswered",
             timeline: vec![Moment {
                 time: seen.time,
@@ -312,6 +333,8 @@ impl Pairer {
             session,
             point: direction.key.point,
             symbol,
+            original,
+            case: None,
             sequence: event.sequence,
             done: None,
             answered: false,
@@ -437,6 +460,8 @@ impl Pairer {
             self.closing.pop_front();
             self.close(id);
         }
+        self.fit(false, view);
+        self.release(usize::MAX, view);
     }
 
     /// The last moment at which nothing is looked up yet.
@@ -455,10 +480,12 @@ impl Pairer {
         while let Some((_, count, id)) = self.waiting.pop_front() {
             self.look_up(id, count, view);
         }
+        self.fit(true, view);
         for id in self.requests.oldest(FINISHED_AT_ONCE) {
             self.close(id);
         }
-        if !self.requests.is_empty() {
+        self.release(FINISHED_AT_ONCE, view);
+        if !self.requests.is_empty() || !self.held.is_empty() {
             return true;
         }
         self.losses.add_many(Loss::Orphan, self.early.finish());
@@ -478,7 +505,7 @@ impl Pairer {
         self.closing.push_back((now, id));
     }
 
-    /// Writes a request's row and segments; nothing can change it any more.
+    /// Nothing can change a request any more: its row is written, or waits for the model.
     fn close(&mut self, id: RequestId) {
         let Some(mut open) = self.requests.remove(id) else { return };
         let session = &mut self.sessions[open.session];
@@ -490,6 +517,15 @@ impl Pairer {
         {
             session.by_order_id.remove(order_id);
         }
+        if let Some(case) = open.case.take() {
+            self.held.push_back(Held { open, case });
+        } else {
+            self.write(open);
+        }
+    }
+
+    /// Writes a request's row and segments.
+    pub(super) fn write(&mut self, mut open: Box<Open>) {
         let row = &mut open.row;
         let in_range = self.rules.from <= row.t_out && row.t_out < self.rules.to;
         let wanted = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);

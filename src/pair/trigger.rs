@@ -1,16 +1,24 @@
-//! Which market-data message made us send a request: the newest one on the request's symbol within the window,
-//! messages of the preferred kinds before others. This is an inference; the rule is named on every row.
+//! Which market-data message, or private report, made us send a request: what could have done it is collected here, and
+//! judged by the model of [`super::attribution`]. This is an inference; the method and its confidence stand on every row.
 
-use tickscope_model::{Loss, MarketKind, Nanos, SegmentKind, SymbolId, Timestamp};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
+use tickscope_model::{Loss, MarketKind, Nanos, SegmentKind, Side, SymbolId, TapId, Timestamp};
+
+use super::attribution::candidates::{self, ALWAYS, Candidate, Case, MOST, Wish};
+use super::attribution::{Learning, Origin, Verdict};
 use super::pairer::{Pairer, View};
-use super::requests::RequestId;
-use super::row::{Flag, Method, Trigger};
-use crate::merge::{Tick, Walk};
-use crate::stats::Histogram;
+use super::requests::{Open, RequestId};
+use super::row::{Flag, Method, OrderRow, Trigger, Weighed};
+use crate::book;
+use crate::merge::Tick;
 
-/// At most so many candidates are looked at for one request.
+/// At most so many messages are looked at for one request.
 const STEPS: usize = 4096;
+/// Private reports that are remembered, and how many of them are candidates of one request.
+const REPORTS: usize = 64;
+const REPORT_CANDIDATES: usize = 8;
 
 /// What may be a trigger.
 #[derive(Clone, Debug)]
@@ -19,161 +27,272 @@ pub struct TriggerRule {
     pub window: Nanos,
     /// … and at least this.
     pub min: Nanos,
-    /// Kinds of messages that are taken before others.
-    pub preferred: Vec<MarketKind>,
+    /// Kinds of messages that may be triggers.
+    pub kinds: Vec<MarketKind>,
+    /// How the model that weighs them is learned.
+    pub learning: Learning,
+    /// Whether rows keep their candidates.
+    pub keeps_cases: bool,
+}
+
+impl Default for TriggerRule {
+    fn default() -> Self {
+        TriggerRule {
+            window: Nanos(1_000_000_000),
+            min: Nanos(0),
+            kinds: vec![MarketKind::Trade, MarketKind::Quote, MarketKind::Book],
+            learning: Learning::default(),
+            keeps_cases: false,
+        }
+    }
 }
 
 impl TriggerRule {
     /// One sentence for the report.
     pub fn text(&self) -> String {
-        let kinds: Vec<&str> = self.preferred.iter().map(|kind| kind.name()).collect();
-        format!("newest message on the symbol, {} before others", kinds.join("/"))
+        let kinds: Vec<&str> = self.kinds.iter().map(|kind| kind.name()).collect();
+        format!(
+            "{} messages on the symbol and private fills, weighed by a {} model of the order stream",
+            kinds.join("/"),
+            self.learning.name()
+        )
     }
 }
 
-/// What the look-up found.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Found {
+/// A private report of a fill.
+#[derive(Clone, Debug)]
+pub(super) struct Report {
     pub tick: Tick,
-    pub method: Method,
-    pub confidence: f32,
-    /// The oldest candidate, where there are several.
-    pub oldest: Option<Timestamp>,
+    pub tap: TapId,
+    pub session: Arc<str>,
+    pub symbol: Arc<str>,
 }
 
-/// The answer to a look-up.
-pub(super) struct Lookup {
-    pub found: Option<Found>,
-    /// No older message could change the answer.
-    pub is_settled: bool,
-}
-
-/// What is typical of tick-to-trade so far.
+/// The newest private reports.
 #[derive(Default)]
-pub(super) struct Typical {
-    all: Histogram,
-    median: Option<Nanos>,
+pub(super) struct Reports {
+    newest: VecDeque<Report>,
+    /// So many came.
+    pub count: u64,
 }
 
-/// It is looked up anew after so many values.
-const TYPICAL_EVERY: u64 = 64;
-
-impl Typical {
-    /// `None` until there are enough to say.
-    fn t2t(&self) -> Option<Nanos> {
-        self.median
-    }
-
-    fn learn(&mut self, t2t: Nanos) {
-        let Ok(value) = u64::try_from(t2t.0) else { return };
-        self.all.record(value);
-        if self.all.n().is_multiple_of(TYPICAL_EVERY) {
-            self.median = i64::try_from(self.all.median()).ok().map(Nanos);
+impl Reports {
+    pub(super) fn push(&mut self, report: Report) {
+        self.count += 1;
+        if self.newest.len() == REPORTS {
+            self.newest.pop_front();
         }
+        self.newest.push_back(report);
     }
+}
+
+/// A request that is done, and waits for the model.
+pub(super) struct Held {
+    pub open: Box<Open>,
+    pub case: Box<Case>,
 }
 
 impl Pairer {
-    /// Looks up what made us send a request that came after so many market-data messages.
+    /// Looks up what may have made us send a request that came after so many market-data messages.
     pub(super) fn look_up(&mut self, id: RequestId, messages: u32, view: &View<'_>) {
+        let Some(open) = self.requests.get(id) else { return };
+        let mut case = Case { role: candidates::role(open.row.request), ..Case::default() };
+        let is_echo = open.echo;
+        let is_evicted = self.collect_market(open, messages, view, &mut case);
+        self.collect_reports(id, &mut case);
+        candidates::place(&mut case.candidates);
+        if !is_echo {
+            self.judge.learn(&case, &view.tape.exposure, self.reports.count);
+        }
+        let verdict = (self.judge.learning() == Learning::Causal).then(|| self.judge.judge(&case));
         let Some(open) = self.requests.get_mut(id) else { return };
         open.looked_up = true;
-        let time = open.row.t_out;
+        open.row.bbo = case.best;
+        if case.is_partial {
+            open.row.flags.set(Flag::BookPartial);
+        }
+        if is_evicted {
+            open.row.flags.set(Flag::TickEvicted);
+            self.losses.add(Loss::TickEvicted);
+        }
+        match verdict {
+            Some(verdict) => {
+                settle(&mut open.row, &case, &verdict, self.rules.trigger.window, view);
+                open.row.case = self.rules.trigger.keeps_cases.then(|| Box::new(case));
+            }
+            None => {
+                self.undecided = (self.undecided.0 + 1, self.undecided.1 + case.candidates.len());
+                open.case = Some(Box::new(case));
+            }
+        }
+    }
+
+    /// Candidates among the market data; whether older ones may have been forgotten.
+    fn collect_market(&self, open: &Open, messages: u32, view: &View<'_>, case: &mut Case) -> bool {
         let symbol: Option<SymbolId> = open.symbol.or_else(|| view.symbols.known(open.row.symbol.as_bytes()));
-        let Some(symbol) = symbol else { return };
-        let mut evicted = false;
+        let Some(symbol) = symbol else { return false };
+        let rule = &self.rules.trigger;
+        let time = open.row.t_out;
+        let is_buy = open.row.side.or(open.original.side).map(|side| side == Side::Buy);
+        let price = open.row.price.or(open.original.price).and_then(book::price_of);
+        let wish = Wish { is_buy, price };
+        let reach_ns = i64::try_from(self.judge.reach_ns()).unwrap_or(i64::MAX);
         for point in (view.points)(open.point) {
             if !view.ticks.has_point(point) {
                 continue; // a point without market data passes the question on to the next nearest
             }
-            let candidates = view.ticks.newest_first(point, symbol, time, messages);
-            let lookup = look_up(candidates, time, &self.rules.trigger, self.typical.t2t());
-            let reaches_back = time.shifted(Nanos(-self.rules.trigger.window.0));
-            evicted |= !lookup.is_settled && reaches_back < view.ticks.horizon(messages);
-            let gap_since = lookup.found.map_or(reaches_back, |found| found.tick.time);
-            let gap = view
-                .feeds
-                .feeds
-                .iter()
-                .filter(|feed| feed.point == point)
-                .any(|feed| feed.last_gap.is_some_and(|gap| gap_since <= gap && gap <= time));
-            if gap {
-                open.row.flags.set(Flag::MdGap);
+            let mut is_settled = false;
+            for tick in view.ticks.newest_first(point, symbol, time, messages).take(STEPS) {
+                let age = time.since(tick.time);
+                let count = case.candidates.len();
+                if age.0 > rule.window.0 || count >= MOST || count >= ALWAYS && age.0 > reach_ns {
+                    is_settled = true;
+                    break;
+                }
+                if age.0 < rule.min.0.max(0) || !rule.kinds.contains(&tick.kind) {
+                    continue;
+                }
+                let effect = view.tape.find(point, symbol, &tick);
+                let of_market = candidates::of_market((tick, symbol), effect, wish, time, &view.tape.exposure);
+                case.candidates.push(of_market);
             }
-            if let Some(found) = lookup.found {
-                let clock = |point: u16| self.rules.clocks.get(usize::from(point));
-                if clock(point) != clock(open.point) {
-                    open.row.flags.set(Flag::CrossClock);
-                }
-                let Some(line) = view.feeds.lines.get(usize::from(found.tick.line)) else { continue };
-                let protocol = view.feeds.feeds[line.feed].protocol;
-                let t2t = time.since(found.tick.time);
-                open.row.latency[SegmentKind::TickToTrade.index()] = Some(t2t);
-                if !open.echo {
-                    self.typical.learn(t2t);
-                }
-                if let Some(oldest) = found.oldest {
-                    (open.row.t2t_min, open.row.t2t_max) = (Some(t2t), Some(time.since(oldest)));
-                }
-                open.row.trigger = Some(Trigger {
-                    tap: line.tap,
-                    frame: found.tick.frame,
-                    time: found.tick.time,
-                    feed: line.label().into(),
-                    sequence: found.tick.sequence,
-                    msg: (protocol.message_name)(found.tick.code),
-                    symbol: view.symbols.name(symbol),
-                    method: found.method,
-                    confidence: found.confidence,
-                });
-            }
-            break;
+            case.rate = view.tape.rate_class(point, symbol, time);
+            let newest = view.tape.newest(point, symbol, time);
+            case.best = newest.map(|entry| entry.effect.after);
+            case.is_partial = newest.is_some_and(|entry| entry.effect.is_partial);
+            let clock = |point: u16| self.rules.clocks.get(usize::from(point));
+            case.is_cross_clock = clock(point) != clock(open.point);
+            let gaps = view.feeds.feeds.iter().filter(|feed| feed.point == point).filter_map(|feed| feed.last_gap);
+            case.gap = gaps.filter(|gap| *gap <= time).max();
+            let reaches_back = time.shifted(Nanos(-rule.window.0));
+            let forgets = reaches_back < view.ticks.horizon(messages);
+            return forgets && !is_settled && case.candidates.is_empty();
         }
-        if evicted {
-            open.row.flags.set(Flag::TickEvicted);
-            self.losses.add(Loss::TickEvicted);
+        false
+    }
+
+    /// Candidates among the private reports.
+    fn collect_reports(&self, id: RequestId, case: &mut Case) {
+        let Some(open) = self.requests.get(id) else { return };
+        let (time, rule) = (open.row.t_out, &self.rules.trigger);
+        let mut taken = 0;
+        for report in self.reports.newest.iter().rev() {
+            let age = time.since(report.tick.time);
+            if age.0 < rule.min.0.max(0) || age.0 > rule.window.0 || taken >= REPORT_CANDIDATES {
+                continue;
+            }
+            taken += 1;
+            let is_same_symbol = report.symbol == open.row.symbol;
+            let candidate = candidates::of_report(report.tick, report.tap, is_same_symbol, time);
+            let symbol = SymbolId(u32::try_from(case.reports.len()).unwrap_or(u32::MAX));
+            case.reports.push((report.session.clone(), report.symbol.clone()));
+            case.candidates.push(Candidate { symbol, ..candidate });
+        }
+    }
+
+    /// Makes the two-pass model, if so much is held that it must be made now, or at the end.
+    pub(super) fn fit(&mut self, is_end: bool, view: &View<'_>) {
+        if self.judge.learning() != Learning::TwoPass {
+            return;
+        }
+        if is_end || self.judge.is_full(self.undecided) {
+            let open = self.requests.values_mut().filter(|open| !open.echo).filter_map(|open| open.case.as_deref());
+            let held = self.held.iter().filter(|held| !held.open.echo).map(|held| held.case.as_ref());
+            let cases: Vec<&Case> = held.chain(open).collect();
+            self.judge.fit(cases.into_iter(), (&view.tape.exposure, self.reports.count));
+        }
+    }
+
+    /// Judges held requests, up to so many, and writes their rows.
+    pub(super) fn release(&mut self, most: usize, view: &View<'_>) {
+        if self.judge.learning() == Learning::TwoPass {
+            return;
+        }
+        for _ in 0..most {
+            let Some(Held { mut open, case }) = self.held.pop_front() else { return };
+            let verdict = self.judge.judge(&case);
+            settle(&mut open.row, &case, &verdict, self.rules.trigger.window, view);
+            if self.rules.trigger.keeps_cases {
+                open.row.case = Some(case);
+            }
+            self.write(open);
         }
     }
 }
 
-/// The newest qualifying one of the ticks before a request at `time`, newest first. `typical` is the tick-to-trade latency that is usual so far: messages
-/// that came within twice that time before the request could have caused it as well, and each of them makes the
-/// choice less certain.
-pub(super) fn look_up(ticks: Walk<'_>, time: Timestamp, rule: &TriggerRule, typical: Option<Nanos>) -> Lookup {
-    let mut best: Option<Tick> = None;
-    let mut other: Option<Tick> = None;
-    let mut is_old = false;
-    let (mut candidates, mut oldest) = (0_u16, None);
-    for tick in ticks.take(STEPS) {
-        let age = time.since(tick.time);
-        if age.0 < rule.min.0.max(0) {
-            continue; // too close before the request to have caused it
-        }
-        if age.0 > rule.window.0 {
-            is_old = true;
-            break;
-        }
-        if !rule.preferred.contains(&tick.kind) {
-            other.get_or_insert(tick);
-            continue;
-        }
-        let newest = *best.get_or_insert(tick);
-        let reach = typical.map_or(time.since(newest.time).0, |typical| typical.0.saturating_mul(2));
-        if age.0 > reach && candidates > 0 {
-            break;
-        }
-        candidates = candidates.saturating_add(1);
-        oldest = Some(tick.time);
+/// Writes what was decided into the row.
+fn settle(row: &mut OrderRow, case: &Case, verdict: &Verdict, window: Nanos, view: &View<'_>) {
+    let count = u16::try_from(case.candidates.len()).unwrap_or(u16::MAX);
+    row.weighed = Some(Weighed { candidates: count, rate: case.rate, untriggered: rounded(verdict.untriggered) });
+    let found = verdict.chosen.and_then(|(at, weight)| Some((case.candidates.get(at)?, weight)));
+    let gap_since = found.map_or(row.t_out.shifted(Nanos(-window.0)), |(candidate, _)| candidate.tick.time);
+    if case.gap.is_some_and(|gap| gap_since <= gap) {
+        row.flags.set(Flag::MdGap);
     }
-    let is_settled = best.is_some() || is_old;
-    let tick = best.or(other);
-    let several = candidates > 1;
-    let found = tick.map(|tick| Found {
-        tick,
-        method: Method::Latest,
-        confidence: (1000.0 / f32::from(candidates.max(1))).round() / 1000.0, // more digits than it is worth
+    let Some((candidate, weight)) = found else { return };
+    let Some(trigger) = trigger(case, candidate, rounded(weight), view) else { return };
+    if case.is_cross_clock && trigger.method != Method::Fill {
+        row.flags.set(Flag::CrossClock);
+    }
+    let since = |at: usize| case.candidates.get(at).map(|candidate| row.t_out.since(candidate.tick.time));
+    let kind = if trigger.method == Method::Fill { SegmentKind::FillToRequest } else { SegmentKind::TickToTrade };
+    row.latency[kind.index()] = Some(row.t_out.since(candidate.tick.time));
+    if verdict.newest != verdict.oldest {
+        (row.t2t_min, row.t2t_max) = bracket(since(verdict.newest), since(verdict.oldest));
+    }
+    row.trigger = Some(trigger);
+}
 
-        oldest: oldest.filter(|_| several),
-    });
-    Lookup { found, is_settled }
+fn bracket(one: Option<Nanos>, other: Option<Nanos>) -> (Option<Nanos>, Option<Nanos>) {
+    (one.min(other), one.max(other))
+}
+
+/// More digits than it is worth.
+#[allow(clippy::cast_possible_truncation, reason = "a probability with three digits")]
+fn rounded(probability: f64) -> f32 {
+    ((probability * 1000.0).round() / 1000.0) as f32
+}
+
+fn trigger(case: &Case, candidate: &Candidate, confidence: f32, view: &View<'_>) -> Option<Trigger> {
+    let tick = candidate.tick;
+    if let Origin::Report { tap, .. } = candidate.origin {
+        let (session, symbol) = case.reports.get(candidate.symbol.0 as usize)?;
+        return Some(Trigger {
+            tap,
+            frame: tick.frame,
+            time: tick.time,
+            feed: session.clone(),
+            sequence: tick.sequence,
+            msg: "ExecutionReport",
+            symbol: symbol.clone(),
+            method: Method::Fill,
+            confidence,
+        });
+    }
+    let line = view.feeds.lines.get(usize::from(tick.line))?;
+    let protocol = view.feeds.feeds[line.feed].protocol;
+    Some(Trigger {
+        tap: line.tap,
+        frame: tick.frame,
+        time: tick.time,
+        feed: line.label().into(),
+        sequence: tick.sequence,
+        msg: (protocol.message_name)(tick.code),
+        symbol: view.symbols.name(candidate.symbol),
+        method: method(candidate),
+        confidence,
+    })
+}
+
+fn method(candidate: &Candidate) -> Method {
+    match candidate.origin {
+        Origin::Link => Method::Link,
+        _ if candidate.explains_price() => Method::Price,
+        _ => Method::Latest,
+    }
+}
+
+/// When a report came, as a tick that no feed brought.
+pub(super) fn report_tick(time: Timestamp, frame: u64, sequence: u64) -> Tick {
+    Tick { time, sequence, frame, line: u16::MAX, code: b'8', kind: MarketKind::Status }
 }

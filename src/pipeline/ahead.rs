@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use tickscope_model::{Frame, Timestamp};
+use tickscope_model::{Frame, SymbolId, Timestamp};
 
 use crate::capture::{Ahead, BLOCK_BYTES, Block, Shelf, Skimmed, Span};
 use crate::dissect::datagram;
@@ -25,10 +25,12 @@ pub struct Known {
     flows: Vec<SkimmedFlow>,
     /// 1 + places in `flows`, by a hash of the packed key: a power of two of them, at least half of them empty.
     slots: Vec<u16>,
+    /// Symbols whose messages the stages must see one by one.
+    watched: Vec<bool>,
 }
 
 impl Known {
-    pub fn new(mut flows: Vec<SkimmedFlow>) -> Known {
+    pub fn new(mut flows: Vec<SkimmedFlow>, watched: &[bool]) -> Known {
         flows.truncate(usize::from(u16::MAX));
         let mut slots = vec![0; (flows.len() * 2).next_power_of_two()];
         for (number, flow) in (1..=u16::MAX).zip(&flows) {
@@ -38,7 +40,7 @@ impl Known {
             }
             slots[at] = number;
         }
-        Known { flows, slots }
+        Known { flows, slots, watched: watched.to_vec() }
     }
 
     #[inline]
@@ -239,6 +241,13 @@ impl Source {
         let tick = block.ticks.count();
         block.ticks.begin_packet(u16::try_from(block.packets.len()).ok()?);
         let unit = flow.skim.skim(datagram.payload, &mut block.ticks)?;
+        if !known.watched.is_empty() {
+            let is_watched = |symbol: SymbolId| known.watched.get(symbol.0 as usize).copied().unwrap_or(false);
+            let glances = block.ticks.between(tick + 1, block.ticks.count() + 1);
+            if glances.iter().any(|glance| is_watched(glance.symbol)) {
+                return None;
+            }
+        }
         if unit.first == 0 || unit.first > HIGHEST_SEQUENCE {
             return None;
         }

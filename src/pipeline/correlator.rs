@@ -5,6 +5,7 @@ use std::ops::Range;
 use tickscope_decoders::{Described, Fresh, Sequenced, UnitKind};
 use tickscope_model::{Loss, Losses, MarketEvent, OrderEvent, SymbolId, Timestamp};
 
+use crate::book::{Books, Entry, Health, Tape};
 use crate::capture::{Captured, Packets};
 use crate::flow::{Arrival, Datagram, Direction, Lane, Seen};
 use crate::hash::HashMap;
@@ -30,6 +31,8 @@ pub struct Correlator {
     pub symbols: Symbols,
     pub feeds: Feeds,
     pub ticks: Ticks,
+    books: Books,
+    tape: Tape,
     pub pairer: Pairer,
     pub losses: Losses,
     pub messages: MessageCounts,
@@ -54,6 +57,8 @@ impl Correlator {
             symbols,
             feeds,
             ticks: Ticks::default(),
+            books: Books::default(),
+            tape: Tape::default(),
             pairer,
             losses: Losses::default(),
             messages: MessageCounts::default(),
@@ -102,6 +107,7 @@ impl Correlator {
         let points = &self.points;
         let view = View {
             ticks: &self.ticks,
+            tape: &self.tape,
             feeds: &self.feeds,
             symbols: &self.symbols,
             points: &|point| points.get(usize::from(point)).cloned().unwrap_or_else(|| vec![point]),
@@ -114,6 +120,16 @@ impl Correlator {
         if self.pairer.has_output() {
             self.pairer.take().for_each(each);
         }
+    }
+
+    /// A message about a symbol that the order flow names.
+    fn book(&mut self, point: u16, tick: Tick, event: &MarketEvent) {
+        let Some(line) = self.feeds.lines.get(usize::from(tick.line)) else { return };
+        let feed = &self.feeds.feeds[line.feed];
+        let health = Health { is_whole: feed.is_whole(), gaps: feed.gaps };
+        let effect = self.books.apply(line.feed, health, event);
+        let may_trigger = self.pairer.rules().trigger.kinds.contains(&event.kind);
+        self.tape.push(point, event.symbol, Entry { tick, effect }, may_trigger);
     }
 
     /// Packets that were read ahead and are what their feed was waiting for.
@@ -195,6 +211,9 @@ impl Lane for Correlator {
             let MarketEvent { kind, code, sequence, .. } = *event;
             let tick = Tick { time: at.time, sequence, frame: at.frame, line: self.line, code, kind };
             self.ticks.push(at.key.point, event.symbol, &tick);
+            if self.symbols.is_watched(event.symbol) {
+                self.book(at.key.point, tick, event);
+            }
         }
     }
 
@@ -212,6 +231,10 @@ impl Lane for Correlator {
             rest = rest.behind(&one);
         }
         copies
+    }
+
+    fn watched(&self) -> &[bool] {
+        self.symbols.watched()
     }
 
     fn calm_until(&self) -> Timestamp {
@@ -238,6 +261,10 @@ impl Lane for Correlator {
             }
         }
         self.pairer.order(direction, seen, event, &self.symbols, self.ticks.messages());
+        if event.kind.is_request() {
+            self.symbols.watch(event.symbol);
+            self.symbols.watch(event.security_id);
+        }
     }
 
     fn order_described(&mut self, _direction: &Direction<'_>, _seen: &Seen, _message: Described) {}

@@ -3,6 +3,7 @@
 
 pub mod ahead;
 pub mod correlator;
+pub mod first_look;
 pub mod points;
 pub mod printer;
 
@@ -27,6 +28,8 @@ pub struct Pipeline {
     filter: Option<Filter>,
     udp: UdpFlows,
     tcp: Conversations,
+    /// Whether market data is left out, for a look at the order flow alone.
+    skips_datagrams: bool,
     /// Observation point of each tap.
     points: Vec<u16>,
     /// By number of the tap.
@@ -53,11 +56,17 @@ impl Pipeline {
             filter,
             udp: UdpFlows::new(configured.feeds),
             tcp: Conversations::new(configured.sessions),
+            skips_datagrams: false,
             points,
             taps: Vec::new(),
             board: Board::default(),
             told: 0,
         }
+    }
+
+    /// From now on only TCP is decoded.
+    pub fn skip_datagrams(&mut self) {
+        self.skips_datagrams = true;
     }
 
     /// Has captures read ahead by so many threads, as far as that is possible: files that are mapped, read without a
@@ -97,15 +106,15 @@ impl Pipeline {
                 self.frame(&captured, lane);
             }
         }
-        self.tell();
+        self.tell(lane);
         Ok(true)
     }
 
     /// Tells those who read ahead what has been learned since the last time.
-    fn tell(&mut self) {
+    fn tell<L: Lane>(&mut self, lane: &L) {
         if self.told != self.udp.edition() {
             self.told = self.udp.edition();
-            self.board.put(Known::new(self.udp.skimmed()));
+            self.board.put(Known::new(self.udp.skimmed(), lane.watched()));
         }
     }
 
@@ -193,6 +202,7 @@ impl Pipeline {
             return;
         }
         match packet.transport {
+            Transport::Udp { .. } if self.skips_datagrams => {}
             Transport::Udp { payload } => {
                 self.udp.datagram(point, &packet, payload, (frame.tap, frame.number, frame.time), lane);
             }

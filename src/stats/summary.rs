@@ -189,6 +189,7 @@ impl Summary {
             SegmentKind::TickToTrade => format!("{market}→{orders}"),
             SegmentKind::WallToWall => format!("{orders}→{orders} (from one session to the next)"),
             SegmentKind::Hop => "from tap to tap".into(),
+            SegmentKind::FillToRequest => format!("fill→{orders}"),
             _ => format!("{orders}→{orders}'"),
         }
     }
@@ -240,6 +241,9 @@ pub(crate) mod tests {
             flags: Flags::default(),
             t2t_min: None,
             t2t_max: None,
+            weighed: None,
+            bbo: None,
+            case: None,
             outcome: "accepted",
             timeline: Vec::new(),
         }

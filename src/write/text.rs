@@ -107,7 +107,7 @@ fn distribution(kind: SegmentKind, histogram: &Histogram) -> Vec<String> {
 }
 
 fn is_internal(kind: SegmentKind) -> bool {
-    matches!(kind, SegmentKind::TickToTrade | SegmentKind::WallToWall)
+    matches!(kind, SegmentKind::TickToTrade | SegmentKind::FillToRequest | SegmentKind::WallToWall)
 }
 
 /// What the names mean, and the mark.
@@ -118,6 +118,10 @@ fn legend(summary: &Summary) -> Vec<String> {
     if has(SegmentKind::TickToTrade) {
         let text = "from the market-data message that made us act to the request";
         lines.push(format!("  t2t      internal, {}: {text}", letters(SegmentKind::TickToTrade)));
+    }
+    if has(SegmentKind::FillToRequest) {
+        let text = "from a fill of our own to the request that it made us send";
+        lines.push(format!("  fill_to_request  internal, {}: {text}", letters(SegmentKind::FillToRequest)));
     }
     if has(SegmentKind::WallToWall) {
         let text = "from the request in one session to the same request in the next";

@@ -198,6 +198,11 @@ impl Capture {
 }
 
 impl Input {
+    /// Standard input and pipes are not.
+    pub fn is_readable_twice(&self) -> bool {
+        self.path().is_some_and(Path::is_file)
+    }
+
     pub fn path(&self) -> Option<&Path> {
         match self {
             Input::Stdin => None,

@@ -14,9 +14,12 @@ pub fn segment(kind: SegmentKind) -> &'static str {
     match kind {
         SegmentKind::TickToTrade => {
             "Tick-to-trade, G\u{2192}K: from the market-data message that made the trading system act (the trigger) to the \
-             request, each at the point where its tap stands. It is an inference: the newest message of a preferred kind \
-             ([trigger] messages) on the request's symbol within the window, else the newest of any kind. trigger_method \
-             names the rule and trigger_confidence says how sure it is."
+             request, each at the point where its tap stands. It is an inference: see WHICH MESSAGE CAUSED A REQUEST. \
+             trigger_method names what decided and trigger_confidence says how sure it is."
+        }
+        SegmentKind::FillToRequest => {
+            "From a private report of a fill to the request that it caused (a hedge, a cancel after a fill): such a \
+             request has the trigger_method fill and no t2t."
         }
         SegmentKind::TcpAck => {
             "From the request to the first segment from the other side that acknowledges its last byte. Where that \

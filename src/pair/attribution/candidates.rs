@@ -1,0 +1,212 @@
+//! What could have caused a request: its candidates, newest first, each with what the model looks at.
+
+use std::sync::Arc;
+
+use tickscope_model::{MarketKind, OrderKind, SymbolId, TapId, Timestamp};
+
+use super::lag;
+use super::model::{self, Observed, PLACES, Seen};
+use crate::book::{Best, Effect, Exposure, Price, Touch};
+use crate::merge::Tick;
+
+/// Candidates of one request, at most.
+pub(crate) const MOST: usize = 96;
+/// So many are always looked at; further ones only while they are not older than what is usual.
+pub(crate) const ALWAYS: usize = 24;
+
+/// How a request's price relates to what a message is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Relation {
+    /// There is no price on one of the two sides.
+    #[default]
+    None,
+    /// It stands at the very price that the message created, changed or took.
+    AtMessage,
+    /// … at the best price of the other side, as the message left it.
+    Opposite,
+    /// … at the best price of its own side, as the message left it.
+    Own,
+    /// … at most four steps from the message's price.
+    Near,
+    /// … at most sixteen.
+    Further,
+    /// … elsewhere.
+    Far,
+}
+
+/// Where a candidate was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Market data about the request's symbol.
+    Symbol,
+    /// Market data about another symbol, by a configured link.
+    Link,
+    /// A private report of a fill: the tap that saw it, and whether it was about the same symbol.
+    Report { tap: TapId, is_same_symbol: bool },
+}
+
+/// A message that could have caused a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    pub tick: Tick,
+    pub symbol: SymbolId,
+    pub origin: Origin,
+    /// Side of the resting order or level (buy is true), its price, and what happened to the best prices.
+    pub side: Option<bool>,
+    pub price: Price,
+    pub touch: Touch,
+    /// The best prices behind it.
+    pub after: Best,
+    pub relation: Relation,
+    pub(crate) seen: Seen,
+}
+
+impl Candidate {
+    /// The message created, changed or took the price at which the request stands.
+    pub fn explains_price(&self) -> bool {
+        match self.relation {
+            Relation::AtMessage => true,
+            Relation::Opposite | Relation::Own => self.touch == Touch::Price,
+            _ => false,
+        }
+    }
+}
+
+/// What the request itself says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wish {
+    pub is_buy: Option<bool>,
+    pub price: Option<Price>,
+}
+
+/// A request with its candidates.
+#[derive(Clone, Debug, Default)]
+pub struct Case {
+    pub candidates: Vec<Candidate>,
+    /// Class of the local rate of messages.
+    pub rate: u8,
+    /// The best prices when the request was sent.
+    pub best: Option<Best>,
+    pub is_partial: bool,
+    /// When market data was last noticed to be missing before the request.
+    pub(crate) gap: Option<Timestamp>,
+    pub(crate) is_cross_clock: bool,
+    pub(crate) role: u8,
+    /// Session and symbol of the private reports among the candidates, whose `symbol` is the place here.
+    pub(crate) reports: Vec<(Arc<str>, Arc<str>)>,
+}
+
+impl Case {
+    pub(crate) fn observed(&self) -> Observed {
+        let candidates = self.candidates.iter().map(|candidate| candidate.seen).collect();
+        Observed { role: self.role, rate: self.rate, candidates }
+    }
+}
+
+/// New orders and quotes, replaces, cancels.
+pub(crate) fn role(kind: OrderKind) -> u8 {
+    match kind {
+        OrderKind::Replace => 1,
+        OrderKind::Cancel | OrderKind::MassCancel => 2,
+        _ => 0,
+    }
+}
+
+/// A message about the request's symbol, or about a linked one.
+pub(crate) fn of_market(
+    (tick, symbol): (Tick, SymbolId),
+    effect: Option<&Effect>,
+    wish: Wish,
+    time: Timestamp,
+    exposure: &Exposure,
+) -> Candidate {
+    let effect = effect.copied().unwrap_or_default();
+    let class = exposure.class_of(tick.code, tick.kind);
+    let is_trade = tick.kind == MarketKind::Trade;
+    let side = match (effect.side, wish.is_buy) {
+        (Some(one), Some(other)) => u8::from(one != other),
+        _ => 2,
+    };
+    let relation = relation(&effect, wish);
+    let touch = effect.touch;
+    let seen = Seen {
+        bin: lag::bin(lag_of(tick.time, time)),
+        cell: model::cell(class, touch, side),
+        relation: model::relation_cell(is_trade, touch, side, relation as u8),
+        place: if is_trade { small(PLACES) } else { 0 },
+    };
+    let Effect { side, price, after, .. } = effect;
+    Candidate { tick, symbol, origin: Origin::Symbol, side, price, touch, after, relation, seen }
+}
+
+fn small(number: usize) -> u8 {
+    u8::try_from(number).unwrap_or(u8::MAX)
+}
+
+fn lag_of(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from(to.since(from).0).unwrap_or(0)
+}
+
+/// A private report.
+pub(crate) fn of_report(tick: Tick, tap: TapId, is_same_symbol: bool, time: Timestamp) -> Candidate {
+    let seen = Seen {
+        bin: lag::bin(lag_of(tick.time, time)),
+        cell: model::report_cell(is_same_symbol),
+        relation: model::relation_cell(false, Touch::Same, 2, 0),
+        place: 0,
+    };
+    let origin = Origin::Report { tap, is_same_symbol };
+    let (symbol, after, touch, relation) = (SymbolId::default(), Best::default(), Touch::Same, Relation::None);
+    Candidate { tick, symbol, origin, side: None, price: 0, touch, after, relation, seen }
+}
+
+fn relation(effect: &Effect, wish: Wish) -> Relation {
+    let Some(price) = wish.price.filter(|price| *price != 0) else { return Relation::None };
+    if effect.price == price {
+        return Relation::AtMessage;
+    }
+    if let Some(is_buy) = wish.is_buy {
+        if effect.after.opposite(is_buy) == price {
+            return Relation::Opposite;
+        }
+        if effect.after.own(is_buy) == price {
+            return Relation::Own;
+        }
+    }
+    if effect.price == 0 {
+        return Relation::None;
+    }
+    let steps = (effect.price - price).unsigned_abs() / effect.unit.unsigned_abs().max(1);
+    match steps {
+        0..=4 => Relation::Near,
+        5..=16 => Relation::Further,
+        _ => Relation::Far,
+    }
+}
+
+/// Says of each candidate where it stands among the messages of its packet that are of its kind: trades, or not.
+pub(crate) fn place(candidates: &mut [Candidate]) {
+    let is_trade = |candidate: &Candidate| candidate.tick.kind == MarketKind::Trade;
+    let packet = |candidate: &Candidate| (candidate.tick.frame, candidate.tick.line, is_trade(candidate));
+    let mut first = 0;
+    while first < candidates.len() {
+        let frame = (candidates[first].tick.frame, candidates[first].tick.line);
+        let same = |candidate: &Candidate| (candidate.tick.frame, candidate.tick.line) == frame;
+        let behind = candidates[first..].iter().position(|one| !same(one)).map_or(candidates.len(), |at| first + at);
+        let group = &mut candidates[first..behind];
+        let keys: Vec<_> = group.iter().map(packet).collect();
+        for (at, candidate) in group.iter_mut().enumerate() {
+            // Newest first: what stands behind came before.
+            let has_later = keys[..at].contains(&keys[at]);
+            let has_earlier = keys[at + 1..].contains(&keys[at]);
+            let place = match (has_earlier, has_later) {
+                (false, false) => 0,
+                (false, true) => 1,
+                (true, true) => 2,
+                (true, false) => 3,
+            };
+            candidate.seen.place = candidate.seen.place / small(PLACES) * small(PLACES) + place;
+        }
+        first = behind;
+    }
+}
