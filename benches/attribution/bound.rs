@@ -164,4 +164,3 @@ fn density(law: &Latency, ns: f64) -> f64 {
         .sum();
     (1.0 - law.tail_share) * body(ns) + law.tail_share * longer
 }
-

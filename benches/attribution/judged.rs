@@ -26,8 +26,6 @@ struct Tally {
     /// Requests that nothing caused, and those of them that were given a trigger of confidence 0.5 and more.
     untriggered: u64,
     misled: u64,
-    /// The true trigger is among the candidates.
-    reachable: u64,
     /// By bin: sum of what was claimed, how many, and how many were right.
     bins: [(f64, u64, u64); BINS],
 }
@@ -90,8 +88,14 @@ pub(crate) fn all(is_wanted: impl Fn(&str) -> bool, seeds: &RangeInclusive<u64>)
     if judged.is_empty() {
         return Ok(true);
     }
-    println!("New orders, seeds {} to {}; *bound*: a model that knows the scenario's parameters.\n", seeds.start(), seeds.end());
-    println!("| scenario | new orders | precision | bound | recall | bound | untriggered given ≥ 0.5 | bound | causal: precision | recall | by method (all requests) |");
+    println!(
+        "New orders, seeds {} to {}; *bound*: a model that knows the scenario's parameters.\n",
+        seeds.start(),
+        seeds.end()
+    );
+    println!(
+        "| scenario | new orders | precision | bound | recall | bound | untriggered given ≥ 0.5 | bound | causal: precision | recall | by method (all requests) |"
+    );
     println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |");
     let mut missed = Vec::new();
     for (name, sum) in &judged {
@@ -113,7 +117,10 @@ pub(crate) fn all(is_wanted: impl Fn(&str) -> bool, seeds: &RangeInclusive<u64>)
         missed.extend(targets(name, sum));
     }
     println!("\nClaimed confidence and the observed share that is right, all requests:\n");
-    println!("| scenario | {} | outside 0.03 + 2 s.e. |", (0..BINS).map(|bin| format!("0.{bin}–")).collect::<Vec<_>>().join(" | "));
+    println!(
+        "| scenario | {} | outside 0.03 + 2 s.e. |",
+        (0..BINS).map(|bin| format!("0.{bin}–")).collect::<Vec<_>>().join(" | ")
+    );
     println!("| --- |{} ---: |", " ---: |".repeat(BINS));
     for (name, sum) in &judged {
         let (cells, outside) = calibration(&sum.all);
@@ -191,9 +198,6 @@ fn one(scenario: &Scenario, seed: u64, sum: &mut Judged) -> Result<(), String> {
             sum.new.count(cause, given);
             let case = row.case.as_deref().cloned().unwrap_or_default();
             sum.bound_new.count(cause, bounded(&bound, &row, &case));
-            sum.bound_new.reachable += u64::from(case.candidates.iter().any(|one| {
-                cause.trigger == Some((one.tick.time.0, one.tick.sequence))
-            }));
         }
     }
     for row in run::rows(&files, Learning::Causal)? {

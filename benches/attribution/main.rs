@@ -36,10 +36,12 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     let (mut wanted, mut seeds) = (Vec::new(), JUDGES);
     while let Some(argument) = arguments.next() {
-        let range = || arguments.next().and_then(|text| {
-            let (from, to) = text.split_once('-')?;
-            Some(from.parse().ok()?..=to.parse().ok()?)
-        });
+        let range = || {
+            arguments.next().and_then(|text| {
+                let (from, to) = text.split_once('-')?;
+                Some(from.parse().ok()?..=to.parse().ok()?)
+            })
+        };
         match argument.as_str() {
             "--seeds" => match { range }() {
                 Some(range) => seeds = range,

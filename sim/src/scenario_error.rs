@@ -161,7 +161,10 @@ mod tests {
         // Lines, sessions, network: the second of two is wrong.
         ("[network]\nloss = 2.0", "2:1: `loss` is a share from 0 to 1"),
         ("[[line]]\nloss = 0.1\n[[line]]\nname = \"B\"\nloss = 1.5", "5:1: `loss` is a share"),
-        ("[[line]]\nloss = 0.1\n[network]\nloss = 0.1\n[[tap]]\nloss = 0.1\n[[tap]]\nname = \"b\"\nloss = 7.0", "9:1: `loss`"),
+        (
+            "[[line]]\nloss = 0.1\n[network]\nloss = 0.1\n[[tap]]\nloss = 0.1\n[[tap]]\nname = \"b\"\nloss = 7.0",
+            "9:1: `loss`",
+        ),
         ("[[line]]\nname = \"A\"\n[[line]]\nname = \"A\"", "4:1: two lines are called `A`"),
         ("[[line]]\nname = \"md\"", "2:1: a line cannot be called `md`"),
         ("[[line]]\ngroup = \"233.1.2.3\"", "2:1: `233.1.2.3` is no group"),
@@ -199,8 +202,11 @@ mod tests {
     fn errors_name_the_line_and_what_is_wrong() {
         for (text, says) in WRONG_FILES {
             let complaint = complaint(text);
-            let wanted =
-                if says.starts_with(|c: char| c.is_ascii_digit()) { format!("mine.toml:{says}") } else { (*says).into() };
+            let wanted = if says.starts_with(|c: char| c.is_ascii_digit()) {
+                format!("mine.toml:{says}")
+            } else {
+                (*says).into()
+            };
             assert!(complaint.contains(&wanted), "{text}\nwanted: {wanted}\nsaid: {complaint}");
         }
     }

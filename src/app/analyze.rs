@@ -28,6 +28,7 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
     let mut tables = Tables::create(&arguments.output)?;
     let mut correlator = correlator(arguments, settings, &prepared)?;
     let mut summary = Summary::default();
+    summary.attribution.threshold = settings.trigger.confidence;
     let looked = open::look_first(settings, &prepared)?;
     looked.iter().flatten().for_each(|name| correlator.symbols.watch(name));
     // Without a first look the symbols of requests become known on the way, and what is read ahead would miss them.
@@ -89,7 +90,8 @@ fn correlator(arguments: &AnalyzeArgs, settings: &Settings, prepared: &Prepared)
             window: settings.trigger.window,
             min: settings.trigger.min,
             kinds: kinds(&settings.trigger.messages),
-            ..TriggerRule::default()
+            learning: settings.trigger.learning,
+            keeps_cases: false,
         },
         from: prepared.window.0,
         to: prepared.window.1,
@@ -185,6 +187,7 @@ fn facts(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correl
     let rule = &correlator.pairer.rules().trigger;
     summary.trigger = stats::TriggerRule {
         text: rule.text(),
+        model: rule.learning.name(),
         window_ns: u64::try_from(rule.window.0).unwrap_or(0),
         min_ns: u64::try_from(rule.min.0).unwrap_or(0),
         messages: settings.trigger.messages.clone(),

@@ -222,9 +222,9 @@ impl Book {
     /// The side of a trade that does not say it: that of the best price at which it happened.
     fn maker(&self, kind: MarketKind, price: Price) -> Option<bool> {
         match kind {
-            MarketKind::Trade if price != 0 && self.best.bid < self.best.ask => {
-                (price <= self.best.bid).then_some(true).or((price >= self.best.ask && self.best.ask > 0).then_some(false))
-            }
+            MarketKind::Trade if price != 0 && self.best.bid < self.best.ask => (price <= self.best.bid)
+                .then_some(true)
+                .or((price >= self.best.ask && self.best.ask > 0).then_some(false)),
             _ => None,
         }
     }
@@ -358,7 +358,10 @@ mod tests {
             ],
         );
         let facts = |at: usize| (effects[at].side, effects[at].price / 1_000_000, effects[at].quantity);
-        assert_eq!((facts(4), facts(6), facts(7)), ((Some(true), 1000, 100), (Some(true), 1000, 20), (Some(false), 1001, 40)));
+        assert_eq!(
+            (facts(4), facts(6), facts(7)),
+            ((Some(true), 1000, 100), (Some(true), 1000, 20), (Some(false), 1001, 40))
+        );
         assert!(effects.iter().all(|effect| !effect.is_partial));
         assert_eq!(effects[7].unit, 1_000_000);
     }
@@ -415,7 +418,8 @@ mod tests {
         let mut books = Books::default();
         let quote = BookChange::Quote { bid: (cents(1000), 5), ask: (cents(1002), 6) };
         books.apply(0, WHOLE, &event(quote));
-        let trade = |price| MarketEvent { kind: MarketKind::Trade, price: Some(cents(price)), ..event(BookChange::None) };
+        let trade =
+            |price| MarketEvent { kind: MarketKind::Trade, price: Some(cents(price)), ..event(BookChange::None) };
         let mut side = |price| books.apply(0, WHOLE, &trade(price)).side;
         assert_eq!((side(1000), side(1001), side(1002)), (Some(true), None, Some(false)));
     }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, Timestamp};
 
+use super::attribution::Judge;
 use super::early::EarlyAnswers;
 use super::requests::{Open, Original, RequestId, Requests, Session};
 use super::row::{Flag, Flags, Moment, OrderRow, SegmentRow};
-use super::attribution::Judge;
 use super::trigger::{Held, Reports, TriggerRule};
 use super::walls::{Relation, Walls};
+use crate::book::Tape;
 use crate::flow::{Acked, Arrival, Direction, Seen};
 use crate::hash::HashMap;
-use crate::book::Tape;
 use crate::merge::{Feeds, Symbols, Ticks};
 
 /// A request that is done is kept this long, for answers that cross it on the wire.

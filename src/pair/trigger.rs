@@ -158,6 +158,7 @@ impl Pairer {
             }
             case.rate = view.tape.rate_class(point, symbol, time);
             let newest = view.tape.newest(point, symbol, time);
+            case.stance = newest.map_or(0, |entry| candidates::stance(&entry.effect, wish));
             case.best = newest.map(|entry| entry.effect.after);
             case.is_partial = newest.is_some_and(|entry| entry.effect.is_partial);
             let clock = |point: u16| self.rules.clocks.get(usize::from(point));

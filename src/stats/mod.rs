@@ -2,6 +2,7 @@
 //! [`Summary`] is fed by `pair` and read by `write`; percentiles follow `HdrHistogram` (<https://hdrhistogram.org>).
 
 mod accounting;
+mod attribution;
 mod buckets;
 mod facts;
 mod group;
@@ -13,6 +14,7 @@ mod summary;
 mod timeline;
 
 pub use accounting::Discrepancy;
+pub use attribution::{Attribution, Coverage, THRESHOLD};
 pub use facts::{Feed, Gap, Line, Session, Tap, Totals, TriggerRule};
 pub use group::{Group, Groups, Latencies};
 pub use histogram::{FEW, Histogram, QUANTILES, Quantile};

@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 
 use tickscope_model::{Losses, SegmentKind, Timestamp};
 
-use super::{Feed, Groups, Histogram, Latencies, Session, Slowest, Tap, Timeline, Totals, TriggerRule, first_answer};
+use super::{
+    Attribution, Feed, Groups, Histogram, Latencies, Session, Slowest, Tap, Timeline, Totals, TriggerRule, first_answer,
+};
 use crate::pair::{Flag, OrderRow, SegmentRow};
 
 /// How many of the slowest orders are kept.
@@ -26,6 +28,8 @@ pub struct Summary {
     pub losses: Losses,
     pub totals: Totals,
     pub trigger: TriggerRule,
+    /// How sure the pairs are.
+    pub attribution: Attribution,
     /// Sentences that the run wants to say: `both files share a clock`, …
     pub notes: Vec<String>,
     /// The whole run.
@@ -65,6 +69,7 @@ impl Default for Summary {
             losses: Losses::default(),
             totals: Totals::default(),
             trigger: TriggerRule::default(),
+            attribution: Attribution::default(),
             notes: Vec::new(),
             overall: Latencies::default(),
             by_session: Groups::default(),
@@ -82,6 +87,7 @@ impl Summary {
     /// One request, when it is closed. Its latencies reach the histograms through [`Summary::segment`], but for those
     /// by outcome, which only the row knows.
     pub fn order(&mut self, row: &OrderRow) {
+        self.attribution.count(row);
         let rows = &mut self.rows;
         rows.requests += 1;
         rows.unanswered += u64::from(row.flags.has(Flag::Unanswered));

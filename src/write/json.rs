@@ -12,7 +12,9 @@ use super::table::TableRow;
 use super::text::sentence;
 use super::{Format, Output, Style};
 use crate::pair::OrderRow;
-use crate::stats::{Compared, Feed, Group, Histogram, Latencies, QUANTILES, Shift, SlowSide, Slowest, Summary, Tap};
+use crate::stats::{
+    Compared, Coverage, Feed, Group, Histogram, Latencies, QUANTILES, Shift, SlowSide, Slowest, Summary, Tap,
+};
 
 pub(super) static FORMAT: Format =
     Format { name: "json", option: "--json", extension: ".json", title: "the whole report as one JSON document" };
@@ -126,9 +128,28 @@ fn attribution(summary: &Summary) -> Value {
         "window_ns": summary.trigger.window_ns,
         "min_ns": summary.trigger.min_ns,
         "messages": summary.trigger.messages,
+        "model": summary.trigger.model,
         "methods": counts(summary.methods()),
+        "confidence": f64::from((summary.attribution.threshold * 1000.0).round()) / 1000.0,
+        "exact": summary.attribution.exact,
+        "likely": summary.attribution.likely,
+        "ambiguous": summary.attribution.ambiguous,
+        "untriggered": summary.attribution.untriggered,
+        "t2t_sure": some_distribution(&summary.attribution.sure),
+        "t2t_newest": some_distribution(&summary.attribution.newest),
+        "t2t_oldest": some_distribution(&summary.attribution.oldest),
+        "by_rate": summary.attribution.by_rate().map(by_rate).collect::<Vec<Value>>(),
         "t2t_above_ten_times_p50": far,
     })
+}
+
+fn some_distribution(histogram: &Histogram) -> Value {
+    if histogram.n() == 0 { Value::Null } else { distribution(histogram).into() }
+}
+
+fn by_rate((rate, coverage): (u64, Coverage)) -> Value {
+    let Coverage { requests, triggered, sure } = coverage;
+    json!({ "messages_per_s": rate, "requests": requests, "triggered": triggered, "sure": sure })
 }
 
 fn slowed(summary: &Summary) -> Value {

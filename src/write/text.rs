@@ -9,7 +9,7 @@ use tickscope_model::SegmentKind;
 use super::screen::{
     Columns, Style, Unit, bar, duration, factor, grouped, latency, plural, printable, share, shortened, wrapped,
 };
-use super::{Format, Output, quality, trail};
+use super::{Format, Output, causes, quality, trail};
 use crate::stats::{Compared, Group, Histogram, Latencies, QUANTILES, Quantile, Shift, SlowSide, Span, Summary};
 
 pub(super) static FORMAT: Format =
@@ -23,7 +23,7 @@ const TIMES: usize = 24;
 const BESIDE: usize = 3;
 const NAME_WIDTH: usize = 24;
 /// Sentences are wrapped at this many characters.
-const WIDTH: usize = 112;
+pub(super) const WIDTH: usize = 112;
 
 /// The whole report.
 pub fn write_text(summary: &Summary, style: &Style, mut output: Output) -> io::Result<()> {
@@ -69,6 +69,7 @@ fn answer(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
         lines.push(String::new());
         lines.extend(side_that_slowed(summary, style));
     }
+    lines.extend(causes::causes(summary, style));
     for text in reservations(summary) {
         lines.extend(wrapped(&text, WIDTH, 2));
     }
@@ -80,21 +81,28 @@ fn latencies(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
     titles.extend(QUANTILES.iter().map(|quantile| format!("{} ", quantile.label)));
     titles.extend(["max ".into(), "mean ".into(), "p99/p50".into()]);
     columns.push(titles);
+    let sure = &summary.attribution.sure;
+    let mut kinds = Vec::new();
     for (kind, histogram) in summary.overall.iter() {
-        columns.push(distribution(kind, histogram));
+        kinds.push(kind);
+        columns.push(distribution(kind.name().to_owned(), histogram));
+        if kind == SegmentKind::TickToTrade && 0 < sure.n() && sure.n() < histogram.n() {
+            kinds.push(kind);
+            columns.push(distribution(format!("t2t ≥ {:.2}", summary.attribution.threshold), sure));
+        }
     }
     let mut table = columns.titled(&[0]).into_iter();
     lines.push(style.heading(&table.next().unwrap_or_default()));
-    for ((kind, _), line) in summary.overall.iter().zip(table) {
+    for (kind, line) in kinds.into_iter().zip(table) {
         lines.push(if is_internal(kind) { style.internal(&line) } else { style.external(&line) });
     }
     lines.push(String::new());
     lines.extend(legend(summary).iter().map(|line| style.faint(line)));
 }
 
-fn distribution(kind: SegmentKind, histogram: &Histogram) -> Vec<String> {
+fn distribution(name: String, histogram: &Histogram) -> Vec<String> {
     let unit = Unit::of(histogram.median());
-    let mut cells = vec![kind.name().to_owned(), grouped(histogram.n()), unit.name().into()];
+    let mut cells = vec![name, grouped(histogram.n()), unit.name().into()];
     cells.push(format!("{} ", unit.digits(histogram.min())));
     for quantile in QUANTILES {
         let mark = if histogram.is_few(quantile) { '*' } else { ' ' };

@@ -174,7 +174,11 @@ impl Itch50 {
                 let cancel = exactly::<OrderCancel>(bytes)?;
                 let (order, quantity) = (cancel.order_reference_number.get(), cancel.cancelled_shares.get());
                 let book = BookChange::Reduce { order, quantity };
-                (&cancel.head, None, Content { quantity: quantity.into(), book, ..Content::of(MarketKind::Book, order) })
+                (
+                    &cancel.head,
+                    None,
+                    Content { quantity: quantity.into(), book, ..Content::of(MarketKind::Book, order) },
+                )
             }
             b'E' => {
                 let executed = exactly::<OrderExecuted>(bytes)?;

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use tickscope_decoders::{PROTOCOLS, Role};
 use tickscope_model::Nanos;
 
+use crate::pair::attribution::Learning;
+
 use super::settings::{Endpoint, FeedSetting, SessionSetting, Settings, TRIGGER_MESSAGES, TapSetting};
 
 /// One key of one table.
@@ -50,6 +52,8 @@ pub enum Kind {
     Shift(fn(&mut Settings, Nanos)),
     /// A duration that is not negative.
     Span(fn(&mut Settings, Nanos)),
+    /// 0 to 1.
+    Fraction(fn(&mut Settings, f32)),
     /// A path, taken relative to the folder of the configuration file.
     File(fn(&mut Settings, PathBuf)),
     /// `ip:port`.
@@ -69,8 +73,6 @@ pub enum Form {
     Text,
     Choice(&'static [&'static str]),
     Span,
-    /// 0 to 1.
-    Fraction,
     /// `"9717"` or `{ tag = 11, regex = "…", base = 10 }`.
     OrderTag,
 }
@@ -172,6 +174,7 @@ impl Kind {
             Kind::Choices(choices, _) => format!("a list of {}", quoted(choices, ", ")),
             Kind::Shift(_) => "a duration, such as \"-37us\" (units: ns, us, ms, s)".into(),
             Kind::Span(_) => Form::Span.expected(),
+            Kind::Fraction(_) => "a number from 0 to 1".into(),
             Kind::File(_) => "the path of a file".into(),
             Kind::Address(_) => "an address and port, such as \"233.54.12.111:26477\" or \"[ff02::1]:26477\"".into(),
             Kind::Endpoint(_) => "an address, or address and port, such as \"10.0.0.10\" or \"10.0.0.10:9876\"".into(),
@@ -188,7 +191,6 @@ impl Form {
             Form::Text => "a text".into(),
             Form::Choice(choices) => one_of(choices),
             Form::Span => "a duration of 0 or more, such as \"250us\" (units: ns, us, ms, s)".into(),
-            Form::Fraction => "a number from 0 to 1".into(),
             Form::OrderTag => "a FIX tag, such as \"9717\" or { tag = 11, regex = \"-(\\\\d+)$\", base = 10 }".into(),
         }
     }
@@ -402,14 +404,26 @@ pub static KEYS: &[Key] = &[
         Kind::Choices(TRIGGER_MESSAGES, |settings, messages| settings.trigger.messages = messages),
         "[\"trade\", \"bbo\"]",
         "[\"trade\", \"bbo\"]",
-        "Which market-data messages are preferred as triggers; others are taken only where the window holds none of \
-         these: trade prints; quote, a top-of-book update; book, a change of the book; bbo, both of these, since either \
-         may have moved the best price; auction and imbalance messages; status.",
+        "Which market-data messages may be triggers: trade prints; quote, a top-of-book update; book, a change of the \
+         book; bbo, both of these (how likely a message is that did not touch the best price is learned); auction and \
+         imbalance messages; status.",
     ),
-    later(
+    key(
+        Table::Trigger,
+        "model",
+        Kind::Choice(&["two-pass", "causal"], |settings, name| {
+            settings.trigger.learning = if name == "causal" { Learning::Causal } else { Learning::TwoPass };
+        }),
+        "\"two-pass\"",
+        "\"causal\"",
+        "How the model that weighs candidates is learned: two-pass, from the requests of the whole capture (of its first \
+         65,536 requests, where there are more); causal, for each request from what came before it, as live.",
+    ),
+    key(
         Table::Trigger,
         "confidence",
-        Form::Fraction,
+        Kind::Fraction(|settings, confidence| settings.trigger.confidence = confidence),
+        "0.9",
         "0.9",
         "Tails are stated over pairs whose trigger_confidence is at least this.",
     ),

@@ -130,6 +130,12 @@ impl Reader<'_> {
             set(settings, chosen(list, choices).ok_or_else(wrong)?);
             return Ok(());
         }
+        if let Kind::Fraction(set) = kind {
+            let fraction = number(value).filter(|number| (0.0..=1.0).contains(number)).ok_or_else(wrong)?;
+            #[allow(clippy::cast_possible_truncation, reason = "a probability with few digits")]
+            set(settings, fraction as f32);
+            return Ok(());
+        }
         let DeValue::String(text) = value else { return Err(wrong()) };
         let text = text.as_ref();
         if text.is_empty() {
@@ -151,7 +157,7 @@ impl Reader<'_> {
                 }
                 set(settings, text.to_owned());
             }
-            Kind::Checked(_) | Kind::Choices(..) => unreachable!("handled above"),
+            Kind::Checked(_) | Kind::Choices(..) | Kind::Fraction(_) => unreachable!("handled above"),
         }
         Ok(())
     }
@@ -238,7 +244,6 @@ impl Form {
                 Some(text) => duration::parse_span(text).map(|_| true)?,
                 None => false,
             },
-            Form::Fraction => number(value).is_some_and(|number| (0.0..=1.0).contains(&number)),
             Form::OrderTag => match value {
                 DeValue::Table(parts) => return order_tag(parts),
                 _ => text.is_some_and(is_tag),

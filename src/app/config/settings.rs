@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use tickscope_model::Nanos;
 
 use super::keys::{Key, Table};
+use crate::pair::attribution::Learning;
+use crate::stats::THRESHOLD;
 
 /// Everything a configuration can say that this version uses.
 #[derive(Clone, Debug, Default)]
@@ -88,7 +90,7 @@ pub struct Endpoint {
 }
 
 /// `[trigger]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TriggerSetting {
     /// A trigger is at most this old …
     pub window: Nanos,
@@ -96,6 +98,9 @@ pub struct TriggerSetting {
     pub min: Nanos,
     /// Names of [`TRIGGER_MESSAGES`].
     pub messages: Vec<String>,
+    /// Tails are stated over pairs at least this sure.
+    pub confidence: f32,
+    pub learning: Learning,
 }
 
 /// `[pairing]`.
@@ -110,7 +115,13 @@ pub const TRIGGER_MESSAGES: &[&str] = &["trade", "bbo", "quote", "book", "auctio
 impl Default for TriggerSetting {
     fn default() -> Self {
         let messages = vec!["trade".to_owned(), "bbo".to_owned()];
-        TriggerSetting { window: Nanos(1_000_000_000), min: Nanos(0), messages }
+        TriggerSetting {
+            window: Nanos(1_000_000_000),
+            min: Nanos(0),
+            messages,
+            confidence: THRESHOLD,
+            learning: Learning::default(),
+        }
     }
 }
 

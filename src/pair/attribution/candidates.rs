@@ -92,6 +92,7 @@ pub struct Case {
     pub(crate) gap: Option<Timestamp>,
     pub(crate) is_cross_clock: bool,
     pub(crate) role: u8,
+    pub(crate) stance: u8,
     /// Session and symbol of the private reports among the candidates, whose `symbol` is the place here.
     pub(crate) reports: Vec<(Arc<str>, Arc<str>)>,
 }
@@ -99,7 +100,7 @@ pub struct Case {
 impl Case {
     pub(crate) fn observed(&self) -> Observed {
         let candidates = self.candidates.iter().map(|candidate| candidate.seen).collect();
-        Observed { role: self.role, rate: self.rate, candidates }
+        Observed { role: self.role, rate: self.rate, stance: self.stance, candidates }
     }
 }
 
@@ -109,6 +110,24 @@ pub(crate) fn role(kind: OrderKind) -> u8 {
         OrderKind::Replace => 1,
         OrderKind::Cancel | OrderKind::MassCancel => 2,
         _ => 0,
+    }
+}
+
+/// Where a request's price stands in the book, for [`model::STANCES`].
+pub(crate) fn stance(book: &Effect, wish: Wish) -> u8 {
+    let (Some(price), Some(is_buy)) = (wish.price.filter(|price| *price != 0), wish.is_buy) else { return 0 };
+    let (own, opposite) = (book.after.own(is_buy), book.after.opposite(is_buy));
+    if own == 0 || opposite == 0 {
+        return 0;
+    }
+    let steps = (price - own).unsigned_abs().min((price - opposite).unsigned_abs()) / book.unit.unsigned_abs().max(1);
+    match price {
+        _ if price == opposite => 1,
+        _ if price == own => 2,
+        _ if own.min(opposite) < price && price < own.max(opposite) => 3,
+        _ if steps <= 4 => 4,
+        _ if steps <= 16 => 5,
+        _ => 6,
     }
 }
 
@@ -184,29 +203,33 @@ fn relation(effect: &Effect, wish: Wish) -> Relation {
     }
 }
 
-/// Says of each candidate where it stands among the messages of its packet that are of its kind: trades, or not.
+/// Says of each candidate where it stands among the messages of its packet.
 pub(crate) fn place(candidates: &mut [Candidate]) {
-    let is_trade = |candidate: &Candidate| candidate.tick.kind == MarketKind::Trade;
-    let packet = |candidate: &Candidate| (candidate.tick.frame, candidate.tick.line, is_trade(candidate));
-    let mut first = 0;
-    while first < candidates.len() {
-        let frame = (candidates[first].tick.frame, candidates[first].tick.line);
-        let same = |candidate: &Candidate| (candidate.tick.frame, candidate.tick.line) == frame;
-        let behind = candidates[first..].iter().position(|one| !same(one)).map_or(candidates.len(), |at| first + at);
-        let group = &mut candidates[first..behind];
-        let keys: Vec<_> = group.iter().map(packet).collect();
-        for (at, candidate) in group.iter_mut().enumerate() {
+    let packet = |candidate: &Candidate| (candidate.tick.frame, candidate.tick.line);
+    let group = |candidate: &Candidate| (candidate.tick.kind == MarketKind::Trade, candidate.touch != Touch::Same);
+    let is_like = |one: &Candidate, other: &Candidate| match (group(one), group(other)) {
+        ((true, _), (true, _)) => true,
+        ((false, one), (_, other)) => one && other,
+        _ => false,
+    };
+    let mut start = 0;
+    while start < candidates.len() {
+        let it = packet(&candidates[start]);
+        let behind =
+            candidates[start..].iter().position(|one| packet(one) != it).map_or(candidates.len(), |at| start + at);
+        for at in start..behind {
             // Newest first: what stands behind came before.
-            let has_later = keys[..at].contains(&keys[at]);
-            let has_earlier = keys[at + 1..].contains(&keys[at]);
-            let place = match (has_earlier, has_later) {
-                (false, false) => 0,
-                (false, true) => 1,
-                (true, true) => 2,
-                (true, false) => 3,
+            let earlier = &candidates[at + 1..behind];
+            let has_like = earlier.iter().any(|one| is_like(&candidates[at], one));
+            let is_tame = group(&candidates[at]) == (false, false);
+            let place = match (earlier.is_empty(), at == start) {
+                (true, true) => 0,
+                (true, false) => 1,
+                (false, _) if !has_like && !is_tame => 2,
+                _ => 3,
             };
-            candidate.seen.place = candidate.seen.place / small(PLACES) * small(PLACES) + place;
+            candidates[at].seen.place += place;
         }
-        first = behind;
+        start = behind;
     }
 }

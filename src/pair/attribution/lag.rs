@@ -39,7 +39,10 @@ mod tests {
     #[test]
     fn bins_follow_each_other() {
         for at in 1..BINS {
-            assert_eq!((bin(start(at)), bin(start(at) - 1)), (u16::try_from(at).unwrap(), u16::try_from(at - 1).unwrap()));
+            assert_eq!(
+                (bin(start(at)), bin(start(at) - 1)),
+                (u16::try_from(at).unwrap(), u16::try_from(at - 1).unwrap())
+            );
         }
         assert_eq!((bin(0), bin(63), bin(64), bin(u64::MAX)), (0, 0, 1, 288));
         assert!((width(0) - 64.0).abs() < 1e-9 && (width(1) - 8.0).abs() < 1e-9);

@@ -19,8 +19,13 @@ pub(crate) const CELLS: usize = 16 * 9 + 2;
 pub(crate) const RELATIONS: usize = 7;
 /// What the relations depend on: trade or not, touch, side.
 const CONTEXTS: usize = 2 * 9;
-/// Place among messages of the packet about the symbol: alone, first, in between, last.
+/// Place among the messages of its packet about the symbol: alone; first; first trade, or first that changed the best
+/// prices; any other.
 pub(crate) const PLACES: usize = 4;
+
+/// Where the request's price stands in the book when it is sent: unknown, opposite best, own best, between them, near,
+/// further, far.
+pub(crate) const STANCES: usize = 7;
 
 /// A candidate as the model sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +44,8 @@ pub(crate) struct Observed {
     pub role: u8,
     /// Class of the local rate of messages.
     pub rate: u8,
+    /// Where its price stands in the book.
+    pub stance: u8,
     pub candidates: Vec<Seen>,
 }
 
@@ -70,11 +77,14 @@ pub(crate) struct Model {
     /// Likelihood ratios, by role.
     pub relation: Vec<f64>,
     pub place: Vec<f64>,
+    /// How much more often requests that come by themselves stand there, by role.
+    pub stance: Vec<f64>,
     /// So many requests were learned from.
     pub learned_from: usize,
 }
 
-/// How often each cell was there to react to.
+/// How often each cell was there to react to, with a request of one of the two sides: a message that has a side itself is
+/// such a chance in either of its two cells, and all other things count twice in their one.
 #[derive(Clone, Debug)]
 pub(crate) struct Chances {
     messages: Vec<f64>,
@@ -92,16 +102,15 @@ impl Chances {
             trade[usize::from(class)] = exposure.is_trade(class);
             for touch in [Touch::Same, Touch::Quantity, Touch::Price] {
                 let count = |has_side| exposure.messages(Moved { class, touch, has_side }) as f64;
-                // A message with a side is a chance for requests of either side.
                 for side in 0..2 {
                     messages[usize::from(cell(class, touch, side))] = count(true);
                 }
-                messages[usize::from(cell(class, touch, 2))] = count(false) + count(true) * 0.01;
+                messages[usize::from(cell(class, touch, 2))] = 2.0 * count(false) + 0.02 * count(true);
             }
         }
-        messages[usize::from(report_cell(true))] = reports as f64;
-        messages[usize::from(report_cell(false))] = reports as f64;
-        Chances { messages, time: exposure.time.map(|ns| ns as f64), trade }
+        messages[usize::from(report_cell(true))] = 2.0 * reports as f64;
+        messages[usize::from(report_cell(false))] = 2.0 * reports as f64;
+        Chances { messages, time: exposure.time.map(|ns| 2.0 * ns as f64), trade }
     }
 
     /// What is believed of a cell before anything is known: trades and new best prices are acted upon, what happens
@@ -128,15 +137,30 @@ const LATENCY_BELIEF: f64 = 2.0;
 /// … and the relations, in a context from those of all contexts, and in all contexts from the table below.
 const CONTEXT_BELIEF: f64 = 30.0;
 const RELATION_BELIEF: f64 = 10.0;
+/// … and where requests stand that come by themselves.
+const STANCE_BELIEF: f64 = 20.0;
 /// Before anything is known: no price, the message's price, opposite best, own best, near, further, far.
 const CAUSED: [f64; RELATIONS] = [0.0, 0.40, 0.20, 0.15, 0.13, 0.07, 0.05];
 const NOT_CAUSED: [f64; RELATIONS] = [0.0, 0.25, 0.20, 0.15, 0.20, 0.12, 0.08];
+/// Of several messages in a packet a trader acts on the first that concerns it: alone, first, first of its kind, other.
+const CAUSED_PLACE: [f64; PLACES] = [10.0, 10.0, 6.0, 0.2];
+const NOT_CAUSED_PLACE: [f64; PLACES] = [10.0, 4.0, 4.0, 8.0];
 /// One request in five is believed to come by itself.
 const UNTRIGGERED: f64 = 0.2;
 
-/// Rounds of learning at most, and the gain for each request that is worth another one.
-const ROUNDS: usize = 60;
-const GAIN: f64 = 1e-4;
+/// What stands beside a message by chance is learned from messages that are too old to have caused the request: so many
+/// of those that are older than this share of latencies. (Learning it from what probably did not cause the request would
+/// feed doubt on itself.)
+/// Beyond this share of latencies each bin holds at least so much less than the one before: half in an octave.
+const TAIL: f64 = 0.7;
+const DECAY: f64 = 0.917;
+const TAIL_CROWD: f64 = 0.01;
+const UNRELATED: usize = 8;
+const USUAL: f64 = 0.98;
+
+/// Rounds of learning at most, and the share of requests that must move for another one.
+const ROUNDS: usize = 50;
+const MOVED: f64 = 1e-3;
 
 impl Model {
     /// What is believed before the first request; `window_ns` is the longest latency.
@@ -147,6 +171,7 @@ impl Model {
             background: vec![0.0; ROLES * RATE_CLASSES],
             relation: vec![1.0; ROLES * CONTEXTS * RELATIONS],
             place: vec![1.0; ROLES * 2 * PLACES],
+            stance: vec![1.0; ROLES * STANCES],
             learned_from: 0,
         };
         let requests = requests.max(1.0);
@@ -156,6 +181,11 @@ impl Model {
             for cell in 0..CELLS {
                 let share = (1.0 - UNTRIGGERED) * requests * chances.belief(cell) / weighted.max(1.0);
                 model.reaction[role * CELLS + cell] = share;
+            }
+            for place in 0..2 * PLACES {
+                let at = place % PLACES;
+                let shares = [CAUSED_PLACE, NOT_CAUSED_PLACE].map(|belief| belief[at] / belief.iter().sum::<f64>());
+                model.place[role * 2 * PLACES + place] = shares[0] / shares[1];
             }
             for rate in 0..RATE_CLASSES {
                 model.background[role * RATE_CLASSES + rate] = UNTRIGGERED * requests / time.max(1e6);
@@ -174,7 +204,8 @@ impl Model {
     pub(crate) fn weigh(&self, request: &Observed, out: &mut Vec<f64>) -> f64 {
         out.clear();
         let role = usize::from(request.role);
-        let nothing = self.background[role * RATE_CLASSES + usize::from(request.rate)];
+        let nothing = self.background[role * RATE_CLASSES + usize::from(request.rate)]
+            * self.stance[role * STANCES + usize::from(request.stance)];
         let reaction = &self.reaction[role * CELLS..][..CELLS];
         let relation = &self.relation[role * CONTEXTS * RELATIONS..][..CONTEXTS * RELATIONS];
         let place = &self.place[role * 2 * PLACES..][..2 * PLACES];
@@ -200,15 +231,15 @@ impl Model {
         if sample.is_empty() {
             return model;
         }
-        let mut before = f64::NEG_INFINITY;
+        let mut before: Option<Sums> = None;
         for _ in 0..ROUNDS {
             let sums = Sums::of(&model, sample);
             model = sums.model(&model, chances, all / taken, window_ns);
             model.learned_from = sample.len();
-            if sums.likelihood - before < GAIN * taken {
+            if before.is_some_and(|before| sums.distance(&before) < MOVED * taken) {
                 break;
             }
-            before = sums.likelihood;
+            before = Some(sums);
         }
         model
     }
@@ -239,14 +270,19 @@ fn believed_density(window_ns: u64) -> Vec<f64> {
 
 /// What one look at the requests gives.
 struct Sums {
-    likelihood: f64,
     /// Requests caused by a message, by bin, and by role and cell.
     bins: Vec<f64>,
     cells: Vec<f64>,
     /// Requests that came by themselves, by role and class of rate.
     alone: Vec<f64>,
+    /// Where those stand, and where all stand.
+    alone_stances: Vec<f64>,
+    stances: Vec<f64>,
     caused: Tables,
     not_caused: Tables,
+    /// Requests, and candidates of usual age.
+    requests: f64,
+    near: f64,
 }
 
 /// Relations and places, by role.
@@ -269,32 +305,43 @@ impl Tables {
 impl Sums {
     fn of(model: &Model, sample: &[Observed]) -> Sums {
         let mut sums = Sums {
-            likelihood: 0.0,
             bins: vec![0.0; BINS],
             cells: vec![0.0; ROLES * CELLS],
             alone: vec![0.0; ROLES * RATE_CLASSES],
+            alone_stances: vec![0.0; ROLES * STANCES],
+            stances: vec![0.0; ROLES * STANCES],
             caused: Tables::new(),
             not_caused: Tables::new(),
+            requests: 0.0,
+            near: 0.0,
         };
-        let highest = model.density.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+        let behind = lag::bin(model.quantile(USUAL));
         let mut weights = Vec::new();
         for request in sample {
             let role = usize::from(request.role);
             let nothing = model.weigh(request, &mut weights);
-            let background = model.background[role * RATE_CLASSES + usize::from(request.rate)];
-            sums.likelihood += (background / nothing.max(1e-300)).max(1e-300).ln();
             sums.alone[role * RATE_CLASSES + usize::from(request.rate)] += nothing;
+            sums.alone_stances[role * STANCES + usize::from(request.stance)] += nothing;
+            sums.stances[role * STANCES + usize::from(request.stance)] += 1.0;
             for (seen, &weight) in request.candidates.iter().zip(&weights) {
                 let bin = usize::from(seen.bin);
                 sums.bins[bin] += weight;
                 sums.cells[role * CELLS + usize::from(seen.cell)] += weight;
                 sums.caused.add(role, seen, weight);
-                // What did not cause it counts as far as it might have.
-                let plausible = model.density[bin] / highest;
-                sums.not_caused.add(role, seen, (1.0 - weight) * (plausible + 1e-3));
             }
+            sums.requests += 1.0;
+            sums.near += request.candidates.iter().filter(|seen| seen.bin < behind).map(|_| 1.0).sum::<f64>();
+            let unrelated = request.candidates.iter().filter(|seen| behind <= seen.bin);
+            unrelated.take(UNRELATED).for_each(|seen| sums.not_caused.add(role, seen, 1.0));
         }
         sums
+    }
+
+    /// How many requests are explained otherwise than before.
+    fn distance(&self, before: &Sums) -> f64 {
+        let apart =
+            |one: &[f64], other: &[f64]| one.iter().zip(other).map(|(one, other)| (one - other).abs()).sum::<f64>();
+        apart(&self.bins, &before.bins) + apart(&self.cells, &before.cells) + apart(&self.alone, &before.alone)
     }
 
     fn model(&self, before: &Model, chances: &Chances, scale: f64, window_ns: u64) -> Model {
@@ -304,6 +351,7 @@ impl Sums {
             background: self.background(chances, scale),
             relation: self.relations(),
             place: self.places(),
+            stance: self.stances(),
             learned_from: before.learned_from,
         }
     }
@@ -311,7 +359,13 @@ impl Sums {
     /// Smoothed over neighbouring bins, more often where there is less to learn from.
     fn density(&self, window_ns: u64) -> Vec<f64> {
         let total: f64 = self.bins.iter().sum();
-        let rounds = if total < 200.0 { 12 } else if total < 1000.0 { 5 } else { 2 };
+        let rounds = if total < 200.0 {
+            12
+        } else if total < 1000.0 {
+            5
+        } else {
+            2
+        };
         let mut masses = self.bins.clone();
         for _ in 0..rounds {
             let old = masses.clone();
@@ -320,6 +374,7 @@ impl Sums {
                 *mass = 0.25 * near(bin.checked_sub(1)) + 0.5 * old[bin] + 0.25 * near(Some(bin + 1));
             }
         }
+        one_hump(&mut masses, (self.near - total) / self.requests.max(1.0));
         let smoothed: f64 = masses.iter().sum();
         let believed = believed_density(window_ns);
         let kept = total / (total + LATENCY_BELIEF) / smoothed.max(1e-12);
@@ -373,20 +428,73 @@ impl Sums {
         ratios
     }
 
+    fn stances(&self) -> Vec<f64> {
+        let mut ratios = vec![1.0; ROLES * STANCES];
+        for role in 0..ROLES {
+            let of = |counts: &[f64]| counts[role * STANCES..][..STANCES].to_vec();
+            let (alone, all) = (of(&self.alone_stances), of(&self.stances));
+            let (alone_sum, all_sum): (f64, f64) = (alone.iter().sum(), all.iter().sum());
+            for stance in 0..STANCES {
+                // Drawn towards where all requests stand.
+                let usual = (all[stance] + 1.0) / (all_sum + 7.0);
+                let share = (alone[stance] + STANCE_BELIEF * usual) / (alone_sum + STANCE_BELIEF);
+                ratios[role * STANCES + stance] = share / usual;
+            }
+        }
+        ratios
+    }
+
     fn places(&self) -> Vec<f64> {
         let mut ratios = vec![1.0; ROLES * 2 * PLACES];
         for (group, ratios) in ratios.chunks_mut(PLACES).enumerate() {
-            let of = |tables: &Tables| {
+            let of = |tables: &Tables, belief: &[f64; PLACES]| {
                 let counts = &tables.place[group * PLACES..][..PLACES];
-                let total: f64 = counts.iter().sum();
-                counts.iter().map(|count| (count + 5.0) / (total + 20.0)).collect::<Vec<f64>>()
+                let total: f64 = counts.iter().sum::<f64>() + belief.iter().sum::<f64>();
+                counts.iter().zip(belief).map(|(count, belief)| (count + belief) / total).collect::<Vec<f64>>()
             };
-            let (caused, not_caused) = (of(&self.caused), of(&self.not_caused));
+            let (caused, not_caused) = (of(&self.caused, &CAUSED_PLACE), of(&self.not_caused, &NOT_CAUSED_PLACE));
             for (ratio, (caused, not_caused)) in ratios.iter_mut().zip(caused.iter().zip(&not_caused)) {
                 *ratio = caused / not_caused;
             }
         }
         ratios
+    }
+}
+
+/// Latencies are usual around one value, and the further away from it the rarer. What rises again, as seen in bins that each
+/// are a tenth wider than the one before, is requests that came by themselves at some time after whatever message: at
+/// low rates nothing else would keep them from being called very slow reactions. In a busy market they cannot be told
+/// from a tail: there the fall beyond the most usual latency must get steeper and steeper, but for a tail that is the
+/// smaller, the more messages (`crowd`) stand before a request by chance.
+fn one_hump(masses: &mut [f64], crowd: f64) {
+    let most = masses.iter().copied().fold(0.0, f64::max);
+    let total: f64 = masses.iter().sum();
+    let Some(top) = masses.iter().position(|mass| *mass >= most) else { return };
+    let (rising, falling) = masses.split_at_mut(top);
+    let mut bound = most;
+    for mass in rising.iter_mut().rev() {
+        bound = mass.min(bound);
+        *mass = bound;
+    }
+    let mut below: f64 = rising.iter().sum();
+    let (mut last, mut ratio) = (most, 1.0_f64);
+    // In a quiet market a tail may fall slowly.
+    let decay = 1.0 - (1.0 - DECAY) * (crowd / TAIL_CROWD).clamp(0.0, 1.0);
+    let mut tail = most * (TAIL_CROWD / crowd.max(TAIL_CROWD));
+    for mass in falling {
+        let is_tail = below > TAIL * total;
+        let steeper = last * ratio;
+        let highest = if is_tail { steeper.max(tail.min(last * decay)) } else { last };
+        let allowed = mass.min(highest);
+        if allowed > tail {
+            ratio = ratio.min(allowed / last.max(f64::MIN_POSITIVE));
+        }
+        *mass = allowed;
+        last = allowed;
+        below += allowed;
+        if is_tail {
+            tail *= decay;
+        }
     }
 }
 
