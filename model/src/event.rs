@@ -270,6 +270,8 @@ pub struct OrderEvent<'a> {
     pub sending_ns: u64,
     /// TransactTime (FIX 60) in nanoseconds since the Unix epoch; 0 where absent.
     pub transact_ns: u64,
+    /// The whole message as it was on the wire, for what only a user's rule asks for.
+    pub raw: &'a [u8],
 }
 
 impl Default for OrderEvent<'_> {
@@ -300,6 +302,7 @@ impl Default for OrderEvent<'_> {
             ref_sequence: 0,
             sending_ns: 0,
             transact_ns: 0,
+            raw: b"",
         }
     }
 }

@@ -3,11 +3,13 @@
 use std::io;
 use std::thread;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
+use regex_lite::Regex;
 use tickscope_model::{Loss, MarketKind, TapId};
 
 use super::args::{AnalyzeArgs, OutputArgs};
 use super::config::Settings;
+use super::config::settings::OrderTag;
 use super::decode::is_lossy;
 use super::open::{self, Prepared};
 use super::values::TableOutput;
@@ -15,7 +17,7 @@ use super::{Outcome, complain};
 use crate::capture::BLOCK_BYTES;
 use crate::flow::Endpoint;
 use crate::merge::{Feeds, Line};
-use crate::pair::{Paired, Pairer, Rules, TriggerRule};
+use crate::pair::{IdRule, LinkRule, Named, Paired, Pairer, Rules, TriggerRule};
 use crate::pipeline::correlator::Correlator;
 use crate::stats::{self, Summary};
 use crate::write::{OrdersFile, Output, SegmentsFile, Style, write_hgrm, write_hlog, write_json, write_text};
@@ -91,6 +93,8 @@ fn correlator(arguments: &AnalyzeArgs, settings: &Settings, prepared: &Prepared)
             min: settings.trigger.min,
             kinds: kinds(&settings.trigger.messages),
             learning: settings.trigger.learning,
+            ids: ids(settings)?,
+            links: links(settings)?,
             keeps_cases: false,
         },
         from: prepared.window.0,
@@ -119,6 +123,25 @@ fn kinds(names: &[String]) -> Vec<MarketKind> {
     let mut all: Vec<MarketKind> = names.iter().flat_map(|name| kinds(name)).collect();
     all.dedup();
     all
+}
+
+/// `[[trigger.id]]`, which the configuration has checked.
+fn ids(settings: &Settings) -> anyhow::Result<Vec<IdRule>> {
+    let mut rules = Vec::new();
+    for id in &settings.trigger.ids {
+        let named = Named::NAMES.iter().find(|(name, _)| Some(*name) == id.market_data);
+        if let (Some(OrderTag { tag, regex, base }), Some((_, names))) = (&id.order, named) {
+            let regex = regex.as_deref().map(Regex::new).transpose()?;
+            rules.push(IdRule { tag: *tag, regex, base: *base, names: *names });
+        }
+    }
+    Ok(rules)
+}
+
+/// `[[trigger.link]]`, likewise.
+fn links(settings: &Settings) -> anyhow::Result<Vec<LinkRule>> {
+    let rules = settings.trigger.links.iter().map(|link| LinkRule::parse(&link.orders, &link.when));
+    rules.collect::<Result<_, String>>().map_err(|text| anyhow!(text))
 }
 
 /// The clock of each point, by the user's names for clocks. Taps without one share a clock.
@@ -185,6 +208,7 @@ fn facts(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correl
     feeds(summary, &correlator.feeds);
     sessions(summary, correlator);
     let rule = &correlator.pairer.rules().trigger;
+    summary.attribution.aggregate = correlator.pairer.aggregate();
     summary.trigger = stats::TriggerRule {
         text: rule.text(),
         model: rule.learning.name(),

@@ -26,6 +26,10 @@ const TYPES: usize = 16;
 pub struct Entry {
     pub tick: Tick,
     pub effect: Effect,
+    /// Match number, trade id, or reference of the order.
+    pub reference: u64,
+    /// The number of the first message of its packet.
+    pub packet_sequence: u64,
 }
 
 /// Type of a message, and what it did to the best prices.
@@ -125,9 +129,24 @@ impl Tape {
         same.into_iter().find(is_it).map(|entry| &entry.effect)
     }
 
-    /// The entries of a symbol, oldest first.
-    pub fn entries(&self, point: u16, symbol: SymbolId) -> Option<&VecDeque<Entry>> {
-        self.symbols.get(&(point, symbol))
+    /// The entries of a symbol in a time, the last moment included, oldest first.
+    pub fn between(
+        &self,
+        point: u16,
+        symbol: SymbolId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> impl Iterator<Item = &Entry> {
+        self.symbols.get(&(point, symbol)).into_iter().flat_map(move |entries| {
+            let first = entries.partition_point(|entry| entry.tick.time < from);
+            let behind = entries.partition_point(|entry| entry.tick.time <= to);
+            entries.range(first..behind.max(first))
+        })
+    }
+
+    /// Symbols with entries at a point, in no particular order.
+    pub fn symbols(&self, point: u16) -> impl Iterator<Item = SymbolId> + '_ {
+        self.symbols.keys().filter(move |(other, _)| *other == point).map(|(_, symbol)| *symbol)
     }
 
     /// The newest entry that is not later than `time`.
@@ -174,7 +193,8 @@ mod tests {
     fn entry(time: u64, sequence: u64) -> Entry {
         let time = Timestamp(time);
         let tick = Tick { time, sequence, frame: 1, line: 0, code: b'A', kind: MarketKind::Book };
-        Entry { tick, effect: Effect { price: i64::try_from(sequence).unwrap(), ..Effect::default() } }
+        let effect = Effect { price: i64::try_from(sequence).unwrap(), ..Effect::default() };
+        Entry { tick, effect, reference: 0, packet_sequence: 0 }
     }
 
     #[test]

@@ -3,12 +3,16 @@
 mod answers;
 pub mod attribution;
 mod early;
+mod ids;
+mod links;
 mod pairer;
 mod requests;
 mod row;
 mod trigger;
 mod walls;
 
+pub use ids::{IdRule, Named};
+pub use links::{LinkRule, Links};
 pub use pairer::{Paired, Pairer, Rules, View};
 pub use row::{Flag, Flags, Method, Moment, OrderRow, SegmentRow, Trigger, Weighed};
 pub use trigger::TriggerRule;

@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, Timestamp};
 
-use super::attribution::Judge;
+use super::attribution::{Aggregate, Judge};
 use super::early::EarlyAnswers;
+use super::ids;
+use super::links::Links;
 use super::requests::{Open, Original, RequestId, Requests, Session};
 use super::row::{Flag, Flags, Moment, OrderRow, SegmentRow};
 use super::trigger::{Held, Reports, TriggerRule};
@@ -46,6 +48,7 @@ pub struct Rules {
 pub struct View<'a> {
     pub ticks: &'a Ticks,
     pub tape: &'a Tape,
+    pub links: &'a Links,
     pub feeds: &'a Feeds,
     pub symbols: &'a Symbols,
     /// Points that an order's own point takes its market data from, nearest first.
@@ -117,6 +120,11 @@ impl Pairer {
             scratch: Vec::new(),
             out: Vec::new(),
         }
+    }
+
+    /// Latency and number of triggered requests without claiming any pair.
+    pub fn aggregate(&self) -> Option<Aggregate> {
+        self.judge.aggregate()
     }
 
     pub fn rules(&self) -> &Rules {
@@ -334,6 +342,7 @@ impl Pairer {
             point: direction.key.point,
             symbol,
             original,
+            id: ids::in_request(&self.rules.trigger.ids, event.raw),
             case: None,
             sequence: event.sequence,
             done: None,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tickscope_model::{Decimal, Side, SymbolId, TapId, Timestamp};
 
 use super::attribution::Case;
+use super::ids::Id;
 use super::row::OrderRow;
 
 use crate::hash::HashMap;
@@ -27,6 +28,8 @@ pub(super) struct Open {
     pub symbol: Option<SymbolId>,
     /// Of the order that it cancels or replaces.
     pub original: Original,
+    /// The market data's own id, where a rule found one in it.
+    pub id: Option<Id>,
     /// Its candidates, while there is no model to judge them.
     pub case: Option<Box<Case>>,
     pub sequence: u64,

@@ -166,6 +166,7 @@ flags! {
     Reused = "reused", "the ClOrdID was still in use by an earlier request of this session";
     Unanswered = "unanswered", "no answer in the capture";
     TickEvicted = "tick_evicted", "the trigger window reached beyond the ticks that are kept";
+    IdConflict = "id_conflict", "the id in the request names no message before it within the window; decided without it";
     BookPartial = "book_partial", "the symbol's book began in mid-stream, or messages are missing since: prices were compared with what is known of it";
     Evicted = "evicted", "closed early because too many requests were open";
     WallAmbiguous = "w2w_ambiguous", "several requests could be the other side of the gateway";

@@ -8,6 +8,8 @@ use tickscope_model::{Loss, MarketKind, Nanos, SegmentKind, Side, SymbolId, TapI
 
 use super::attribution::candidates::{self, ALWAYS, Candidate, Case, MOST, Wish};
 use super::attribution::{Learning, Origin, Verdict};
+use super::ids::{self, IdRule};
+use super::links::LinkRule;
 use super::pairer::{Pairer, View};
 use super::requests::{Open, RequestId};
 use super::row::{Flag, Method, OrderRow, Trigger, Weighed};
@@ -19,6 +21,8 @@ const STEPS: usize = 4096;
 /// Private reports that are remembered, and how many of them are candidates of one request.
 const REPORTS: usize = 64;
 const REPORT_CANDIDATES: usize = 8;
+/// Causes by a link that are candidates of one request.
+const LINK_CANDIDATES: usize = 16;
 
 /// What may be a trigger.
 #[derive(Clone, Debug)]
@@ -31,6 +35,10 @@ pub struct TriggerRule {
     pub kinds: Vec<MarketKind>,
     /// How the model that weighs them is learned.
     pub learning: Learning,
+    /// Where requests carry the market data's own id.
+    pub ids: Vec<IdRule>,
+    /// Orders in one instrument caused by another.
+    pub links: Vec<LinkRule>,
     /// Whether rows keep their candidates.
     pub keeps_cases: bool,
 }
@@ -42,6 +50,8 @@ impl Default for TriggerRule {
             min: Nanos(0),
             kinds: vec![MarketKind::Trade, MarketKind::Quote, MarketKind::Book],
             learning: Learning::default(),
+            ids: Vec::new(),
+            links: Vec::new(),
             keeps_cases: false,
         }
     }
@@ -51,11 +61,19 @@ impl TriggerRule {
     /// One sentence for the report.
     pub fn text(&self) -> String {
         let kinds: Vec<&str> = self.kinds.iter().map(|kind| kind.name()).collect();
-        format!(
+        let mut text = format!(
             "{} messages on the symbol and private fills, weighed by a {} model of the order stream",
             kinds.join("/"),
             self.learning.name()
-        )
+        );
+        let links: Vec<String> = self.links.iter().map(ToString::to_string).collect();
+        if !links.is_empty() {
+            text.push_str(&format!("; links: {}", links.join(", ")));
+        }
+        if !self.ids.is_empty() {
+            text.insert_str(0, "the id that the request carries, else ");
+        }
+        text
     }
 }
 
@@ -100,14 +118,18 @@ impl Pairer {
         let is_echo = open.echo;
         let is_evicted = self.collect_market(open, messages, view, &mut case);
         self.collect_reports(id, &mut case);
+        let has_id = open.id.is_some();
         candidates::place(&mut case.candidates);
         if !is_echo {
-            self.judge.learn(&case, &view.tape.exposure, self.reports.count);
+            self.judge.learn(&case, &view.tape.exposure, (self.reports.count, view.links.count));
         }
         let verdict = (self.judge.learning() == Learning::Causal).then(|| self.judge.judge(&case));
         let Some(open) = self.requests.get_mut(id) else { return };
         open.looked_up = true;
         open.row.bbo = case.best;
+        if has_id && case.by_id.is_none() {
+            open.row.flags.set(Flag::IdConflict);
+        }
         if case.is_partial {
             open.row.flags.set(Flag::BookPartial);
         }
@@ -130,9 +152,27 @@ impl Pairer {
     /// Candidates among the market data; whether older ones may have been forgotten.
     fn collect_market(&self, open: &Open, messages: u32, view: &View<'_>, case: &mut Case) -> bool {
         let symbol: Option<SymbolId> = open.symbol.or_else(|| view.symbols.known(open.row.symbol.as_bytes()));
-        let Some(symbol) = symbol else { return false };
         let rule = &self.rules.trigger;
         let time = open.row.t_out;
+        let reaches_back = time.shifted(Nanos(-rule.window.0));
+        for point in (view.points)(open.point).into_iter().filter(|point| view.ticks.has_point(*point)).take(1) {
+            if let Some(id) = open.id {
+                let found = ids::find(view.tape, id, (point, symbol), (reaches_back, time));
+                let candidate = |(symbol, entry): (SymbolId, book::Entry)| {
+                    let of = (entry.tick, symbol);
+                    candidates::of_market(of, Some(&entry.effect), Wish::default(), time, &view.tape.exposure)
+                };
+                case.by_id = found.map(candidate);
+            }
+            let causes = view.links.newest_first(&open.row.symbol, time).filter(|caused| caused.point == point);
+            for caused in causes.take(LINK_CANDIDATES) {
+                let age = time.since(caused.tick.time).0;
+                if rule.min.0.max(0) <= age && age <= rule.window.0 {
+                    case.candidates.push(candidates::of_link((caused.tick, caused.symbol), &caused.effect, time));
+                }
+            }
+        }
+        let Some(symbol) = symbol else { return false };
         let is_buy = open.row.side.or(open.original.side).map(|side| side == Side::Buy);
         let price = open.row.price.or(open.original.price).and_then(book::price_of);
         let wish = Wish { is_buy, price };
@@ -165,7 +205,6 @@ impl Pairer {
             case.is_cross_clock = clock(point) != clock(open.point);
             let gaps = view.feeds.feeds.iter().filter(|feed| feed.point == point).filter_map(|feed| feed.last_gap);
             case.gap = gaps.filter(|gap| *gap <= time).max();
-            let reaches_back = time.shifted(Nanos(-rule.window.0));
             let forgets = reaches_back < view.ticks.horizon(messages);
             return forgets && !is_settled && case.candidates.is_empty();
         }
@@ -200,7 +239,7 @@ impl Pairer {
             let open = self.requests.values_mut().filter(|open| !open.echo).filter_map(|open| open.case.as_deref());
             let held = self.held.iter().filter(|held| !held.open.echo).map(|held| held.case.as_ref());
             let cases: Vec<&Case> = held.chain(open).collect();
-            self.judge.fit(cases.into_iter(), (&view.tape.exposure, self.reports.count));
+            self.judge.fit(cases.into_iter(), (&view.tape.exposure, (self.reports.count, view.links.count)));
         }
     }
 
@@ -226,11 +265,16 @@ fn settle(row: &mut OrderRow, case: &Case, verdict: &Verdict, window: Nanos, vie
     let count = u16::try_from(case.candidates.len()).unwrap_or(u16::MAX);
     row.weighed = Some(Weighed { candidates: count, rate: case.rate, untriggered: rounded(verdict.untriggered) });
     let found = verdict.chosen.and_then(|(at, weight)| Some((case.candidates.get(at)?, weight)));
-    let gap_since = found.map_or(row.t_out.shifted(Nanos(-window.0)), |(candidate, _)| candidate.tick.time);
+    let gap_since = case
+        .by_id
+        .as_ref()
+        .or(found.map(|(candidate, _)| candidate))
+        .map_or(row.t_out.shifted(Nanos(-window.0)), |candidate| candidate.tick.time);
     if case.gap.is_some_and(|gap| gap_since <= gap) {
         row.flags.set(Flag::MdGap);
     }
-    let Some((candidate, weight)) = found else { return };
+    let by_id = case.by_id.as_ref().map(|candidate| (candidate, 1.0));
+    let Some((candidate, weight)) = by_id.or(found) else { return };
     let Some(trigger) = trigger(case, candidate, rounded(weight), view) else { return };
     if case.is_cross_clock && trigger.method != Method::Fill {
         row.flags.set(Flag::CrossClock);
@@ -238,7 +282,7 @@ fn settle(row: &mut OrderRow, case: &Case, verdict: &Verdict, window: Nanos, vie
     let since = |at: usize| case.candidates.get(at).map(|candidate| row.t_out.since(candidate.tick.time));
     let kind = if trigger.method == Method::Fill { SegmentKind::FillToRequest } else { SegmentKind::TickToTrade };
     row.latency[kind.index()] = Some(row.t_out.since(candidate.tick.time));
-    if verdict.newest != verdict.oldest {
+    if case.by_id.is_none() && verdict.newest != verdict.oldest {
         (row.t2t_min, row.t2t_max) = bracket(since(verdict.newest), since(verdict.oldest));
     }
     row.trigger = Some(trigger);
@@ -280,7 +324,7 @@ fn trigger(case: &Case, candidate: &Candidate, confidence: f32, view: &View<'_>)
         sequence: tick.sequence,
         msg: (protocol.message_name)(tick.code),
         symbol: view.symbols.name(candidate.symbol),
-        method: method(candidate),
+        method: if case.by_id.is_some() { Method::Id } else { method(candidate) },
         confidence,
     })
 }

@@ -10,7 +10,7 @@ use crate::capture::{Captured, Packets};
 use crate::flow::{Arrival, Datagram, Direction, Lane, Seen};
 use crate::hash::HashMap;
 use crate::merge::{Feeds, Symbols, Tick, Ticks};
-use crate::pair::{Paired, Pairer, View};
+use crate::pair::{LinkRule, Links, Paired, Pairer, View};
 
 /// Messages read, by what became of them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,6 +33,9 @@ pub struct Correlator {
     pub ticks: Ticks,
     books: Books,
     tape: Tape,
+    links: Links,
+    /// The number of the first message of the packet at hand.
+    packet_sequence: u64,
     pub pairer: Pairer,
     pub losses: Losses,
     pub messages: MessageCounts,
@@ -52,13 +55,19 @@ pub struct Correlator {
 const SLOT_NS: u64 = 100_000_000;
 
 impl Correlator {
-    pub fn new(symbols: Symbols, feeds: Feeds, pairer: Pairer, points: Vec<Vec<u16>>) -> Correlator {
+    pub fn new(mut symbols: Symbols, feeds: Feeds, pairer: Pairer, points: Vec<Vec<u16>>) -> Correlator {
+        let links = Links::new(&pairer.rules().trigger.links);
+        for name in pairer.rules().trigger.links.iter().flat_map(LinkRule::symbols) {
+            symbols.watch(name.as_bytes());
+        }
         Correlator {
             symbols,
             feeds,
             ticks: Ticks::default(),
             books: Books::default(),
             tape: Tape::default(),
+            links,
+            packet_sequence: 0,
             pairer,
             losses: Losses::default(),
             messages: MessageCounts::default(),
@@ -108,6 +117,7 @@ impl Correlator {
         let view = View {
             ticks: &self.ticks,
             tape: &self.tape,
+            links: &self.links,
             feeds: &self.feeds,
             symbols: &self.symbols,
             points: &|point| points.get(usize::from(point)).cloned().unwrap_or_else(|| vec![point]),
@@ -128,8 +138,16 @@ impl Correlator {
         let feed = &self.feeds.feeds[line.feed];
         let health = Health { is_whole: feed.is_whole(), gaps: feed.gaps };
         let effect = self.books.apply(line.feed, health, event);
+        if !self.links.is_empty() {
+            self.links.see(point, &tick, event, &effect, &self.symbols);
+        }
         let may_trigger = self.pairer.rules().trigger.kinds.contains(&event.kind);
-        self.tape.push(point, event.symbol, Entry { tick, effect }, may_trigger);
+        self.tape.push(
+            point,
+            event.symbol,
+            Entry { tick, effect, reference: event.reference, packet_sequence: self.packet_sequence },
+            may_trigger,
+        );
     }
 
     /// Packets that were read ahead and are what their feed was waiting for.
@@ -186,7 +204,7 @@ impl Lane for Correlator {
         if verdict.copy {
             return None;
         }
-        (self.line, self.stale) = (verdict.line, verdict.stale);
+        (self.line, self.stale, self.packet_sequence) = (verdict.line, verdict.stale, unit.first);
         if unit.kind == UnitKind::Data {
             self.count_in_slot(at.time, unit.count);
             self.ticks.came(unit.count, at.time);

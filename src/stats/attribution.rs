@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use tickscope_model::SegmentKind;
 
 use super::Histogram;
+use crate::pair::attribution::Aggregate;
 use crate::pair::{Method, OrderRow};
 
 /// See the head of this file.
@@ -25,6 +26,8 @@ pub struct Attribution {
     /// Tick-to-trade of all pairs, if each was caused by its newest plausible candidate, and by its oldest.
     pub newest: Histogram,
     pub oldest: Histogram,
+    /// What can be said without claiming any pair.
+    pub aggregate: Option<Aggregate>,
     by_rate: BTreeMap<u8, Coverage>,
 }
 
@@ -51,6 +54,7 @@ impl Default for Attribution {
             sure: Histogram::default(),
             newest: Histogram::default(),
             oldest: Histogram::default(),
+            aggregate: None,
             by_rate: BTreeMap::new(),
         }
     }

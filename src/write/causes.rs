@@ -25,6 +25,19 @@ pub(super) fn causes(summary: &Summary, style: &Style) -> Vec<String> {
     }
     lines.extend(columns.lines());
     lines.extend(wrapped(&format!("Triggers: {}.", summary.trigger.text), WIDTH, 2));
+    if let Some(found) = &it.aggregate {
+        let text = format!(
+            "Without claiming any pair: of {} requests {:.0} ± {:.0} came within {} of a message beyond chance, most clearly \
+             {} behind it (z = {:.0}).",
+            grouped(found.requests as u64),
+            found.triggered,
+            found.error,
+            latency(found.within_ns),
+            latency(found.mode_ns),
+            found.z
+        );
+        lines.extend(wrapped(&text, WIDTH, 2));
+    }
     if it.ambiguous > 0 && it.newest.n() > 0 {
         tails(summary, &threshold, &mut lines);
     }

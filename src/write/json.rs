@@ -12,6 +12,7 @@ use super::table::TableRow;
 use super::text::sentence;
 use super::{Format, Output, Style};
 use crate::pair::OrderRow;
+use crate::pair::attribution::Aggregate;
 use crate::stats::{
     Compared, Coverage, Feed, Group, Histogram, Latencies, QUANTILES, Shift, SlowSide, Slowest, Summary, Tap,
 };
@@ -138,6 +139,7 @@ fn attribution(summary: &Summary) -> Value {
         "t2t_sure": some_distribution(&summary.attribution.sure),
         "t2t_newest": some_distribution(&summary.attribution.newest),
         "t2t_oldest": some_distribution(&summary.attribution.oldest),
+        "aggregate": summary.attribution.aggregate.map(aggregate),
         "by_rate": summary.attribution.by_rate().map(by_rate).collect::<Vec<Value>>(),
         "t2t_above_ten_times_p50": far,
     })
@@ -145,6 +147,19 @@ fn attribution(summary: &Summary) -> Value {
 
 fn some_distribution(histogram: &Histogram) -> Value {
     if histogram.n() == 0 { Value::Null } else { distribution(histogram).into() }
+}
+
+/// Without claiming any pair.
+fn aggregate(it: Aggregate) -> Value {
+    let tenth = |value: f64| (value * 10.0).round() / 10.0;
+    json!({
+        "mode_ns": it.mode_ns,
+        "z": tenth(it.z),
+        "triggered": tenth(it.triggered),
+        "error": tenth(it.error),
+        "within_ns": it.within_ns,
+        "requests": it.requests,
+    })
 }
 
 fn by_rate((rate, coverage): (u64, Coverage)) -> Value {

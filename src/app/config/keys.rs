@@ -9,7 +9,9 @@ use tickscope_model::Nanos;
 
 use crate::pair::attribution::Learning;
 
-use super::settings::{Endpoint, FeedSetting, SessionSetting, Settings, TRIGGER_MESSAGES, TapSetting};
+use super::settings::{
+    Endpoint, FeedSetting, IdSetting, LinkSetting, OrderTag, SessionSetting, Settings, TRIGGER_MESSAGES, TapSetting,
+};
 
 /// One key of one table.
 #[derive(Debug)]
@@ -52,6 +54,8 @@ pub enum Kind {
     Shift(fn(&mut Settings, Nanos)),
     /// A duration that is not negative.
     Span(fn(&mut Settings, Nanos)),
+    /// `"9717"` or `{ tag = 11, regex = "…", base = 10 }`.
+    OrderTag(fn(&mut Settings, OrderTag)),
     /// 0 to 1.
     Fraction(fn(&mut Settings, f32)),
     /// A path, taken relative to the folder of the configuration file.
@@ -73,8 +77,6 @@ pub enum Form {
     Text,
     Choice(&'static [&'static str]),
     Span,
-    /// `"9717"` or `{ tag = 11, regex = "…", base = 10 }`.
-    OrderTag,
 }
 
 impl Key {
@@ -160,7 +162,9 @@ impl Table {
             Table::Tap => settings.taps.push(TapSetting::default()),
             Table::Feed => settings.feeds.push(FeedSetting::default()),
             Table::Session => settings.sessions.push(SessionSetting::default()),
-            Table::Instruments | Table::Trigger | Table::Pairing | Table::TriggerId | Table::TriggerLink => (),
+            Table::TriggerId => settings.trigger.ids.push(IdSetting::default()),
+            Table::TriggerLink => settings.trigger.links.push(LinkSetting::default()),
+            Table::Instruments | Table::Trigger | Table::Pairing => (),
         }
     }
 }
@@ -174,6 +178,9 @@ impl Kind {
             Kind::Choices(choices, _) => format!("a list of {}", quoted(choices, ", ")),
             Kind::Shift(_) => "a duration, such as \"-37us\" (units: ns, us, ms, s)".into(),
             Kind::Span(_) => Form::Span.expected(),
+            Kind::OrderTag(_) => {
+                "a FIX tag, such as \"9717\" or { tag = 11, regex = \"-(\\\\d+)$\", base = 10 }".into()
+            }
             Kind::Fraction(_) => "a number from 0 to 1".into(),
             Kind::File(_) => "the path of a file".into(),
             Kind::Address(_) => "an address and port, such as \"233.54.12.111:26477\" or \"[ff02::1]:26477\"".into(),
@@ -191,10 +198,12 @@ impl Form {
             Form::Text => "a text".into(),
             Form::Choice(choices) => one_of(choices),
             Form::Span => "a duration of 0 or more, such as \"250us\" (units: ns, us, ms, s)".into(),
-            Form::OrderTag => "a FIX tag, such as \"9717\" or { tag = 11, regex = \"-(\\\\d+)$\", base = 10 }".into(),
         }
     }
 }
+
+/// What of a market-data message an id may be; a test holds them against the stage's own list.
+const MARKET_DATA_IDS: &[&str] = &["sequence", "packet_sequence", "match_number", "quote_entry_id"];
 
 /// Names of the protocols of one role.
 pub fn protocols(role: Role) -> Vec<&'static str> {
@@ -440,28 +449,42 @@ pub static KEYS: &[Key] = &[
         )
     },
     // ── [[trigger.id]] ──
-    later(
+    key(
         Table::TriggerId,
         "order",
-        Form::OrderTag,
+        Kind::OrderTag(|settings, tag| settings.last_id().order = Some(tag)),
+        "",
         "\"9717\"",
-        "Where the order carries the id: a FIX tag, or { tag = 11, regex = \"-(\\\\d+)$\", base = 10 }.",
+        "Where the order carries the id: a FIX tag, or { tag = 11, regex = \"-(\\\\d+)$\", base = 10 }: the first group of the \
+         regular expression, or all that it matches, as a number of that base.",
     ),
-    later(
+    key(
         Table::TriggerId,
         "market_data",
-        Form::Text,
+        Kind::Choice(MARKET_DATA_IDS, |settings, name| settings.last_id().market_data = Some(name)),
         "\"sequence\"",
-        "What of the market-data message it is: sequence, packet_sequence, match_number, quote_entry_id.",
+        "\"sequence\"",
+        "What of the market-data message it is: sequence, its number in its feed; packet_sequence, that of the first \
+         message of its packet; match_number, of the trade; quote_entry_id, the reference of the order or quote.",
     ),
     // ── [[trigger.link]] ──
-    later(Table::TriggerLink, "orders", Form::Text, "\"INTC\"", "Symbol of the orders."),
-    later(
+    key(
+        Table::TriggerLink,
+        "orders",
+        Kind::Text(|settings, orders| settings.last_link().orders = orders),
+        "",
+        "\"INTC\"",
+        "Symbol of the orders.",
+    ),
+    key(
         Table::TriggerLink,
         "when",
-        Form::Text,
+        Kind::Text(|settings, when| settings.last_link().when = when),
+        "",
         "\"PEP.trade >= 576.08\"",
-        "Condition on market data that causes them.",
+        "Condition on market data that causes them: SYMBOL.trade, .bid, .ask or .mid, one of > >= < <=, and a price or \
+         another such value. A condition on a trade price causes with every trade that satisfies it, any other when it \
+         becomes true.",
     ),
 ];
 
@@ -487,6 +510,11 @@ mod tests {
             assert!(!key.is_used || !matches!(key.kind, Kind::Checked(_)), "{} is used but not kept", key.path());
         }
         assert!(Table::ALL.iter().all(|&table| keys_of(table).next().is_some()));
+    }
+
+    #[test]
+    fn ids_of_market_data_are_those_that_the_stage_knows() {
+        assert_eq!(MARKET_DATA_IDS, crate::pair::Named::NAMES.map(|(name, _)| name));
     }
 
     #[test]

@@ -101,6 +101,31 @@ pub struct TriggerSetting {
     /// Tails are stated over pairs at least this sure.
     pub confidence: f32,
     pub learning: Learning,
+    pub ids: Vec<IdSetting>,
+    pub links: Vec<LinkSetting>,
+}
+
+/// A `[[trigger.id]]`; `None` where the file does not say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdSetting {
+    pub order: Option<OrderTag>,
+    /// A name of [`crate::pair::Named::NAMES`].
+    pub market_data: Option<&'static str>,
+}
+
+/// Where a request carries an id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderTag {
+    pub tag: u32,
+    pub regex: Option<String>,
+    pub base: u32,
+}
+
+/// A `[[trigger.link]]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkSetting {
+    pub orders: String,
+    pub when: String,
 }
 
 /// `[pairing]`.
@@ -121,6 +146,8 @@ impl Default for TriggerSetting {
             messages,
             confidence: THRESHOLD,
             learning: Learning::default(),
+            ids: Vec::new(),
+            links: Vec::new(),
         }
     }
 }
@@ -188,6 +215,14 @@ impl Settings {
 
     pub(super) fn last_feed(&mut self) -> &mut FeedSetting {
         self.feeds.last_mut().expect("Table::start pushed a feed before its keys are set")
+    }
+
+    pub(super) fn last_id(&mut self) -> &mut IdSetting {
+        self.trigger.ids.last_mut().expect("Table::start pushed an id before its keys are set")
+    }
+
+    pub(super) fn last_link(&mut self) -> &mut LinkSetting {
+        self.trigger.links.last_mut().expect("Table::start pushed a link before its keys are set")
     }
 
     pub(super) fn last_session(&mut self) -> &mut SessionSetting {

@@ -93,6 +93,8 @@ pub struct Case {
     pub(crate) is_cross_clock: bool,
     pub(crate) role: u8,
     pub(crate) stance: u8,
+    /// The message that an id in the request names.
+    pub(crate) by_id: Option<Candidate>,
     /// Session and symbol of the private reports among the candidates, whose `symbol` is the place here.
     pub(crate) reports: Vec<(Arc<str>, Arc<str>)>,
 }
@@ -177,6 +179,19 @@ pub(crate) fn of_report(tick: Tick, tap: TapId, is_same_symbol: bool, time: Time
     let origin = Origin::Report { tap, is_same_symbol };
     let (symbol, after, touch, relation) = (SymbolId::default(), Best::default(), Touch::Same, Relation::None);
     Candidate { tick, symbol, origin, side: None, price: 0, touch, after, relation, seen }
+}
+
+/// A message that made a configured condition about another symbol true.
+pub(crate) fn of_link((tick, symbol): (Tick, SymbolId), effect: &Effect, time: Timestamp) -> Candidate {
+    let Effect { side, price, touch, after, .. } = *effect;
+    let seen = Seen {
+        bin: lag::bin(lag_of(tick.time, time)),
+        cell: model::LINK_CELL,
+        relation: model::relation_cell(false, Touch::Same, 2, 0),
+        place: 0,
+    };
+    let (origin, relation) = (Origin::Link, Relation::None);
+    Candidate { tick, symbol, origin, side, price, touch, after, relation, seen }
 }
 
 fn relation(effect: &Effect, wish: Wish) -> Relation {

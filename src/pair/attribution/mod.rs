@@ -3,10 +3,12 @@
 //! from what came before only, the same rows live and offline; and *two-pass*, offline, where the rows wait until the
 //! model has seen the requests of the whole capture.
 
+mod aggregate;
 pub(crate) mod candidates;
 mod lag;
 pub(crate) mod model;
 
+pub use aggregate::Aggregate;
 pub use candidates::{Candidate, Case, Origin, Relation};
 use model::{Chances, Model, Observed};
 
@@ -75,7 +77,7 @@ impl Judge {
         Judge {
             learning,
             window_ns,
-            model: Model::believed(&Chances::new(&Exposure::default(), 0), 1.0, window_ns),
+            model: Model::believed(&Chances::new(&Exposure::default(), (0, 0)), 1.0, window_ns),
             recent: Vec::new(),
             place: 0,
             seen: 0,
@@ -95,7 +97,7 @@ impl Judge {
 
     /// A request was looked up: what it teaches. In a causal model it is judged afterwards, with what it taught if the
     /// next lesson was due, as every request live is.
-    pub(crate) fn learn(&mut self, case: &Case, exposure: &Exposure, reports: u64) {
+    pub(crate) fn learn(&mut self, case: &Case, exposure: &Exposure, others: (u64, u64)) {
         self.seen += 1;
         let observed = case.observed();
         if self.recent.len() < SAMPLE {
@@ -105,21 +107,21 @@ impl Judge {
             self.place = (self.place + 1) % SAMPLE;
         }
         if self.seen == 1 && self.learning == Learning::Causal {
-            self.believe(exposure, reports);
+            self.believe(exposure, others);
         }
         if self.seen >= self.next_lesson {
-            self.lesson(exposure, reports);
+            self.lesson(exposure, others);
             let factor = if self.learning == Learning::Causal { 5 } else { 16 };
             self.next_lesson = (self.seen * factor / 4).clamp(self.seen + FIRST_LESSON, self.seen + LESSON * factor);
         }
     }
 
-    fn believe(&mut self, exposure: &Exposure, reports: u64) {
-        self.model = Model::believed(&Chances::new(exposure, reports), 1.0, self.window_ns);
+    fn believe(&mut self, exposure: &Exposure, others: (u64, u64)) {
+        self.model = Model::believed(&Chances::new(exposure, others), 1.0, self.window_ns);
     }
 
-    fn lesson(&mut self, exposure: &Exposure, reports: u64) {
-        let chances = Chances::new(exposure, reports);
+    fn lesson(&mut self, exposure: &Exposure, others: (u64, u64)) {
+        let chances = Chances::new(exposure, others);
         self.model = Model::learn(&self.recent, self.seen, &chances, self.window_ns);
         self.reach_ns = self.window_ns.min((self.model.quantile(0.9) * 20).max(2_000_000));
     }
@@ -130,12 +132,18 @@ impl Judge {
     }
 
     /// Makes the two-pass model. From now on requests are judged as they come.
-    pub(crate) fn fit<'a>(&mut self, cases: impl ExactSizeIterator<Item = &'a Case>, chances: (&Exposure, u64)) {
+    pub(crate) fn fit<'a>(&mut self, cases: impl ExactSizeIterator<Item = &'a Case>, chances: (&Exposure, (u64, u64))) {
         let all = cases.len();
         let every = all.div_ceil(SAMPLE).max(1);
         let sample: Vec<Observed> = cases.step_by(every).map(Case::observed).collect();
         self.model = Model::learn(&sample, all, &Chances::new(chances.0, chances.1), self.window_ns);
         self.learning = Learning::Causal;
+        (self.recent, self.place) = (sample, 0);
+    }
+
+    /// What can be said without claiming any pair, of the requests that were learned from.
+    pub(crate) fn aggregate(&self) -> Option<Aggregate> {
+        aggregate::aggregate(&self.recent, self.model.quantile(0.98))
     }
 
     pub(crate) fn judge(&mut self, case: &Case) -> Verdict {

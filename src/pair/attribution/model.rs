@@ -13,8 +13,9 @@ use crate::book::{Exposure, Moved, RATE_CLASSES, Touch};
 /// Requests are told apart as: new orders and quotes, replaces, cancels.
 pub(crate) const ROLES: usize = 3;
 /// Message cells: sixteen types, three touches, three sides; behind them private reports about the same symbol, and
-/// about another one.
-pub(crate) const CELLS: usize = 16 * 9 + 2;
+/// about another one, and messages that made a configured condition true.
+pub(crate) const CELLS: usize = 16 * 9 + 3;
+pub(crate) const LINK_CELL: u16 = 16 * 9 + 2;
 /// How the request's price relates to the message: see [`super::Relation`].
 pub(crate) const RELATIONS: usize = 7;
 /// What the relations depend on: trade or not, touch, side.
@@ -93,9 +94,9 @@ pub(crate) struct Chances {
 }
 
 impl Chances {
-    /// `reports`: private reports so far.
+    /// Private reports and causes by links, so far.
     #[allow(clippy::cast_precision_loss, reason = "counts far below 2^53")]
-    pub(crate) fn new(exposure: &Exposure, reports: u64) -> Chances {
+    pub(crate) fn new(exposure: &Exposure, (reports, links): (u64, u64)) -> Chances {
         let mut messages = vec![0.0; CELLS];
         let mut trade = [false; 16];
         for class in 0..16_u8 {
@@ -110,12 +111,16 @@ impl Chances {
         }
         messages[usize::from(report_cell(true))] = 2.0 * reports as f64;
         messages[usize::from(report_cell(false))] = 2.0 * reports as f64;
+        messages[usize::from(LINK_CELL)] = 2.0 * links as f64;
         Chances { messages, time: exposure.time.map(|ns| 2.0 * ns as f64), trade }
     }
 
     /// What is believed of a cell before anything is known: trades and new best prices are acted upon, what happens
     /// deep in the book is not.
     fn belief(&self, cell: usize) -> f64 {
+        if cell == usize::from(LINK_CELL) {
+            return 10.0; // somebody said so
+        }
         if cell >= 16 * 9 {
             return 0.05;
         }
