@@ -441,6 +441,10 @@ impl Pairer {
             self.look_up(id, count, view);
         }
         self.look_at_market(now, view);
+        // A request that waits for packets to be read once more is closed only behind that.
+        if self.has_wants() {
+            return;
+        }
         while let Some(&(time, id)) = self.closing.front() {
             if now.since(time).0 <= LINGER.0 {
                 break;
