@@ -1,6 +1,6 @@
 //! Stamps that switches and capture devices write into the frames themselves: behind the packet (trailers), in front of it
 //! (headers), or as a counter whose meaning special frames tell (keyframes). Each format is one file that reads one frame;
-//! [`stamper`] turns what it read into times, [`vote`] finds out which format a tap has.
+//! `stamper` turns what it read into times, `vote` finds out which format a tap has.
 //! Layouts: the public sources that each file names.
 
 mod arista_7150;
