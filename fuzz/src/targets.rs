@@ -358,7 +358,7 @@ fn analyzed(inputs: &[Input], ahead: Option<(usize, usize)>) -> Option<String> {
     };
     while let Ok(true) = pipeline.step(&mut captures, &mut lane, &mut each) {}
     captures.finish();
-    pipeline.finish(&mut lane);
+    pipeline.finish(&captures, &mut lane);
     while lane.finish_some() {
         take(&mut lane);
     }
@@ -383,7 +383,7 @@ fn analyze(input: &[u8]) {
             pipeline.frame(&captured, &mut printer);
         }
         captures.finish();
-        pipeline.finish(&mut printer);
+        pipeline.finish(&captures, &mut printer);
         assert!(printer.error.is_none());
     });
 }

@@ -35,8 +35,6 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
         correlator.advance(now);
         collect(correlator, &mut summary, &mut tables).context("writing rows")
     })?;
-    correlator.ended();
-    prepared.pipeline.read_again(&prepared.captures, &mut correlator);
     let mut is_open = true;
     while is_open {
         is_open = correlator.finish_some();

@@ -147,7 +147,7 @@ fn estimate(
         lane.advance(latest);
         pipeline.frame(&captured, &mut lane);
     }
-    pipeline.finish(&mut lane);
+    pipeline.finish(&captures, &mut lane);
     let hops = pipeline.hops.take().unwrap_or_default();
     Ok(lane.finish(&hops).into_iter().collect())
 }

@@ -159,7 +159,7 @@ pub(super) fn run<L: Lane>(
     }
     bar.finish_and_clear();
     captures.finish();
-    pipeline.finish(lane);
+    pipeline.finish(captures, lane);
     Ok(stopped)
 }
 

@@ -95,6 +95,8 @@ pub trait Lane {
     fn market_again(&mut self, _at: &Datagram<'_>, _event: &MarketEvent) {}
     /// … and that was all.
     fn seen_again(&mut self) {}
+    /// All frames have come. What the lane wants to have read once more then is read after this.
+    fn ended(&mut self) {}
     fn market_other(&mut self, at: &Datagram<'_>);
     fn datagram_described(&mut self, at: &Datagram<'_>, message: Described);
     fn order(&mut self, direction: &Direction<'_>, seen: &Seen, event: &OrderEvent<'_>);

@@ -74,11 +74,6 @@ impl Correlator {
         }
     }
 
-    /// The end of the captures: what is still to be looked for in market data is chosen, and may want packets once more.
-    pub fn ended(&mut self) {
-        self.with_view(Pairer::ended);
-    }
-
     /// The end: everything that is open is closed, some at a time. False when that was all.
     pub fn finish_some(&mut self) -> bool {
         self.close_slot();
@@ -233,6 +228,10 @@ impl Lane for Correlator {
 
     fn seen_again(&mut self) {
         self.pairer.compare_with_market();
+    }
+
+    fn ended(&mut self) {
+        self.with_view(Pairer::ended);
     }
 
     fn market_other(&mut self, _at: &Datagram<'_>) {

@@ -112,7 +112,7 @@ impl Pipeline {
     }
 
     /// Reads once more what the lane wants to know better.
-    pub fn read_again<L: Lane>(&mut self, captures: &Merged, lane: &mut L) {
+    fn read_again<L: Lane>(&mut self, captures: &Merged, lane: &mut L) {
         for place in lane.wants_again() {
             let Some(captured) = captures.reread(&place) else { continue };
             let frame = &captured.frame;
@@ -249,7 +249,7 @@ impl Pipeline {
     }
 
     /// The end of the captures: what waits is read or given up, and counted.
-    pub fn finish<L: Lane>(&mut self, lane: &mut L) {
+    pub fn finish<L: Lane>(&mut self, captures: &Merged, lane: &mut L) {
         if let Some(hops) = &mut self.hops {
             hops.finish();
         }
@@ -259,5 +259,7 @@ impl Pipeline {
         let fragments = self.dissector.fragments();
         lane.loss(Loss::FragmentHeld, fragments.used);
         lane.loss(Loss::FragmentLost, fragments.lost);
+        lane.ended();
+        self.read_again(captures, lane);
     }
 }

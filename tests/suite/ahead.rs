@@ -82,9 +82,7 @@ fn outcome(files: &[PathBuf], ahead: Option<(usize, usize)>) -> (String, usize) 
         steps += 1;
     }
     captures.finish();
-    pipeline.finish(&mut lane);
-    lane.ended();
-    pipeline.read_again(&captures, &mut lane);
+    pipeline.finish(&captures, &mut lane);
     while lane.finish_some() {
         keep(&mut lane, &mut rows);
     }
