@@ -323,11 +323,7 @@ fn decoder(input: &[u8]) {
 
 fn rules() -> Rules {
     Rules {
-        trigger: TriggerRule {
-            window: Nanos(1_000_000_000),
-            min: Nanos(0),
-            preferred: vec![MarketKind::Trade, MarketKind::Quote, MarketKind::Book],
-        },
+        trigger: TriggerRule::default(),
         from: Timestamp::MIN,
         to: Timestamp::MAX,
         symbols: Vec::new(),

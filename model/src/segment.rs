@@ -5,6 +5,8 @@
 pub enum SegmentKind {
     /// Tick-to-trade, G→K: from the trigger to the request.
     TickToTrade,
+    /// From a private report of a fill to the request that it caused.
+    FillToRequest,
     /// From the request to the first segment that acknowledges its last byte.
     TcpAck,
     /// From the request to its acknowledgement (ExecType 0).
@@ -41,8 +43,9 @@ pub enum SegmentKind {
 
 impl SegmentKind {
     /// Every kind, in table order.
-    pub const ALL: [SegmentKind; 17] = [
+    pub const ALL: [SegmentKind; 18] = [
         SegmentKind::TickToTrade,
+        SegmentKind::FillToRequest,
         SegmentKind::TcpAck,
         SegmentKind::Ack,
         SegmentKind::Reject,
@@ -65,6 +68,7 @@ impl SegmentKind {
     pub fn name(self) -> &'static str {
         match self {
             SegmentKind::TickToTrade => "t2t",
+            SegmentKind::FillToRequest => "fill_to_request",
             SegmentKind::TcpAck => "tcp_ack",
             SegmentKind::Ack => "ack",
             SegmentKind::Reject => "reject",

@@ -5,12 +5,14 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
+use regex_lite::Regex;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::duration;
 use super::keys::{Form, KEYS, Key, Kind, Table, keys_of, protocols};
-use super::settings::{Endpoint, Entry, Origin, Settings};
+use super::settings::{Endpoint, Entry, OrderTag, Origin, Settings};
+use crate::pair::LinkRule;
 
 /// Something wrong at one place of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,6 +132,16 @@ impl Reader<'_> {
             set(settings, chosen(list, choices).ok_or_else(wrong)?);
             return Ok(());
         }
+        if let Kind::OrderTag(set) = kind {
+            set(settings, order_tag(value)?.ok_or_else(wrong)?);
+            return Ok(());
+        }
+        if let Kind::Fraction(set) = kind {
+            let fraction = number(value).filter(|number| (0.0..=1.0).contains(number)).ok_or_else(wrong)?;
+            #[allow(clippy::cast_possible_truncation, reason = "a probability with few digits")]
+            set(settings, fraction as f32);
+            return Ok(());
+        }
         let DeValue::String(text) = value else { return Err(wrong()) };
         let text = text.as_ref();
         if text.is_empty() {
@@ -152,7 +164,9 @@ impl Reader<'_> {
                 }
                 set(settings, text.to_owned());
             }
-            Kind::Checked(_) | Kind::Choices(..) => unreachable!("handled above"),
+            Kind::Checked(_) | Kind::Choices(..) | Kind::Fraction(_) | Kind::OrderTag(_) => {
+                unreachable!("handled above")
+            }
         }
         Ok(())
     }
@@ -167,6 +181,12 @@ impl Reader<'_> {
             Table::Feed if !has("group") => "this [[feed]] says of no feed what it says: give group",
             Table::Session if !has("client") && !has("server") => {
                 "this [[session]] says of no conversation what it says: give client, server or both"
+            }
+            Table::TriggerId if !has("order") || !has("market_data") => {
+                "this [[trigger.id]] needs both: give order and market_data"
+            }
+            Table::TriggerLink if !has("orders") || !has("when") => {
+                "this [[trigger.link]] needs both: give orders and when"
             }
             _ => return,
         };
@@ -185,6 +205,13 @@ impl Reader<'_> {
             let text = format!("min: no trigger can be at least {min} and at most {window} (window) old");
             let place = self.place_of(Table::Trigger, 0, "min").or(self.place_of(Table::Trigger, 0, "window"));
             self.problem_at(place.unwrap_or((1, 1)), text);
+        }
+        let links = self.settings.trigger.links.clone();
+        for (index, link) in links.iter().enumerate().filter(|(_, link)| !link.when.is_empty()) {
+            if let Err(text) = LinkRule::parse(&link.orders, &link.when) {
+                let place = self.place_of(Table::TriggerLink, index, "when").unwrap_or((1, 1));
+                self.problem_at(place, format!("when: {text}"));
+            }
         }
         let names: Vec<String> = self.settings.taps.iter().map(|tap| tap.name.clone()).collect();
         for (index, name) in names.iter().enumerate() {
@@ -239,11 +266,6 @@ impl Form {
                 Some(text) => duration::parse_span(text).map(|_| true)?,
                 None => false,
             },
-            Form::Fraction => number(value).is_some_and(|number| (0.0..=1.0).contains(&number)),
-            Form::OrderTag => match value {
-                DeValue::Table(parts) => return order_tag(parts),
-                _ => text.is_some_and(is_tag),
-            },
         })
     }
 }
@@ -260,25 +282,35 @@ fn speed(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(factor).filter(|speed| *speed > 0)
 }
 
-/// `{ tag = 11, regex = "…", base = 10 }`.
-fn order_tag(parts: &DeTable<'_>) -> Result<bool, String> {
+/// `"9717"` or `{ tag = 11, regex = "…", base = 10 }`; `None`: it has not this form.
+fn order_tag(value: &DeValue<'_>) -> Result<Option<OrderTag>, String> {
+    let DeValue::Table(parts) = value else {
+        let text = value.as_str().filter(|text| is_tag(text));
+        return Ok(text.and_then(|text| text.parse().ok()).map(|tag| OrderTag { tag, regex: None, base: 10 }));
+    };
     let known = ["tag", "regex", "base"];
+    let (mut tag, mut regex, mut base) = (None, None, 10);
     for (name, value) in parts {
-        let fits = match (name.get_ref().as_ref(), value.get_ref()) {
-            ("tag", DeValue::Integer(tag)) => tag.radix() == 10 && is_tag(tag.as_str()),
-            ("regex", DeValue::String(_)) => true,
-            ("base", DeValue::Integer(base)) => base.as_str().parse::<u32>().is_ok_and(|base| (2..=36).contains(&base)),
-            ("tag" | "regex" | "base", _) => false,
+        match (name.get_ref().as_ref(), value.get_ref()) {
+            ("tag", DeValue::Integer(number)) if number.radix() == 10 && is_tag(number.as_str()) => {
+                tag = number.as_str().parse().ok();
+            }
+            ("regex", DeValue::String(text)) => {
+                Regex::new(text).map_err(|error| format!("regex: {error}"))?;
+                regex = Some(text.to_string());
+            }
+            ("base", DeValue::Integer(number)) => match number.as_str().parse() {
+                Ok(number) if (2..=36).contains(&number) => base = number,
+                _ => return Ok(None),
+            },
+            ("tag" | "regex" | "base", _) => return Ok(None),
             (unknown, _) => {
                 let nearest = nearest(unknown, &known).unwrap_or_default();
                 return Err(format!("unknown key \"{unknown}\"; the nearest known one is \"{nearest}\""));
             }
-        };
-        if !fits {
-            return Ok(false);
         }
     }
-    Ok(parts.iter().any(|(name, _)| name.get_ref() == "tag"))
+    Ok(tag.map(|tag| OrderTag { tag, regex, base }))
 }
 
 fn is_tag(text: &str) -> bool {
