@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use tickscope_sim::score::{Method, Score, score};
-use tickscope_sim::{Scenario, attribution_scenarios, scenarios, write};
+use tickscope_sim::{Scenario, scenarios, write};
 
 const SEEDS: [u64; 3] = [1, 2, 77];
 

@@ -95,8 +95,8 @@ pub const CAUSES: &[&str] = &[
      themselves at a background rate, which depends on how busy the symbol is at that moment, and each message brings \
      further ones after a latency. How long that takes, how many requests each kind of message brings, and how much more \
      often they stand at the price that the message was about, is learned from the requests themselves. For this, books \
-     of the symbols in the order flow are kept; one that began in mid-stream, or misses messages, gives its rows the \
-     flag book_partial.",
+     of the symbols in the order flow are kept ([trigger] books says of which captures); one that began in mid-stream, or \
+     misses messages, gives its rows the flag book_partial. Without books age and type of the messages have to do.",
     "The model is learned from the whole capture (two-pass, the default), or for each request only from what came before \
      it (causal): [trigger] model. The report names which. With few requests, what is believed of traders in general \
      fills the gap: trades and new best prices are acted upon, the first of several messages in a packet before the \
