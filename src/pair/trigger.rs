@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tickscope_model::{Loss, MarketKind, Nanos, SegmentKind, Side, SymbolId, TapId, Timestamp};
 
-use super::attribution::candidates::{self, ALWAYS, Candidate, Case, MOST, Wish};
+use super::attribution::candidates::{self, ALWAYS, ALWAYS_WITHOUT_BOOKS, Candidate, Case, MOST, Wish};
 use super::attribution::{Learning, Origin, Verdict};
 use super::ids::{self, IdRule};
 use super::links::LinkRule;
@@ -181,22 +181,23 @@ impl Pairer {
         let reaches_back = time.shifted(Nanos(-rule.window.0));
         let reach = Nanos(i64::try_from(self.judge.reach_ns()).unwrap_or(i64::MAX));
         let mut walk = view.ticks.newest_first(point, symbol, (reaches_back, time), messages);
+        let always = if rule.keeps_books { ALWAYS } else { ALWAYS_WITHOUT_BOOKS };
         let mut walked = Walked { point, symbol, ticks: Vec::new(), since: None, is_evicted: false };
         for _ in 0..STEPS {
             let count = walked.ticks.len();
-            if count == ALWAYS {
+            if count == always {
                 walk.only_since(time.shifted(Nanos(-reach.0)));
             }
             // Older ones come or not, depending on where they are kept.
             let next = walk.next().filter(|tick| time.since(tick.time).0 <= rule.window.0);
             let Some(tick) = next else {
                 let is_forgotten = reaches_back < view.ticks.horizon(messages);
-                walked.since = (count < ALWAYS && !is_forgotten).then_some(reaches_back);
+                walked.since = (count < always && !is_forgotten).then_some(reaches_back);
                 walked.is_evicted = count == 0 && is_forgotten;
                 break;
             };
             let age = time.since(tick.time);
-            if count >= MOST || count >= ALWAYS && age.0 > reach.0 {
+            if count >= MOST || count >= always && age.0 > reach.0 {
                 break;
             }
             if age.0 >= rule.min.0.max(0) && rule.kinds.contains(&tick.kind) {

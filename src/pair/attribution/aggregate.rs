@@ -13,7 +13,7 @@ pub struct Aggregate {
     /// The latency at which messages exceed chance most clearly, and by how many standard deviations.
     pub mode_ns: u64,
     pub z: f64,
-    /// So many more messages stand before requests than by chance, within `within_ns`; and the standard error of that.
+    /// So many more requests than by chance have a message within `within_ns` before them; and the standard error of that.
     pub triggered: f64,
     pub error: f64,
     pub within_ns: u64,
@@ -28,7 +28,8 @@ pub(crate) fn aggregate(sample: &[Observed], usual_ns: u64) -> Option<Aggregate>
     let within = lag::bin(usual_ns);
     let furthest = usual_ns.saturating_mul(4 + SURROGATES / 2 + 1);
     let (mut seen, mut chance) = (vec![0.0; BINS], vec![0.0; BINS]);
-    let mut requests = 0;
+    // Requests with a message so shortly before them, and moved moments.
+    let (mut requests, mut with_message, mut moved_with_message) = (0_usize, 0_usize, 0_usize);
     for request in sample {
         // Where the candidates end before the surrogates do, nothing can be compared.
         let reaches = request.candidates.iter().any(|one| lag::start(usize::from(one.bin)) >= furthest);
@@ -36,30 +37,38 @@ pub(crate) fn aggregate(sample: &[Observed], usual_ns: u64) -> Option<Aggregate>
             continue;
         }
         requests += 1;
+        let (mut is_near, mut is_moved_near) = (false, [false; SURROGATES as usize]);
         for one in request.candidates.iter().filter(|one| one.cell < 16 * 9) {
             let middle_ns = lag::start(usize::from(one.bin)) + (lag::width(usize::from(one.bin)) / 2.0) as u64;
             if one.bin <= within {
                 seen[usize::from(one.bin)] += 1.0;
+                is_near = true;
             }
-            for step in 0..SURROGATES {
+            for (step, is_near) in (0..).zip(&mut is_moved_near) {
                 let moved = usual_ns * 4 + usual_ns * step / 2;
                 if let Some(lag_ns) = middle_ns.checked_sub(moved).filter(|lag_ns| lag::bin(*lag_ns) <= within) {
                     chance[usize::from(lag::bin(lag_ns))] += 1.0 / SURROGATES as f64;
+                    *is_near = true;
                 }
             }
         }
+        with_message += usize::from(is_near);
+        moved_with_message += is_moved_near.iter().filter(|is_near| **is_near).count();
     }
     if requests < 30 {
         return None;
     }
     let z = |bin: usize| (seen[bin] - chance[bin]) / (chance[bin] + 1.0).sqrt();
     let mode = (0..=usize::from(within)).max_by(|one, other| z(*one).total_cmp(&z(*other)))?;
-    let (all_seen, all_chance): (f64, f64) = (seen.iter().sum(), chance.iter().sum());
+    // A triggered request has a message for certain, any other as often as a moved moment has one.
+    let all = requests as f64;
+    let (near, by_chance) = (with_message as f64 / all, moved_with_message as f64 / all / SURROGATES as f64);
+    let share_of_others = (1.0 - by_chance).max(1.0 / all);
     Some(Aggregate {
         mode_ns: lag::start(mode) + (lag::width(mode) / 2.0) as u64,
         z: z(mode),
-        triggered: (all_seen - all_chance).max(0.0),
-        error: (all_seen + all_chance / SURROGATES as f64).sqrt(),
+        triggered: (all * (near - by_chance) / share_of_others).max(0.0),
+        error: (all * near * (1.0 - near) + by_chance).sqrt() / share_of_others,
         within_ns: usual_ns,
         requests,
     })
