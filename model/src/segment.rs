@@ -5,8 +5,6 @@
 pub enum SegmentKind {
     /// Tick-to-trade, G→K: from the trigger to the request.
     TickToTrade,
-    /// From a private report of a fill to the request that it caused.
-    FillToRequest,
     /// From the request to the first segment that acknowledges its last byte.
     TcpAck,
     /// From the request to its acknowledgement (ExecType 0).
@@ -25,6 +23,8 @@ pub enum SegmentKind {
     WallToWall,
     /// The same request at a second tap.
     Hop,
+    /// From a private report of a fill to the request that it caused.
+    FillToRequest,
     /// From an order that could trade at once to its first fill.
     OrderToFill,
     /// From the acknowledgement of an order to its first fill.
@@ -45,7 +45,6 @@ impl SegmentKind {
     /// Every kind, in table order.
     pub const ALL: [SegmentKind; 18] = [
         SegmentKind::TickToTrade,
-        SegmentKind::FillToRequest,
         SegmentKind::TcpAck,
         SegmentKind::Ack,
         SegmentKind::Reject,
@@ -55,6 +54,7 @@ impl SegmentKind {
         SegmentKind::ReplaceAck,
         SegmentKind::WallToWall,
         SegmentKind::Hop,
+        SegmentKind::FillToRequest,
         SegmentKind::OrderToFill,
         SegmentKind::AckToFill,
         SegmentKind::OrderToMd,

@@ -133,7 +133,9 @@ fn keeps_books(settings: &Settings) -> anyhow::Result<bool> {
     let length = |path: &Path| fs::metadata(path).ok().filter(fs::Metadata::is_file).map_or(0, |file| file.len());
     let lengths = settings.captures.iter().filter_map(|capture| capture.input.path().map(length));
     match trigger.books {
-        Books::Never if needs_books => bail!("[[trigger.id]] and [[trigger.link]] need books; [trigger] books is \"never\""),
+        Books::Never if needs_books => {
+            bail!("[[trigger.id]] and [[trigger.link]] need books; [trigger] books is \"never\"")
+        }
         Books::Never => Ok(false),
         Books::Always => Ok(true),
         Books::Auto => Ok(needs_books || lengths.sum::<u64>() <= BOOKS_BYTES),

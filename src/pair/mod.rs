@@ -2,6 +2,7 @@
 
 mod answers;
 pub mod attribution;
+mod closing;
 mod early;
 mod ids;
 mod links;

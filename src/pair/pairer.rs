@@ -10,7 +10,7 @@ use super::attribution::{Aggregate, Judge};
 use super::early::EarlyAnswers;
 use super::ids;
 use super::links::Links;
-use super::parts::{self, Parts, Private, Segmented};
+use super::parts::{Parts, Private, Segmented};
 use super::public::Public;
 use super::requests::{Open, Original, RequestId, Requests, Session};
 use super::row::{Detail, Flag, Flags, Moment, OrderRow, SegmentRow};
@@ -96,7 +96,7 @@ pub struct Pairer {
     /// Requests that wait for it, done or not, and their candidates.
     pub(super) undecided: (usize, usize),
     scratch: Vec<u8>,
-    out: Vec<Paired>,
+    pub(super) out: Vec<Paired>,
 }
 
 impl Pairer {
@@ -527,90 +527,6 @@ impl Pairer {
 
     pub(super) fn close_later(&mut self, id: RequestId, now: Timestamp) {
         self.closing.push_back((now, id));
-    }
-
-    /// Nothing can change a request any more: its row is written, or waits for the model.
-    fn close(&mut self, id: RequestId) {
-        let Some(mut open) = self.requests.remove(id) else { return };
-        self.unwatch(&mut open);
-        let units = self.sessions[open.session].units;
-        if let Some(loss) = parts::measure(&mut open, units) {
-            self.losses.add(loss);
-        }
-        let session = &mut self.sessions[open.session];
-        if session.by_clordid.get(open.row.clordid.as_bytes()) == Some(&id) {
-            session.by_clordid.remove(open.row.clordid.as_bytes());
-        }
-        if let Some(order_id) = &open.order_id
-            && session.by_order_id.get(order_id) == Some(&id)
-        {
-            session.by_order_id.remove(order_id);
-        }
-        if let Some(case) = open.case.take() {
-            self.held.push_back(Held { open, case });
-        } else {
-            self.write(open);
-        }
-    }
-
-    /// Writes a request's row and segments.
-    pub(super) fn write(&mut self, mut open: Box<Open>) {
-        let row = &mut open.row;
-        let in_range = self.rules.from <= row.t_out && row.t_out < self.rules.to;
-        let wanted = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);
-        if !in_range || !wanted(&self.rules.symbols, &row.symbol) || !wanted(&self.rules.sessions, &row.session) {
-            self.losses.add(Loss::OutsideWindow);
-            return;
-        }
-        if open.ack_frame.is_some_and(|frame| open.report_frames.contains(&frame)) {
-            row.flags.set(Flag::AckWithAnswer);
-        }
-        if row.latency.iter().flatten().any(|latency| latency.0 < 0) {
-            row.flags.set(Flag::Negative);
-        }
-        row.timeline.sort_by_key(|moment| moment.time);
-        if open.echo {
-            self.hops += 1;
-            row.latency.iter_mut().enumerate().for_each(|(at, latency)| {
-                if at != SegmentKind::Hop.index() {
-                    *latency = None;
-                }
-            });
-        } else {
-            if !open.answered {
-                row.flags.set(Flag::Unanswered);
-                self.losses.add(Loss::Unanswered);
-            }
-            if row.trigger.is_none() {
-                self.losses.add(Loss::Untriggered);
-            }
-            if row.flags.has(Flag::CrossClock) {
-                self.losses.add(Loss::CrossClock);
-            }
-        }
-        for kind in SegmentKind::ALL {
-            let Some(latency) = row.latency(kind) else { continue };
-            if kind == SegmentKind::TcpAck && row.flags.has(Flag::AckWithAnswer) {
-                self.losses.add(Loss::AckWithAnswer);
-                continue;
-            }
-            if latency.0 < 0 {
-                self.losses.add(Loss::Negative);
-            }
-            self.out.push(Paired::Segment(SegmentRow {
-                segment: kind,
-                time: row.t_out,
-                latency,
-                tap: row.tap,
-                session: row.session.clone(),
-                symbol: row.symbol.clone(),
-                clordid: row.clordid.clone(),
-                request: row.request,
-            }));
-        }
-        if !open.echo {
-            self.out.push(Paired::Row(Box::new(open.row)));
-        }
     }
 }
 

@@ -170,23 +170,8 @@ impl Itch50 {
                 (&delete.head, None, Content { book, ..Content::of(MarketKind::Book, order) })
             }
             b'U' => replace_order(exactly(bytes)?),
-            b'X' => {
-                let cancel = exactly::<OrderCancel>(bytes)?;
-                let (order, quantity) = (cancel.order_reference_number.get(), cancel.cancelled_shares.get());
-                let book = BookChange::Reduce { order, quantity };
-                (
-                    &cancel.head,
-                    None,
-                    Content { quantity: quantity.into(), book, ..Content::of(MarketKind::Book, order) },
-                )
-            }
-            b'E' => {
-                let executed = exactly::<OrderExecuted>(bytes)?;
-                let content = Content::of(MarketKind::Trade, executed.match_number.get());
-                let (order, quantity) = (executed.order_reference_number.get(), executed.executed_shares.get());
-                let book = BookChange::Execute { order, quantity, price: None };
-                (&executed.head, None, Content { quantity: quantity.into(), book, ..content })
-            }
+            b'X' => cancel_order(exactly(bytes)?),
+            b'E' => executed(exactly(bytes)?),
             b'C' => executed_with_price(exactly(bytes)?),
             b'P' => trade(exactly(bytes)?),
             b'Q' => cross_trade(exactly(bytes)?),
@@ -319,6 +304,21 @@ fn add_order(add: &AddOrder) -> Read<'_> {
         book: add.side.side().map_or(BookChange::None, |side| BookChange::Add { order, side, price, quantity }),
     };
     (&add.head, Some(add.stock), content)
+}
+
+#[inline]
+fn cancel_order(cancel: &OrderCancel) -> Read<'_> {
+    let (order, quantity) = (cancel.order_reference_number.get(), cancel.cancelled_shares.get());
+    let book = BookChange::Reduce { order, quantity };
+    (&cancel.head, None, Content { quantity: quantity.into(), book, ..Content::of(MarketKind::Book, order) })
+}
+
+#[inline]
+fn executed(executed: &OrderExecuted) -> Read<'_> {
+    let content = Content::of(MarketKind::Trade, executed.match_number.get());
+    let (order, quantity) = (executed.order_reference_number.get(), executed.executed_shares.get());
+    let book = BookChange::Execute { order, quantity, price: None };
+    (&executed.head, None, Content { quantity: quantity.into(), book, ..content })
 }
 
 /// The reference is the new one, which the order has from now on.

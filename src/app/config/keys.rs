@@ -12,7 +12,8 @@ use crate::capture::stamp::{Edge, TRAILERS, Trailer};
 use crate::pair::attribution::Learning;
 
 use super::settings::{
-    Books, Endpoint, FeedSetting, IdSetting, LinkSetting, OrderTag, SessionSetting, Settings, TRIGGER_MESSAGES, TapSetting,
+    Books, Endpoint, FeedSetting, IdSetting, LinkSetting, OrderTag, SessionSetting, Settings, TRIGGER_MESSAGES,
+    TapSetting,
 };
 
 /// One key of one table.
@@ -486,7 +487,7 @@ pub static KEYS: &[Key] = &[
         Table::TriggerId,
         "market_data",
         Kind::Choice(MARKET_DATA_IDS, |settings, name| settings.last_id().market_data = Some(name)),
-        "\"sequence\"",
+        "",
         "\"sequence\"",
         "What of the market-data message it is: sequence, its number in its feed; packet_sequence, that of the first \
          message of its packet; match_number, of the trade; quote_entry_id, the reference of the order or quote.",

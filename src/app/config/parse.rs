@@ -5,13 +5,12 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
-use regex_lite::Regex;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::duration;
 use super::keys::{Form, KEYS, Key, Kind, Table, keys_of, protocols};
-use super::settings::{Endpoint, Entry, OrderTag, Origin, Settings};
+use super::settings::{Endpoint, Entry, Origin, Settings};
+use super::{duration, order_tag};
 use crate::pair::LinkRule;
 
 /// Something wrong at one place of a file.
@@ -133,7 +132,7 @@ impl Reader<'_> {
             return Ok(());
         }
         if let Kind::OrderTag(set) = kind {
-            set(settings, order_tag(value)?.ok_or_else(wrong)?);
+            set(settings, order_tag::read(value)?.ok_or_else(wrong)?);
             return Ok(());
         }
         if let Kind::Fraction(set) = kind {
@@ -282,41 +281,6 @@ fn speed(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(factor).filter(|speed| *speed > 0)
 }
 
-/// `"9717"` or `{ tag = 11, regex = "…", base = 10 }`; `None`: it has not this form.
-fn order_tag(value: &DeValue<'_>) -> Result<Option<OrderTag>, String> {
-    let DeValue::Table(parts) = value else {
-        let text = value.as_str().filter(|text| is_tag(text));
-        return Ok(text.and_then(|text| text.parse().ok()).map(|tag| OrderTag { tag, regex: None, base: 10 }));
-    };
-    let known = ["tag", "regex", "base"];
-    let (mut tag, mut regex, mut base) = (None, None, 10);
-    for (name, value) in parts {
-        match (name.get_ref().as_ref(), value.get_ref()) {
-            ("tag", DeValue::Integer(number)) if number.radix() == 10 && is_tag(number.as_str()) => {
-                tag = number.as_str().parse().ok();
-            }
-            ("regex", DeValue::String(text)) => {
-                Regex::new(text).map_err(|error| format!("regex: {error}"))?;
-                regex = Some(text.to_string());
-            }
-            ("base", DeValue::Integer(number)) => match number.as_str().parse() {
-                Ok(number) if (2..=36).contains(&number) => base = number,
-                _ => return Ok(None),
-            },
-            ("tag" | "regex" | "base", _) => return Ok(None),
-            (unknown, _) => {
-                let nearest = nearest(unknown, &known).unwrap_or_default();
-                return Err(format!("unknown key \"{unknown}\"; the nearest known one is \"{nearest}\""));
-            }
-        }
-    }
-    Ok(tag.map(|tag| OrderTag { tag, regex, base }))
-}
-
-fn is_tag(text: &str) -> bool {
-    text.parse::<u32>().is_ok_and(|tag| tag > 0 && !text.starts_with('+'))
-}
-
 fn number(value: &DeValue<'_>) -> Option<f64> {
     match value {
         DeValue::Float(float) => float.as_str().parse().ok(),
@@ -408,6 +372,7 @@ fn place(source: &str, offset: usize) -> (usize, usize) {
 mod tests {
     use tickscope_model::Nanos;
 
+    use super::super::settings::{OrderTag, TriggerSetting};
     use super::*;
     use crate::capture::stamp::Trailer;
 
@@ -498,7 +463,8 @@ mod tests {
     fn values_arrive_typed_and_with_their_place() {
         let source = "[[tap]]\nname = 'md'\npoint = \"D\"\noffset = \"-37us\"\ntrailer = \"auto\"\nspeed = \"10G\"\nfile = \"md.pcap\"\n\
                       [[session]]\nclient = \"10.0.0.10\"\nserver = \"10.0.1.20:9876\"\n[trigger]\nwindow = \"250us\"\n\
-                      messages = [ # why\n \"quote\" ]\n[[trigger.id]]\norder = { tag = 11, base = 10 }\n";
+                      messages = [ # why\n \"quote\" ]\n[[trigger.id]]\norder = { tag = 11, base = 10 }\n\
+                      market_data = \"sequence\"\n[pairing]\nanswer_timeout = \"1s\"\n";
         let (settings, problems) = parse(source, Path::new("/etc/tickscope"));
         assert_eq!(problems, []);
         let tap = settings.tap("md").expect("the tap");
@@ -511,7 +477,8 @@ mod tests {
         let entry = settings.entry(Table::Trigger, 0, "messages").expect("an entry");
         assert_eq!((entry.value.as_str(), entry.origin), ("[\"quote\"]", Origin::File { line: 13, column: 1 }));
         let unused: Vec<String> = settings.unused().map(|entry| entry.key.path()).collect();
-        assert_eq!(unused, ["[[trigger.id]] order"]);
+        assert_eq!(unused, ["[pairing] answer_timeout"]);
+        assert_eq!(settings.trigger.ids[0].order, Some(OrderTag { tag: 11, regex: None, base: 10 }));
     }
 
     #[test]
@@ -522,6 +489,10 @@ mod tests {
                 Table::Tap if key.name != "name" => "name = \"x\"\n",
                 Table::Feed if key.name != "group" => "group = \"1.1.1.1:1\"\n",
                 Table::Session if key.name != "server" => "server = \"1.1.1.1:1\"\n",
+                Table::TriggerId if key.name == "order" => "market_data = \"sequence\"\n",
+                Table::TriggerId => "order = \"9717\"\n",
+                Table::TriggerLink if key.name == "orders" => "when = \"A.mid > X.mid\"\n",
+                Table::TriggerLink => "orders = \"X\"\n",
                 _ => "",
             };
             assert_eq!(problems(&format!("{}\n{needs}{} = {}", key.table.header(), key.name, key.example)), "");
@@ -585,7 +556,10 @@ when = "PEP.trade >= 576.08"
         problems.retain(|problem| !problem.text.contains("decodes no such protocol"));
         assert_eq!(problems, []);
         assert_eq!((settings.taps.len(), settings.feeds.len(), settings.sessions.len()), (1, 1, 1));
-        assert_eq!(settings.trigger, super::super::settings::TriggerSetting::default());
+        let trigger = &settings.trigger;
+        assert_eq!((trigger.ids.len(), trigger.links.len()), (1, 1));
+        let without = TriggerSetting { ids: Vec::new(), links: Vec::new(), ..trigger.clone() };
+        assert_eq!(without, TriggerSetting::default());
     }
 
     #[test]
