@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, Timestamp};
 
+use super::attribution::spent::Spent;
 use super::attribution::{Aggregate, Judge};
 use super::early::EarlyAnswers;
 use super::ids;
@@ -88,6 +89,7 @@ pub struct Pairer {
     pub(super) segmented: Segmented,
     pub(super) public: Public,
     pub(super) judge: Judge,
+    pub(super) spent: Spent,
     /// What requests could have reacted to, where no books are kept: a sample.
     pub(super) sampled: Exposure,
     pub(super) reports: Reports,
@@ -122,6 +124,7 @@ impl Pairer {
             segmented: Segmented::default(),
             public: Public::default(),
             judge,
+            spent: Spent::default(),
             sampled: Exposure::default(),
             reports: Reports::default(),
             held: VecDeque::new(),

@@ -142,11 +142,17 @@ impl Pairer {
         }
         self.collect_reports(id, &mut case);
         candidates::place(&mut case.candidates);
+        let (session, time) = (open.session, open.row.t_out);
+        self.spent.mark(session, time, &mut case);
         if !is_echo {
             let exposure = if self.rules.trigger.keeps_books { &view.tape.exposure } else { &self.sampled };
             self.judge.learn(&case, exposure, (self.reports.count, view.links.count));
         }
-        let verdict = (self.judge.learning() == Learning::Causal).then(|| self.judge.judge(&case));
+        let verdict = self.judge.judge(&case);
+        if !is_echo {
+            self.spent.remember(session, time, &case, &verdict);
+        }
+        let verdict = (self.judge.learning() == Learning::Causal).then_some(verdict);
         let Some(open) = self.requests.get_mut(id) else { return };
         open.looked_up = true;
         open.row.bbo = case.best;

@@ -222,10 +222,10 @@ fn reservations(summary: &Summary) -> Vec<String> {
     if let Some((far, n)) = summary.far_tail() {
         let latest = summary.methods().find(|(name, _)| *name == "latest").map_or(0, |(_, count)| count);
         let rests = if latest == 0 {
-            "no pair rests on \"the newest message on the symbol\"".to_owned()
+            "no pair rests on age and type of the message alone".to_owned()
         } else {
             let pairs = share(latest, summary.triggered(), "pairs");
-            format!("its tail rests on \"the newest message on the symbol\", by which {pairs} were found")
+            format!("{pairs} rest on age and type of the message alone (latest)")
         };
         lines.push(format!("t2t: {rests}; {} lie above ten times the median.", share(far, n, "values")));
     }

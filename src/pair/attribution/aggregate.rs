@@ -92,7 +92,7 @@ mod tests {
                 let mut lag_ns = if at % 10 < 6 { 10_000 } else { random() % 40_000 };
                 let mut candidates = Vec::new();
                 for _ in 0..60 {
-                    candidates.push(Seen { bin: lag::bin(lag_ns), cell: 0, relation: 0, place: 0 });
+                    candidates.push(Seen { bin: lag::bin(lag_ns), cell: 0, relation: 0, place: 0, is_spent: false });
                     lag_ns += 20_000 + random() % 40_000;
                 }
                 Observed { candidates, ..Observed::default() }

@@ -157,6 +157,7 @@ pub(crate) fn of_market(
         cell: model::cell(class, touch, side),
         relation: model::relation_cell(is_trade, touch, side, relation as u8),
         place: if is_trade { small(PLACES) } else { 0 },
+        is_spent: false,
     };
     let Effect { side, price, after, .. } = effect;
     Candidate { tick, symbol, origin: Origin::Symbol, side, price, touch, after, relation, seen }
@@ -177,6 +178,7 @@ pub(crate) fn of_report(tick: Tick, tap: TapId, is_same_symbol: bool, time: Time
         cell: model::report_cell(is_same_symbol),
         relation: model::relation_cell(false, Touch::Same, 2, 0),
         place: 0,
+        is_spent: false,
     };
     let origin = Origin::Report { tap, is_same_symbol };
     let (symbol, after, touch, relation) = (SymbolId::default(), Best::default(), Touch::Same, Relation::None);
@@ -191,6 +193,7 @@ pub(crate) fn of_link((tick, symbol): (Tick, SymbolId), effect: &Effect, time: T
         cell: model::LINK_CELL,
         relation: model::relation_cell(false, Touch::Same, 2, 0),
         place: 0,
+        is_spent: false,
     };
     let (origin, relation) = (Origin::Link, Relation::None);
     Candidate { tick, symbol, origin, side, price, touch, after, relation, seen }

@@ -7,6 +7,7 @@ mod aggregate;
 pub(crate) mod candidates;
 mod lag;
 pub(crate) mod model;
+pub(crate) mod spent;
 
 pub use aggregate::Aggregate;
 pub use candidates::{Candidate, Case, Origin, Relation};

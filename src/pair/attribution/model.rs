@@ -37,6 +37,8 @@ pub(crate) struct Seen {
     pub relation: u16,
     /// Trade or not times [`PLACES`], plus the place.
     pub place: u8,
+    /// It has caused a request of the session already, and not just now: see [`super::spent`].
+    pub is_spent: bool,
 }
 
 /// A request as the model sees it.
@@ -163,6 +165,10 @@ const TAIL_CROWD: f64 = 0.01;
 const UNRELATED: usize = 8;
 const USUAL: f64 = 0.98;
 
+/// Beyond the most usual latency bins with fewer reactions than these are smoothed more, so many times.
+const FEW_REACTIONS: f64 = 3.0;
+const WIDE_ROUNDS: usize = 24;
+
 /// Rounds of learning at most, and the share of requests that must move for another one.
 const ROUNDS: usize = 50;
 const MOVED: f64 = 1e-3;
@@ -219,7 +225,8 @@ impl Model {
             let weight = reaction[usize::from(seen.cell)]
                 * self.density[usize::from(seen.bin)]
                 * relation[usize::from(seen.relation)]
-                * place[usize::from(seen.place)];
+                * place[usize::from(seen.place)]
+                * if seen.is_spent { super::spent::AGAIN } else { 1.0 };
             sum += weight;
             out.push(weight);
         }
@@ -371,13 +378,14 @@ impl Sums {
         } else {
             2
         };
-        let mut masses = self.bins.clone();
-        for _ in 0..rounds {
-            let old = masses.clone();
-            for (bin, mass) in masses.iter_mut().enumerate() {
-                let near = |at: Option<usize>| at.and_then(|at| old.get(at)).copied().unwrap_or(old[bin]);
-                *mass = 0.25 * near(bin.checked_sub(1)) + 0.5 * old[bin] + 0.25 * near(Some(bin + 1));
-            }
+        let mut masses = smoothed(&self.bins, rounds);
+        // Slow reactions are few: each by itself would say little for others like it, and too much for itself.
+        let wide = smoothed(&self.bins, WIDE_ROUNDS);
+        let most = masses.iter().copied().fold(0.0, f64::max);
+        let top = masses.iter().position(|mass| *mass >= most).unwrap_or(0);
+        for (mass, wide) in masses.iter_mut().zip(&wide).skip(top) {
+            let enough = *mass / (*mass + FEW_REACTIONS);
+            *mass = enough * *mass + (1.0 - enough) * wide;
         }
         one_hump(&mut masses, (self.near - total) / self.requests.max(1.0));
         let smoothed: f64 = masses.iter().sum();
@@ -501,6 +509,19 @@ fn one_hump(masses: &mut [f64], crowd: f64) {
             tail *= decay;
         }
     }
+}
+
+/// Each bin with a half of it in its neighbours, so many times.
+fn smoothed(bins: &[f64], rounds: usize) -> Vec<f64> {
+    let mut masses = bins.to_vec();
+    for _ in 0..rounds {
+        let old = masses.clone();
+        for (bin, mass) in masses.iter_mut().enumerate() {
+            let near = |at: Option<usize>| at.and_then(|at| old.get(at)).copied().unwrap_or(old[bin]);
+            *mass = 0.25 * near(bin.checked_sub(1)) + 0.5 * old[bin] + 0.25 * near(Some(bin + 1));
+        }
+    }
+    masses
 }
 
 /// The share of each relation in its context, drawn towards that in all contexts, which is drawn towards the belief.
