@@ -80,7 +80,7 @@ impl Shelf {
             (spares.blocks.pop(), spares.bytes.pop())
         };
         let mut block = block.unwrap_or_else(Block::with_room);
-        block.bytes = bytes.unwrap_or_default();
+        block.bytes = bytes.unwrap_or_else(|| Vec::with_capacity(BLOCK_BYTES / 32));
         block.shelf = Some(self.clone());
         block
     }
@@ -259,6 +259,7 @@ impl Block {
         let mut block = Block::default();
         block.packets.reserve_exact(BLOCK_BYTES / 128);
         block.marks.reserve_exact(BLOCK_BYTES / 128 / GROUP + 1);
+        block.parts.reserve_exact(BLOCK_BYTES / 8192);
         block
     }
 

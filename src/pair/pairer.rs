@@ -10,7 +10,7 @@ use super::early::EarlyAnswers;
 use super::parts::{self, Parts, Private, Segmented};
 use super::public::Public;
 use super::requests::{Open, RequestId, Requests, Session};
-use super::row::{Detail, Flag, Flags, Moment, OrderRow, SegmentRow};
+use super::row::{Detail, Flag, Flags, Moment, OrderRow};
 use super::trigger::{TriggerRule, Typical};
 use super::walls::{Relation, Walls};
 use crate::flow::{Acked, Arrival, Direction, Seen};
@@ -51,10 +51,11 @@ pub struct View<'a> {
     pub points: &'a dyn Fn(u16) -> Vec<u16>,
 }
 
-/// What comes out.
-pub enum Paired {
-    Row(Box<OrderRow>),
-    Segment(SegmentRow),
+/// What comes out: a request that is closed.
+pub struct Paired {
+    pub row: Box<OrderRow>,
+    /// A second sighting at another tap: no row of the report, only its `hop`.
+    pub is_echo: bool,
 }
 
 /// The correlator of requests and answers.
@@ -270,7 +271,11 @@ impl Pairer {
         let known = (!placeholder).then(|| symbols.known(event.symbol)).flatten();
         let by_id = || if event.security_id.is_empty() { None } else { symbols.known(event.security_id) };
         let symbol = known.or_else(by_id).or_else(|| orig.and_then(|orig| orig.symbol));
-        let name: Arc<str> = if !placeholder {
+        // Mostly the market data's own name, which is there already.
+        let shared = known.map(|number| symbols.name(number)).filter(|name| name.as_bytes() == event.symbol);
+        let name: Arc<str> = if let Some(name) = shared {
+            name
+        } else if !placeholder {
             String::from_utf8_lossy(event.symbol).into()
         } else if let Some(number) = symbol {
             symbols.name(number)
@@ -287,8 +292,17 @@ impl Pairer {
                 flags.set(flag);
             }
         }
+        // Mostly an acknowledgement by TCP, an answer and another message follow.
+        let mut timeline = Vec::with_capacity(4);
+        timeline.push(Moment {
+            time: seen.time,
+            tap: seen.tap,
+            frame: seen.frame,
+            what: "request",
+            detail: Detail::of_request(event),
+        });
         let chain = if event.orig_clordid.is_empty() { event.clordid } else { event.orig_clordid };
-        let row = OrderRow {
+        let row = Box::new(OrderRow {
             tap: seen.tap,
             frame: seen.frame,
             session: self.sessions[session].name.clone(),
@@ -308,14 +322,8 @@ impl Pairer {
             t2t_max: None,
             outcome: "unanswered",
             parts: Parts::default(),
-            timeline: vec![Moment {
-                time: seen.time,
-                tap: seen.tap,
-                frame: seen.frame,
-                what: "request",
-                detail: Detail::of_request(event),
-            }],
-        };
+            timeline,
+        });
         Open {
             row,
             session,
@@ -477,20 +485,21 @@ impl Pairer {
         false
     }
 
-    /// Rows and segments that are ready.
-    pub fn take(&mut self) -> std::vec::Drain<'_, Paired> {
-        self.out.drain(..)
+    /// Rows that are ready.
+    pub fn take(&mut self) -> Vec<Paired> {
+        std::mem::take(&mut self.out)
     }
 
-    pub fn has_output(&self) -> bool {
-        !self.out.is_empty()
+    /// How many there are.
+    pub fn ready(&self) -> usize {
+        self.out.len()
     }
 
     pub(super) fn close_later(&mut self, id: RequestId, now: Timestamp) {
         self.closing.push_back((now, id));
     }
 
-    /// Writes a request's row and segments; nothing can change it any more.
+    /// Puts out a request's row; nothing can change it any more.
     fn close(&mut self, id: RequestId) {
         let Some(mut open) = self.requests.remove(id) else { return };
         self.unwatch(&mut open);
@@ -537,29 +546,12 @@ impl Pairer {
                 self.losses.add(Loss::Untriggered);
             }
         }
-        for kind in SegmentKind::ALL {
-            let Some(latency) = row.latency(kind) else { continue };
-            if kind == SegmentKind::TcpAck && row.flags.has(Flag::AckWithAnswer) {
-                self.losses.add(Loss::AckWithAnswer);
-                continue;
-            }
-            if latency.0 < 0 {
-                self.losses.add(Loss::Negative);
-            }
-            self.out.push(Paired::Segment(SegmentRow {
-                segment: kind,
-                time: row.t_out,
-                latency,
-                tap: row.tap,
-                session: row.session.clone(),
-                symbol: row.symbol.clone(),
-                clordid: row.clordid.clone(),
-                request: row.request,
-            }));
+        if row.flags.has(Flag::AckWithAnswer) && row.latency(SegmentKind::TcpAck).is_some() {
+            self.losses.add(Loss::AckWithAnswer);
         }
-        if !open.echo {
-            self.out.push(Paired::Row(Box::new(open.row)));
-        }
+        let negative = row.segments().filter(|(_, latency)| latency.0 < 0).count();
+        self.losses.add_many(Loss::Negative, negative as u64);
+        self.out.push(Paired { row: open.row, is_echo: open.echo });
     }
 }
 
