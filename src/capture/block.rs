@@ -416,13 +416,14 @@ impl Block {
     /// The last packet before packet `behind`, and not earlier than `since`, that may have a message with this mark.
     pub fn newest(&self, mark: u16, behind: u32, since: Timestamp) -> Option<u32> {
         let mut behind = behind as usize;
-        while behind > 0 {
-            let group = (behind - 1) / GROUP;
+        // Packets of a block are in order of time. Their times are looked at first: mostly few groups are asked for.
+        while let Some(last) = behind.checked_sub(1) {
+            let group = last / GROUP;
+            if self.packets.get(last)?.time < since {
+                return None;
+            }
             if self.marks.get(group).unwrap_or(&self.marked).may_hold(mark) {
                 let packets = self.packets.get(group * GROUP..behind)?;
-                if packets.last().is_some_and(|last| last.time < since) {
-                    return None;
-                }
                 if let Some(at) = packets.iter().rposition(|packet| packet.marks.may_hold(mark)) {
                     let found = packets.get(at).filter(|packet| since <= packet.time);
                     return found.and(u32::try_from(group * GROUP + at).ok());
