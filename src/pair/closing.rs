@@ -1,11 +1,11 @@
-//! The end of a request: nothing can change it any more, so its row and its segments are written.
+//! The end of a request: nothing can change it any more, so its row is put out.
 
 use tickscope_model::{Loss, SegmentKind};
 
 use super::pairer::{Paired, Pairer};
 use super::parts;
 use super::requests::{Open, RequestId};
-use super::row::{Flag, SegmentRow};
+use super::row::Flag;
 use super::trigger::Held;
 
 impl Pairer {
@@ -33,7 +33,7 @@ impl Pairer {
         }
     }
 
-    /// Writes a request's row and segments.
+    /// Puts out a request's row.
     pub(super) fn write(&mut self, mut open: Box<Open>) {
         let row = &mut open.row;
         let in_range = self.rules.from <= row.t_out && row.t_out < self.rules.to;
@@ -68,28 +68,11 @@ impl Pairer {
                 self.losses.add(Loss::CrossClock);
             }
         }
-        for kind in SegmentKind::ALL {
-            let Some(latency) = row.latency(kind) else { continue };
-            if kind == SegmentKind::TcpAck && row.flags.has(Flag::AckWithAnswer) {
-                self.losses.add(Loss::AckWithAnswer);
-                continue;
-            }
-            if latency.0 < 0 {
-                self.losses.add(Loss::Negative);
-            }
-            self.out.push(Paired::Segment(SegmentRow {
-                segment: kind,
-                time: row.t_out,
-                latency,
-                tap: row.tap,
-                session: row.session.clone(),
-                symbol: row.symbol.clone(),
-                clordid: row.clordid.clone(),
-                request: row.request,
-            }));
+        if row.flags.has(Flag::AckWithAnswer) && row.latency(SegmentKind::TcpAck).is_some() {
+            self.losses.add(Loss::AckWithAnswer);
         }
-        if !open.echo {
-            self.out.push(Paired::Row(Box::new(open.row)));
-        }
+        let negative = row.segments().filter(|(_, latency)| latency.0 < 0).count();
+        self.losses.add_many(Loss::Negative, negative as u64);
+        self.out.push(Paired { row: open.row, is_echo: open.echo });
     }
 }

@@ -51,6 +51,26 @@ impl OrderRow {
     pub fn latency(&self, kind: SegmentKind) -> Option<Nanos> {
         self.latency.get(kind.index()).copied().flatten()
     }
+
+    /// Its latencies in table order, but for a TCP ACK that rode on the answer, which stays out of the network figures.
+    pub fn segments(&self) -> impl Iterator<Item = (SegmentKind, Nanos)> + '_ {
+        let is_measured = |kind: &SegmentKind| *kind != SegmentKind::TcpAck || !self.flags.has(Flag::AckWithAnswer);
+        SegmentKind::ALL.into_iter().filter(is_measured).filter_map(|kind| Some((kind, self.latency(kind)?)))
+    }
+
+    /// The same as rows of their own.
+    pub fn segment_rows(&self) -> impl Iterator<Item = SegmentRow> + '_ {
+        self.segments().map(|(segment, latency)| SegmentRow {
+            segment,
+            time: self.t_out,
+            latency,
+            tap: self.tap,
+            session: Arc::clone(&self.session),
+            symbol: Arc::clone(&self.symbol),
+            clordid: Arc::clone(&self.clordid),
+            request: self.request,
+        })
+    }
 }
 
 /// The market-data message that made us send a request, as far as it can be told.

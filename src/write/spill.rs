@@ -354,7 +354,7 @@ mod tests {
     use super::super::table::tests::full_row;
     use super::super::table::{Cell, TableRow};
     use super::*;
-    use crate::stats::summary_tests::{row, segments};
+    use crate::stats::summary_tests::row;
 
     fn back<R: Spill>(row: &R) -> R {
         let (mut names, mut bytes) = (Names::default(), Vec::new());
@@ -372,7 +372,7 @@ mod tests {
             let read = back(&row);
             assert_eq!(read.cells(&taps), row.cells(&taps));
             assert_eq!((read.frame, read.outcome, read.tap), (row.frame, row.outcome, row.tap));
-            for segment in segments(&row) {
+            for segment in row.segment_rows() {
                 assert_eq!(back(&segment).cells(&taps), segment.cells(&taps));
             }
         }

@@ -231,7 +231,9 @@ impl Model {
             out.push(weight);
         }
         let scale = if sum > 0.0 { 1.0 / sum } else { 0.0 };
-        out.iter_mut().for_each(|weight| *weight *= scale);
+        for weight in out.iter_mut() {
+            *weight *= scale;
+        }
         if sum > 0.0 { nothing * scale } else { 1.0 }
     }
 
@@ -308,7 +310,7 @@ impl Tables {
         Tables { relation: vec![0.0; ROLES * CONTEXTS * RELATIONS], place: vec![0.0; ROLES * 2 * PLACES] }
     }
 
-    fn add(&mut self, role: usize, seen: &Seen, weight: f64) {
+    fn add(&mut self, role: usize, seen: Seen, weight: f64) {
         self.relation[role * CONTEXTS * RELATIONS + usize::from(seen.relation)] += weight;
         self.place[role * 2 * PLACES + usize::from(seen.place)] += weight;
     }
@@ -339,12 +341,12 @@ impl Sums {
                 let bin = usize::from(seen.bin);
                 sums.bins[bin] += weight;
                 sums.cells[role * CELLS + usize::from(seen.cell)] += weight;
-                sums.caused.add(role, seen, weight);
+                sums.caused.add(role, *seen, weight);
             }
             sums.requests += 1.0;
             sums.near += request.candidates.iter().filter(|seen| seen.bin < behind).map(|_| 1.0).sum::<f64>();
             let unrelated = request.candidates.iter().filter(|seen| behind <= seen.bin);
-            unrelated.take(UNRELATED).for_each(|seen| sums.not_caused.add(role, seen, 1.0));
+            unrelated.take(UNRELATED).for_each(|seen| sums.not_caused.add(role, *seen, 1.0));
         }
         sums
     }
