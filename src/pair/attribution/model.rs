@@ -170,8 +170,8 @@ const FEW_REACTIONS: f64 = 3.0;
 const WIDE_ROUNDS: usize = 24;
 
 /// Rounds of learning at most, and the share of requests that must move for another one.
-const ROUNDS: usize = 50;
-const MOVED: f64 = 1e-3;
+const ROUNDS: usize = 200;
+const MOVED: f64 = 1e-4;
 
 impl Model {
     /// What is believed before the first request; `window_ns` is the longest latency.
@@ -385,11 +385,14 @@ impl Sums {
         let wide = smoothed(&self.bins, WIDE_ROUNDS);
         let most = masses.iter().copied().fold(0.0, f64::max);
         let top = masses.iter().position(|mass| *mass >= most).unwrap_or(0);
+        // In a busy market that would make reactions of requests that came by themselves.
+        let crowd = (self.near - total) / self.requests.max(1.0);
+        let few = FEW_REACTIONS * (1.0 - crowd).clamp(0.0, 1.0);
         for (mass, wide) in masses.iter_mut().zip(&wide).skip(top) {
-            let enough = *mass / (*mass + FEW_REACTIONS);
+            let enough = (*mass / (*mass + few).max(f64::MIN_POSITIVE)).min(1.0);
             *mass = enough * *mass + (1.0 - enough) * wide;
         }
-        one_hump(&mut masses, (self.near - total) / self.requests.max(1.0));
+        one_hump(&mut masses, crowd);
         let smoothed: f64 = masses.iter().sum();
         let believed = believed_density(window_ns);
         let kept = total / (total + LATENCY_BELIEF) / smoothed.max(1e-12);
