@@ -96,7 +96,8 @@ pub const CAUSES: &[&str] = &[
      further ones after a latency. How long that takes, how many requests each kind of message brings, and how much more \
      often they stand at the price that the message was about, is learned from the requests themselves. For this, books \
      of the symbols in the order flow are kept ([trigger] books says of which captures); one that began in mid-stream, or \
-     misses messages, gives its rows the flag book_partial. Without books age and type of the messages have to do.",
+     misses messages, gives its rows the flag book_partial. Without books age and type of the messages have to do. What \
+     has caused a request of a session already hardly causes another one much later.",
     "The model is learned from the whole capture (two-pass, the default), or for each request only from what came before \
      it (causal): [trigger] model. The report names which. With few requests, what is believed of traders in general \
      fills the gap: trades and new best prices are acted upon, the first of several messages in a packet before the \
@@ -106,8 +107,8 @@ pub const CAUSES: &[&str] = &[
     "The report counts requests as exact (by id), likely (confidence of [trigger] confidence or more), ambiguous and \
      untriggered. Tails of t2t are stated over exact and likely pairs; beside them stands the same percentile if every \
      pair was caused by its newest, and by its oldest likely candidate, and how many are sure at which rate of messages. \
-     What can be said without claiming any pair (how many more messages stand so long before requests than before moments \
-     moved away from them) is said as well.",
+     What can be said without claiming any pair (how many more requests than moments moved away from them come so shortly \
+     behind a message) is said as well.",
 ];
 
 /// The levels at which everything is accounted for.
