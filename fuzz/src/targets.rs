@@ -333,6 +333,7 @@ fn rules() -> Rules {
         symbols: Vec::new(),
         sessions: Vec::new(),
         clocks: Vec::new(),
+        tap_clocks: Vec::new(),
     }
 }
 

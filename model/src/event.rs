@@ -201,6 +201,21 @@ pub struct OrderEvent<'a> {
     pub sending_ns: u64,
     /// TransactTime (FIX 60) in nanoseconds since the Unix epoch; 0 where absent.
     pub transact_ns: u64,
+    /// A request that trades when it comes or not at all: a market order, immediate-or-cancel, fill-or-kill.
+    pub is_immediate: bool,
+    /// When a report's request passed the exchange's stations.
+    pub stations: Stations,
+}
+
+/// What an exchange says of a request's way through it, by its own clock: nanoseconds since the Unix epoch, 0 where absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stations {
+    /// Its gateway had the request (RequestTime of ETI and of FIX 5979).
+    pub request_ns: u64,
+    /// Matching began (TrdRegTSTimeIn; FIX 769 of type 2).
+    pub in_ns: u64,
+    /// Matching was done (TrdRegTSTimeOut; FIX 769 of type 3).
+    pub out_ns: u64,
 }
 
 impl Default for OrderEvent<'_> {
@@ -231,6 +246,8 @@ impl Default for OrderEvent<'_> {
             ref_sequence: 0,
             sending_ns: 0,
             transact_ns: 0,
+            is_immediate: false,
+            stations: Stations::default(),
         }
     }
 }

@@ -40,7 +40,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 pub use capture::Format;
-pub use scenario::{Scenario, Shipped, Tap, attribution_scenarios, scenarios, shipped};
+pub use scenario::{Scenario, Shipped, Tap, Trailer, attribution_scenarios, scenarios, shipped};
 pub use scenario_error::ScenarioError;
 pub use truth::COLUMNS;
 pub use world::Summary;

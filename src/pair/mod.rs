@@ -1,6 +1,7 @@
 //! Cause to effect: requests with their triggers and answers become rows and segments.
 
 mod answers;
+mod clocks;
 mod early;
 mod pairer;
 mod parts;
@@ -10,7 +11,8 @@ mod row;
 mod trigger;
 mod walls;
 
+pub use clocks::{Across, RelatedClock};
 pub use pairer::{Paired, Pairer, Rules, View};
-pub use parts::{Answer, FillKind, Parts, PublicKind, Residual, Stamps};
+pub use parts::{Answer, Evidence, FillKind, Parts, PublicKind, Residual, Stamps, Way};
 pub use row::{Detail, Flag, Flags, Method, Moment, OrderRow, SegmentRow, Trigger};
 pub use trigger::TriggerRule;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, Timestamp};
 
+use super::clocks::RelatedClock;
 use super::early::EarlyAnswers;
 use super::parts::{self, Parts, Private, Segmented};
 use super::public::Public;
@@ -40,6 +41,8 @@ pub struct Rules {
     pub sessions: Vec<String>,
     /// The clock of each point by name; points whose names are equal agree.
     pub clocks: Vec<String>,
+    /// The clock of each tap, where there are several.
+    pub tap_clocks: Vec<RelatedClock>,
 }
 
 /// What pairing looks things up in.
@@ -306,8 +309,9 @@ impl Pairer {
             flags,
             t2t_min: None,
             t2t_max: None,
+            error: None,
             outcome: "unanswered",
-            parts: Parts::default(),
+            parts: Parts { is_immediate: event.is_immediate, ..Parts::default() },
             timeline: vec![Moment {
                 time: seen.time,
                 tap: seen.tap,
@@ -334,6 +338,8 @@ impl Pairer {
             length: seen.length,
             private: Private::default(),
             order_id: None,
+            other_tap: None,
+            public_tap: None,
         }
     }
 
@@ -349,14 +355,16 @@ impl Pairer {
                     if tap < other_tap { (other, other_time.since(time)) } else { (id, time.since(other_time)) };
                 if let Some(open) = self.requests.get_mut(echo) {
                     open.echo = true;
+                    open.other_tap = Some(if echo == id { other_tap } else { tap });
                     open.row.latency[SegmentKind::Hop.index()] = Some(latency);
                 }
             }
-            Relation::Wall(other, other_time) => {
+            Relation::Wall(other, other_tap, other_time) => {
                 // A request that waited behind a hole of its stream is read after the one it was passed on as.
                 let (later, latency) =
                     if time < other_time { (other, other_time.since(time)) } else { (id, time.since(other_time)) };
                 if let Some(open) = self.requests.get_mut(later) {
+                    open.other_tap = Some(if later == id { other_tap } else { tap });
                     open.row.latency[SegmentKind::WallToWall.index()] = Some(latency);
                 }
             }
@@ -498,6 +506,8 @@ impl Pairer {
         if let Some(loss) = parts::measure(&mut open, units) {
             self.losses.add(loss);
         }
+        let across = self.settle_clocks(&mut open);
+        open.row.error = across.iter().filter_map(|across| across.error()).max();
         let session = &mut self.sessions[open.session];
         if session.by_clordid.get(open.row.clordid.as_bytes()) == Some(&id) {
             session.by_clordid.remove(open.row.clordid.as_bytes());
@@ -555,6 +565,7 @@ impl Pairer {
                 symbol: row.symbol.clone(),
                 clordid: row.clordid.clone(),
                 request: row.request,
+                across: across[kind.index()],
             }));
         }
         if !open.echo {
@@ -577,4 +588,22 @@ pub struct SessionFacts<'a> {
     pub copies: u64,
     pub first: Timestamp,
     pub last: Timestamp,
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Pairing as without a configuration.
+    pub(in super::super) fn rules() -> Rules {
+        Rules {
+            trigger: TriggerRule { window: Nanos(1_000_000_000), min: Nanos(0), preferred: Vec::new() },
+            from: Timestamp::MIN,
+            to: Timestamp::MAX,
+            symbols: Vec::new(),
+            sessions: Vec::new(),
+            clocks: Vec::new(),
+            tap_clocks: Vec::new(),
+        }
+    }
 }

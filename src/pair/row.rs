@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tickscope_model::{Decimal, Nanos, OrderEvent, OrderKind, SegmentKind, Side, TapId, Timestamp};
 
+use super::clocks::Across;
 use super::parts::Parts;
 
 /// One request with everything that is known about it. Columns are those of `--orders` in INTERFACE.md.
@@ -31,6 +32,8 @@ pub struct OrderRow {
     /// Bracket of t2t over all candidates, where there are several.
     pub t2t_min: Option<Nanos>,
     pub t2t_max: Option<Nanos>,
+    /// How far those of its latencies that span two clocks may be wrong at most.
+    pub error: Option<Nanos>,
     /// How it ended: `accepted`, `rejected`, `filled`, `canceled`, `replaced`, `unanswered`.
     pub outcome: &'static str,
     /// What else is known of it; in no table.
@@ -146,6 +149,8 @@ pub struct SegmentRow {
     pub symbol: Arc<str>,
     pub clordid: Arc<str>,
     pub request: OrderKind,
+    /// Whether its ends stand on different clocks.
+    pub across: Across,
 }
 
 /// What makes a row doubtful: a set of [`Flag`].
@@ -194,5 +199,5 @@ flags! {
     TickEvicted = "tick_evicted", "the trigger window reached beyond the ticks that are kept";
     Evicted = "evicted", "closed early because too many requests were open";
     WallAmbiguous = "w2w_ambiguous", "several requests could be the other side of the gateway";
-    CrossClock = "cross_clock", "trigger and request were seen by taps whose clocks are not known to agree";
+    CrossClock = "cross_clock", "a latency lies between two taps whose clocks are not known to agree, and is left out";
 }

@@ -22,7 +22,9 @@ mod verdict;
 pub use accounting::Discrepancy;
 pub use clock_bounds::{Bound, BoundSide, Piece, pieces};
 pub use explain::{Explanation, Reason, explanations};
-pub use facts::{ClockRelation, Feed, Gap, Hops, Line, Relation, Session, Tap, Totals, TriggerRule};
+pub use facts::{
+    ClockRelation, ExchangeAhead, Feed, Gap, Hops, Lag, Line, Relation, Session, Tap, Totals, TriggerRule,
+};
 pub use group::{Group, Groups, Latencies};
 pub use histogram::{FEW, Histogram, QUANTILES, Quantile};
 pub use interop::{PercentileLine, moments, percentile_lines, write_interval_log};
@@ -34,4 +36,4 @@ pub use summary::Summary;
 #[cfg(test)]
 pub(crate) use summary::tests as summary_tests;
 pub use timeline::{Span, Timeline};
-pub use verdict::{Compared, Culprit, Slow, Verdict};
+pub use verdict::{Compared, Culprit, LateLine, Slow, Verdict};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tickscope_model::{Decimal, Nanos, OrderKind, SegmentKind, Side, TapId, Timestamp};
 
 use super::Spill;
-use crate::pair::{Flag, Flags, Method, OrderRow, Parts, SegmentRow, Trigger};
+use crate::pair::{Across, Flag, Flags, Method, OrderRow, Parts, SegmentRow, Trigger};
 
 /// Texts that rows share, each kept once.
 #[derive(Default)]
@@ -98,6 +98,7 @@ impl Spill for OrderRow {
         put.number(bits.fold(0, |bits, (index, _)| bits | 1 << index));
         put.option(self.t2t_min, Put::nanos);
         put.option(self.t2t_max, Put::nanos);
+        put.option(self.error, Put::nanos);
         put.fixed(self.outcome);
     }
 
@@ -121,6 +122,7 @@ impl Spill for OrderRow {
             flags: take.flags()?,
             t2t_min: take.option(Take::nanos)?,
             t2t_max: take.option(Take::nanos)?,
+            error: take.option(Take::nanos)?,
             outcome: take.fixed()?,
             parts: Parts::default(),
             timeline: Vec::new(),
@@ -151,6 +153,7 @@ impl Spill for SegmentRow {
         put.shared(&self.symbol);
         put.text(&self.clordid);
         put.one_of(&KINDS, self.request);
+        put.option(self.across.error(), Put::nanos);
     }
 
     fn decode(bytes: &[u8], names: &Names) -> Option<Self> {
@@ -164,6 +167,8 @@ impl Spill for SegmentRow {
             symbol: take.shared()?,
             clordid: take.text()?.into(),
             request: take.one_of(&KINDS)?,
+            // The table tells those two apart no more.
+            across: take.option(Take::nanos)?.map_or(Across::One, Across::Within),
         };
         take.bytes.is_empty().then_some(row)
     }

@@ -7,7 +7,9 @@ use tickscope::capture::stamp::{Stamps, TapTime, Trailer};
 use tickscope::capture::{Input, Merged};
 use tickscope_model::TapId;
 
-use super::support::{captures, loss, report, table, text};
+use tickscope_sim::Scenario;
+
+use super::support::{captures, loss, report, succeeds, table, text};
 
 /// The times of all frames, and who stamped them.
 fn times(file: &Path, trailer: Trailer) -> (Vec<u64>, Option<Stamps>) {
@@ -112,4 +114,86 @@ fn headers_of_a_7280_are_what_tcpdump_reads() {
     }
     let stamps = stamps.expect("stamps");
     assert_eq!((stamps.format, stamps.counts.stamped, stamps.tai.0), (Some("arista-7280"), 16, 0));
+}
+
+/// The records of a capture that the simulator wrote, its header in front.
+fn records(file: &Path) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let bytes = std::fs::read(file).expect("it was just written");
+    let (head, mut rest) = bytes.split_at(24);
+    let mut records = Vec::new();
+    while let Some(length) = rest.get(8..12).and_then(|length| length.first_chunk::<4>()) {
+        let (record, behind) = rest.split_at(16 + usize::try_from(u32::from_le_bytes(*length)).expect("32 bits"));
+        records.push(record.to_vec());
+        rest = behind;
+    }
+    (head.to_vec(), records)
+}
+
+/// A scenario's two taps at one place, one of which writes stamps; what `change` makes of their records is a capture.
+fn stamped(name: &str, change: impl Fn(usize, &[u8], &[u8]) -> Vec<u8>) -> (PathBuf, PathBuf) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("stamps-{name}-{}", std::process::id()));
+    let mut scenario = Scenario::shipped("calm").expect("a shipped scenario");
+    scenario.duration.0 = 3_000_000_000;
+    let (mut plain, mut with) = (scenario.tap[0].clone(), scenario.tap[0].clone());
+    plain.name = "plain".into();
+    (with.name, with.trailer) = ("with".into(), tickscope_sim::Trailer::Metamako);
+    scenario.tap = vec![plain, with];
+    tickscope_sim::write(&scenario, 1, &folder).expect("the folder can be written to");
+    let (mut bytes, plain) = records(&folder.join("plain.pcap"));
+    let (_, with) = records(&folder.join("with.pcap"));
+    assert_eq!(plain.len(), with.len());
+    for (number, (plain, with)) in plain.iter().zip(&with).enumerate() {
+        bytes.extend(change(number, plain, with));
+    }
+    let file = folder.join("mixed.pcap");
+    std::fs::write(&file, bytes).expect("the folder can be written to");
+    (folder, file)
+}
+
+/// Half of the frames carry a stamp, which is less than the nine tenths that the vote asks for.
+#[test]
+fn a_vote_that_no_format_wins_is_reported_and_the_user_decides() {
+    let (folder, file) =
+        stamped("undecided", |number, plain, with| if number % 2 == 0 { plain } else { with }.to_vec());
+    let undecided = |report: &serde_json::Value| report["taps"][0]["stamps"]["undecided"].clone();
+    let found = report(&[&file]);
+    let told = undecided(&found);
+    assert_eq!((&told["nearest"], &told["why"]), (&"metamako".into(), &"fewer than nine tenths carry it".into()));
+    let frames = told["frames"].as_u64().expect("a number");
+    assert!(told["of"] == 256 && (120..=128).contains(&frames), "{told}");
+    assert_eq!(found["taps"][0]["stamps"]["source"], "capture");
+    let screen = succeeds("analyze", &[], &[&file]);
+    assert!(screen.contains("! mixed: no format won the vote on stamps; nearest was metamako, in"), "{screen}");
+    // As the report says: the tap by its name, or all taps.
+    let named = PathBuf::from(format!("md={}", file.display()));
+    for (option, file) in [("md=metamako", &named), ("metamako", &file)] {
+        let report = succeeds("analyze", &["--json", "--trailer", option], &[file]);
+        let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+        let stamps = &report["taps"][0]["stamps"];
+        assert!(stamps["source"] == "metamako" && undecided(&report).is_null(), "{option}: {stamps}");
+        let (with, without) = (stamps["stamped"].as_u64(), stamps["without"]["none"].as_u64());
+        assert!(with > Some(100) && with.zip(without).is_some_and(|(with, without)| with.abs_diff(without) <= 1));
+    }
+    let none = succeeds("analyze", &["--json", "--trailer", "none"], &[&file]);
+    assert!(undecided(&serde_json::from_str(&none).expect("JSON")).is_null(), "nobody asked for a vote");
+    std::fs::remove_dir_all(folder).expect("the test's own folder can go");
+}
+
+/// The stamps count TAI, the capture UTC: 37 s are taken off, and said.
+#[test]
+fn stamps_that_count_tai_become_utc() {
+    let (folder, file) = stamped("tai", |_, _, with| {
+        let mut record = with.to_vec();
+        let seconds = u32::from_le_bytes(*record.first_chunk().expect("a record")) - 37;
+        record.splice(..4, seconds.to_le_bytes());
+        record
+    });
+    let found = report(&[&file]);
+    let stamps = &found["taps"][0]["stamps"];
+    assert_eq!((&stamps["source"], &stamps["taken_off_ns"]), (&"metamako".into(), &37_000_000_000_u64.into()));
+    let warning = stamps["warnings"][0].as_str().expect("a warning");
+    assert_eq!(warning, "the stamps are 37 s ahead of the capture's clock, as TAI is: 37 s were taken off");
+    // What the simulator's exchange stamped is 37 s later than what is left, and that is said, too.
+    assert_eq!(found["taps"][0]["looks_like_tai"], true, "{}", found["taps"][0]);
+    std::fs::remove_dir_all(folder).expect("the test's own folder can go");
 }
