@@ -100,7 +100,8 @@ impl Pairer {
                 continue;
             }
             open.row.latency[kind.index()] = None;
-            if !open.echo {
+            // One loss a request, however many of its latencies are concerned.
+            if !open.echo && !open.row.flags.has(Flag::CrossClock) {
                 open.row.flags.set(Flag::CrossClock);
                 self.losses.add(Loss::CrossClock);
             }
@@ -115,6 +116,9 @@ impl Pairer {
 
 #[cfg(test)]
 mod tests {
+    use tickscope_model::Timestamp;
+
+    use super::super::trigger::TriggerRule;
     use super::*;
 
     #[test]
@@ -128,7 +132,10 @@ mod tests {
             clock(3, 0, None),
             clock(4, 4, None),
         ];
-        let rules = Rules { tap_clocks, ..crate::pair::pairer::tests::rules() };
+        let trigger = TriggerRule { window: Nanos(0), min: Nanos(0), preferred: Vec::new() };
+        let (from, to) = (Timestamp::MIN, Timestamp::MAX);
+        let (symbols, sessions, clocks) = (Vec::new(), Vec::new(), Vec::new());
+        let rules = Rules { trigger, from, to, symbols, sessions, clocks, tap_clocks };
         for (one, other, expected) in [
             (0, 0, Some(Across::One)),
             (1, 2, Some(Across::One)),

@@ -2,6 +2,7 @@
 
 mod answers;
 mod clocks;
+mod close;
 mod early;
 mod pairer;
 mod parts;

@@ -86,7 +86,7 @@ pub struct Pairer {
     pub(super) segmented: Segmented,
     pub(super) public: Public,
     scratch: Vec<u8>,
-    out: Vec<Paired>,
+    pub(super) out: Vec<Paired>,
 }
 
 impl Pairer {
@@ -498,7 +498,7 @@ impl Pairer {
         self.closing.push_back((now, id));
     }
 
-    /// Writes a request's row and segments; nothing can change it any more.
+    /// Nothing can change a request any more.
     fn close(&mut self, id: RequestId) {
         let Some(mut open) = self.requests.remove(id) else { return };
         self.unwatch(&mut open);
@@ -506,8 +506,6 @@ impl Pairer {
         if let Some(loss) = parts::measure(&mut open, units) {
             self.losses.add(loss);
         }
-        let across = self.settle_clocks(&mut open);
-        open.row.error = across.iter().filter_map(|across| across.error()).max();
         let session = &mut self.sessions[open.session];
         if session.by_clordid.get(open.row.clordid.as_bytes()) == Some(&id) {
             session.by_clordid.remove(open.row.clordid.as_bytes());
@@ -517,60 +515,7 @@ impl Pairer {
         {
             session.by_order_id.remove(order_id);
         }
-        let row = &mut open.row;
-        let in_range = self.rules.from <= row.t_out && row.t_out < self.rules.to;
-        let wanted = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);
-        if !in_range || !wanted(&self.rules.symbols, &row.symbol) || !wanted(&self.rules.sessions, &row.session) {
-            self.losses.add(Loss::OutsideWindow);
-            return;
-        }
-        if open.ack_frame.is_some_and(|frame| open.report_frames.contains(&frame)) {
-            row.flags.set(Flag::AckWithAnswer);
-        }
-        if row.latency.iter().flatten().any(|latency| latency.0 < 0) {
-            row.flags.set(Flag::Negative);
-        }
-        row.timeline.sort_by_key(|moment| moment.time);
-        if open.echo {
-            self.hops += 1;
-            row.latency.iter_mut().enumerate().for_each(|(at, latency)| {
-                if at != SegmentKind::Hop.index() {
-                    *latency = None;
-                }
-            });
-        } else {
-            if !open.answered {
-                row.flags.set(Flag::Unanswered);
-                self.losses.add(Loss::Unanswered);
-            }
-            if row.trigger.is_none() {
-                self.losses.add(Loss::Untriggered);
-            }
-        }
-        for kind in SegmentKind::ALL {
-            let Some(latency) = row.latency(kind) else { continue };
-            if kind == SegmentKind::TcpAck && row.flags.has(Flag::AckWithAnswer) {
-                self.losses.add(Loss::AckWithAnswer);
-                continue;
-            }
-            if latency.0 < 0 {
-                self.losses.add(Loss::Negative);
-            }
-            self.out.push(Paired::Segment(SegmentRow {
-                segment: kind,
-                time: row.t_out,
-                latency,
-                tap: row.tap,
-                session: row.session.clone(),
-                symbol: row.symbol.clone(),
-                clordid: row.clordid.clone(),
-                request: row.request,
-                across: across[kind.index()],
-            }));
-        }
-        if !open.echo {
-            self.out.push(Paired::Row(Box::new(open.row)));
-        }
+        self.write(open);
     }
 }
 
@@ -588,22 +533,4 @@ pub struct SessionFacts<'a> {
     pub copies: u64,
     pub first: Timestamp,
     pub last: Timestamp,
-}
-
-#[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-
-    /// Pairing as without a configuration.
-    pub(in super::super) fn rules() -> Rules {
-        Rules {
-            trigger: TriggerRule { window: Nanos(1_000_000_000), min: Nanos(0), preferred: Vec::new() },
-            from: Timestamp::MIN,
-            to: Timestamp::MAX,
-            symbols: Vec::new(),
-            sessions: Vec::new(),
-            clocks: Vec::new(),
-            tap_clocks: Vec::new(),
-        }
-    }
 }

@@ -10,6 +10,7 @@ mod facts;
 mod group;
 mod histogram;
 mod interop;
+mod late;
 mod oneway;
 mod series;
 mod slowest;
@@ -28,6 +29,7 @@ pub use facts::{
 pub use group::{Group, Groups, Latencies};
 pub use histogram::{FEW, Histogram, QUANTILES, Quantile};
 pub use interop::{PercentileLine, moments, percentile_lines, write_interval_log};
+pub use late::LateLine;
 pub use oneway::OneWay;
 pub use series::{Sample, Series, SeriesSet};
 pub use slowest::{Slowest, first_answer};
@@ -36,4 +38,4 @@ pub use summary::Summary;
 #[cfg(test)]
 pub(crate) use summary::tests as summary_tests;
 pub use timeline::{Span, Timeline};
-pub use verdict::{Compared, Culprit, LateLine, Slow, Verdict};
+pub use verdict::{Compared, Culprit, Slow, Verdict};

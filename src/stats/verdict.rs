@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tickscope_model::{SegmentKind, Timestamp};
 
-use super::change::SHORTEST;
+use super::late::{LateLine, late_line};
 use super::slowness::{Stretch, Track, median};
-use super::{Lag, Series, Summary};
+use super::{Series, Summary};
 
 /// Chance that a run in which nothing changes gets a verdict.
 const ALPHA: f64 = 0.01;
@@ -95,19 +95,6 @@ impl Compared {
             "unchanged"
         }
     }
-}
-
-/// A line of a feed that came later than usual.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LateLine {
-    /// `group:port`, and its letter.
-    pub address: String,
-    pub letter: String,
-    /// Behind the first line of the feed, 0 where it was the first.
-    pub usual_p50_ns: u64,
-    pub during_p50_ns: u64,
-    /// Packets in the stretch that were compared.
-    pub n: u64,
 }
 
 /// A stretch of time in which something was slow.
@@ -354,36 +341,6 @@ fn named(scope: &Scope, stretch: &Stretch, sides: [bool; 3], summary: &Summary) 
     slow
 }
 
-/// The line whose median lag behind the first line grew by at least half of `shift`, and by at most twice of it: by more,
-/// and nobody waited for it.
-fn late_line(summary: &Summary, stretch: &Stretch, shift: u64) -> Option<LateLine> {
-    let mut found: Vec<LateLine> = Vec::new();
-    for feed in &summary.feeds {
-        let (inside, outside): (Vec<&Lag>, Vec<&Lag>) = feed.lags.iter().partition(|lag| stretch.holds(lag.time));
-        if inside.len() < SHORTEST || outside.len() < SHORTEST {
-            continue;
-        }
-        for (at, line) in feed.lines.iter().enumerate() {
-            let p50 = |lags: &[&Lag]| {
-                let mut all: Vec<u64> = lags.iter().map(|lag| if lag.line == at { lag.delay_ns } else { 0 }).collect();
-                median(&mut all)
-            };
-            let (usual, during) = (p50(&outside), p50(&inside));
-            let grown = during.saturating_sub(usual);
-            if grown > 0 && grown.saturating_mul(2) >= shift && grown <= shift.saturating_mul(2) {
-                found.push(LateLine {
-                    address: line.address.clone(),
-                    letter: line.letter.clone(),
-                    usual_p50_ns: usual,
-                    during_p50_ns: during,
-                    n: inside.len() as u64,
-                });
-            }
-        }
-    }
-    found.into_iter().min_by_key(|line| (line.during_p50_ns - line.usual_p50_ns).abs_diff(shift))
-}
-
 /// Market-data messages a second outside of and in a stretch, as far as the buckets of time tell.
 fn market_rate(summary: &Summary, stretch: &Stretch) -> Option<(u64, u64)> {
     let mut usual = (0_u128, 0_u128);
@@ -577,7 +534,7 @@ mod tests {
                 let time = Timestamp(START + second * SECOND);
                 // B is 9 us behind A, until A is late.
                 let (line, delay_ns) = if (200..260).contains(&second) { (0, late_ns) } else { (1, 9_000) };
-                Lag { time, line, delay_ns }
+                super::super::Lag { time, line, delay_ns }
             };
             let (lines, lags) = (vec![line("A"), line("B")], (0..600).map(lag).collect());
             summary.feeds.push(super::super::Feed { lines, lags, ..super::super::Feed::default() });

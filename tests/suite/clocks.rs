@@ -8,6 +8,7 @@ use serde_json::Value;
 use tickscope_sim::Scenario;
 
 use super::support::{Row, table, text, tickscope};
+use super::tape::{self, Form};
 
 /// What distinguishes a variant of the shipped scenario.
 #[derive(Clone, Copy, Debug)]
@@ -262,21 +263,11 @@ fn a_clock_that_is_set_is_noticed() {
     scenario.tap[1].drift = 0;
     let folder = written(&scenario, 6, "step");
     let file = folder.join("orders.pcap");
-    let mut bytes = std::fs::read(&file).expect("it was just written");
     // From second 15 on the second clock is another 400 us ahead.
-    let half = (scenario.start.0 + 15_000_000_000) / 1_000_000_000;
-    let mut at = 24;
-    while at + 16 <= bytes.len() {
-        let word = |at: usize| u32::from_le_bytes(*bytes[at..].first_chunk().expect("a record"));
-        let (seconds, nanoseconds, length) = (word(at), word(at + 4), word(at + 8));
-        if u64::from(seconds) >= half {
-            let time = u64::from(seconds) * 1_000_000_000 + u64::from(nanoseconds) + 400_000;
-            let words = [time / 1_000_000_000, time % 1_000_000_000].map(|word| u32::try_from(word).expect("a word"));
-            bytes.splice(at..at + 8, words.iter().flat_map(|word| word.to_le_bytes()));
-        }
-        at += 16 + usize::try_from(length).expect("32 bits");
-    }
-    std::fs::write(&file, bytes).expect("the folder can be written to");
+    let half = scenario.start.0 + 15_000_000_000;
+    let mut frames = tape::read(&std::fs::read(&file).expect("it was just written"));
+    frames.iter_mut().filter(|frame| half <= frame.time_ns).for_each(|frame| frame.time_ns += 400_000);
+    std::fs::write(&file, tape::write(&frames, Form::PcapNano)).expect("the folder can be written to");
     let (report, rows) = analyzed(&scenario, &folder, &[]);
     let clock = &report["clocks"][0];
     let pieces = clock["pieces"].as_array().expect("an array");

@@ -10,6 +10,7 @@ use tickscope_model::TapId;
 use tickscope_sim::Scenario;
 
 use super::support::{captures, loss, report, succeeds, table, text};
+use super::tape::{Folder, Recorded, read};
 
 /// The times of all frames, and who stamped them.
 fn times(file: &Path, trailer: Trailer) -> (Vec<u64>, Option<Stamps>) {
@@ -116,45 +117,28 @@ fn headers_of_a_7280_are_what_tcpdump_reads() {
     assert_eq!((stamps.format, stamps.counts.stamped, stamps.tai.0), (Some("arista-7280"), 16, 0));
 }
 
-/// The records of a capture that the simulator wrote, its header in front.
-fn records(file: &Path) -> (Vec<u8>, Vec<Vec<u8>>) {
-    let bytes = std::fs::read(file).expect("it was just written");
-    let (head, mut rest) = bytes.split_at(24);
-    let mut records = Vec::new();
-    while let Some(length) = rest.get(8..12).and_then(|length| length.first_chunk::<4>()) {
-        let (record, behind) = rest.split_at(16 + usize::try_from(u32::from_le_bytes(*length)).expect("32 bits"));
-        records.push(record.to_vec());
-        rest = behind;
-    }
-    (head.to_vec(), records)
-}
-
-/// A scenario's two taps at one place, one of which writes stamps; what `change` makes of their records is a capture.
-fn stamped(name: &str, change: impl Fn(usize, &[u8], &[u8]) -> Vec<u8>) -> (PathBuf, PathBuf) {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("stamps-{name}-{}", std::process::id()));
+/// A scenario's two taps at one place, one of which writes stamps; what `choose` makes of both is a capture.
+fn stamped(folder: &Folder, choose: impl Fn(usize, Recorded, Recorded) -> Recorded) -> PathBuf {
     let mut scenario = Scenario::shipped("calm").expect("a shipped scenario");
     scenario.duration.0 = 3_000_000_000;
     let (mut plain, mut with) = (scenario.tap[0].clone(), scenario.tap[0].clone());
     plain.name = "plain".into();
     (with.name, with.trailer) = ("with".into(), tickscope_sim::Trailer::Metamako);
     scenario.tap = vec![plain, with];
-    tickscope_sim::write(&scenario, 1, &folder).expect("the folder can be written to");
-    let (mut bytes, plain) = records(&folder.join("plain.pcap"));
-    let (_, with) = records(&folder.join("with.pcap"));
+    tickscope_sim::write(&scenario, 1, folder.path()).expect("the folder can be written to");
+    let frames = |name: &str| read(&std::fs::read(folder.path().join(name)).expect("it was just written"));
+    let (plain, with) = (frames("plain.pcap"), frames("with.pcap"));
     assert_eq!(plain.len(), with.len());
-    for (number, (plain, with)) in plain.iter().zip(&with).enumerate() {
-        bytes.extend(change(number, plain, with));
-    }
-    let file = folder.join("mixed.pcap");
-    std::fs::write(&file, bytes).expect("the folder can be written to");
-    (folder, file)
+    let both = plain.into_iter().zip(with).enumerate();
+    let mixed: Vec<Recorded> = both.map(|(number, (plain, with))| choose(number, plain, with)).collect();
+    folder.capture("mixed.pcap", &mixed)
 }
 
 /// Half of the frames carry a stamp, which is less than the nine tenths that the vote asks for.
 #[test]
 fn a_vote_that_no_format_wins_is_reported_and_the_user_decides() {
-    let (folder, file) =
-        stamped("undecided", |number, plain, with| if number % 2 == 0 { plain } else { with }.to_vec());
+    let folder = Folder::new();
+    let file = stamped(&folder, |number, plain, with| if number % 2 == 0 { plain } else { with });
     let undecided = |report: &serde_json::Value| report["taps"][0]["stamps"]["undecided"].clone();
     let found = report(&[&file]);
     let told = undecided(&found);
@@ -176,18 +160,13 @@ fn a_vote_that_no_format_wins_is_reported_and_the_user_decides() {
     }
     let none = succeeds("analyze", &["--json", "--trailer", "none"], &[&file]);
     assert!(undecided(&serde_json::from_str(&none).expect("JSON")).is_null(), "nobody asked for a vote");
-    std::fs::remove_dir_all(folder).expect("the test's own folder can go");
 }
 
 /// The stamps count TAI, the capture UTC: 37 s are taken off, and said.
 #[test]
 fn stamps_that_count_tai_become_utc() {
-    let (folder, file) = stamped("tai", |_, _, with| {
-        let mut record = with.to_vec();
-        let seconds = u32::from_le_bytes(*record.first_chunk().expect("a record")) - 37;
-        record.splice(..4, seconds.to_le_bytes());
-        record
-    });
+    let folder = Folder::new();
+    let file = stamped(&folder, |_, _, with| Recorded { time_ns: with.time_ns - 37_000_000_000, ..with });
     let found = report(&[&file]);
     let stamps = &found["taps"][0]["stamps"];
     assert_eq!((&stamps["source"], &stamps["taken_off_ns"]), (&"metamako".into(), &37_000_000_000_u64.into()));
@@ -195,5 +174,4 @@ fn stamps_that_count_tai_become_utc() {
     assert_eq!(warning, "the stamps are 37 s ahead of the capture's clock, as TAI is: 37 s were taken off");
     // What the simulator's exchange stamped is 37 s later than what is left, and that is said, too.
     assert_eq!(found["taps"][0]["looks_like_tai"], true, "{}", found["taps"][0]);
-    std::fs::remove_dir_all(folder).expect("the test's own folder can go");
 }
