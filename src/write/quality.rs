@@ -176,11 +176,11 @@ fn about_stamps(tap: &Tap, style: &Style, lines: &mut Vec<String>) {
     if let Some(undecided) = tap.stamps.as_ref().and_then(|stamps| stamps.undecided.as_ref()) {
         let (name, format) = (printable(&tap.name), undecided.format);
         let text = format!(
-            "    ! {name}: no format won the vote on stamps; nearest was {format}, in {} of {} frames, but {}: the capture's times \
+            "! {name}: no format won the vote on stamps; nearest was {format}, in {} of {} frames, but {}: the capture's times \
              count (--trailer {name}={format} takes these)",
             undecided.frames, undecided.of, undecided.why
         );
-        lines.extend(wrapped(&text, 112, 6).iter().map(|line| style.warning(line)));
+        lines.extend(wrapped(&text, 108, 2).iter().map(|line| style.warning(&format!("    {line}"))));
     }
     let Some(stamps) = tap.stamps.as_ref().filter(|stamps| !is_own(stamps)) else {
         lines.push("    times: those of the capture file".into());

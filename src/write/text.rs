@@ -306,8 +306,8 @@ fn split(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
         }
     }
     for (why, parts) in missing {
-        let text = format!("  {}: not observable: {why}", parts.join(", "));
-        lines.extend(wrapped(&text, WIDTH, 4).iter().map(|line| style.faint(line)));
+        let text = format!("{}: not observable: {why}", parts.join(", "));
+        lines.extend(wrapped(&text, WIDTH, 2).iter().map(|line| style.faint(&format!("  {line}"))));
     }
     for (part, _) in &shown {
         let text = error(summary, part.segments(), "its ends");
@@ -316,8 +316,8 @@ fn split(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
     let by: Vec<String> =
         summary.split.marketable().map(|(evidence, count)| format!("{} {}", grouped(count), evidence.text())).collect();
     if !by.is_empty() {
-        let text = format!("  order_to_fill: marketable without asking a book: {}", by.join(", "));
-        lines.extend(wrapped(&text, WIDTH, 4).iter().map(|line| style.faint(line)));
+        let text = format!("order_to_fill: marketable without asking a book: {}", by.join(", "));
+        lines.extend(wrapped(&text, WIDTH, 2).iter().map(|line| style.faint(&format!("  {line}"))));
     }
     if summary.split.inferred > 0 {
         let requests = plural(summary.split.inferred, "request", "requests");
