@@ -137,20 +137,28 @@ impl Track {
         found.iter().copied().filter(|stretch| self.is_like_for_like(stretch, &found)).collect()
     }
 
-    /// Whether values in a stretch are slow beside those of their own kind and symbol outside of all stretches; also where
-    /// too few have such to tell.
+    /// Whether values in a stretch are slow beside those of their own kind and symbol outside of all stretches. Symbols with
+    /// few values outside are taken together; where too few are left to compare, nothing says that anything slowed.
     fn is_like_for_like(&self, stretch: &Stretch, all: &[Stretch]) -> bool {
-        let mut outside: HashMap<(SegmentKind, u32), Vec<f64>> = HashMap::default();
-        for point in self.points.iter().filter(|point| !all.iter().any(|other| other.holds(point.time))) {
-            outside.entry((point.kind, point.symbol)).or_default().push(point.level);
+        let is_outside = |point: &&Point| !all.iter().any(|other| other.holds(point.time));
+        let mut counts: HashMap<(SegmentKind, u32), usize> = HashMap::default();
+        for point in self.points.iter().filter(is_outside) {
+            *counts.entry((point.kind, point.symbol)).or_default() += 1;
+        }
+        let stratum = |point: &Point| {
+            let is_rare = counts.get(&(point.kind, point.symbol)).is_none_or(|count| *count < LIKE);
+            (point.kind, (!is_rare).then_some(point.symbol))
+        };
+        let mut outside: HashMap<(SegmentKind, Option<u32>), Vec<f64>> = HashMap::default();
+        for point in self.points.iter().filter(is_outside) {
+            outside.entry(stratum(point)).or_default().push(point.level);
         }
         outside.retain(|_, levels| levels.len() >= LIKE);
-        let usual: HashMap<(SegmentKind, u32), f64> =
+        let usual: HashMap<(SegmentKind, Option<u32>), f64> =
             outside.into_iter().map(|(key, mut levels)| (key, middle_level(&mut levels))).collect();
         let inside = self.points.iter().filter(|point| stretch.holds(point.time));
-        let mut slower: Vec<f64> =
-            inside.filter_map(|point| Some(point.level - usual.get(&(point.kind, point.symbol))?)).collect();
-        slower.len() < SHORTEST || middle_level(&mut slower) >= SLOW.ln()
+        let mut slower: Vec<f64> = inside.filter_map(|point| Some(point.level - usual.get(&stratum(point))?)).collect();
+        slower.len() >= SHORTEST && middle_level(&mut slower) >= SLOW.ln()
     }
 
     /// Values inside a stretch and outside of all of them, of the kind that is most frequent inside, ascending.

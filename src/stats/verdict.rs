@@ -520,6 +520,21 @@ mod tests {
         }
     }
 
+    /// Thousands of instruments with a request or two each are compared with each other.
+    #[test]
+    fn rare_symbols_are_compared_together() {
+        let session: Arc<str> = Arc::from("A");
+        let mut random = Random(3);
+        let mut summary = Summary::default();
+        for number in 0..600_u64 {
+            let symbol: Arc<str> = Arc::from(format!("S{}", number % 400));
+            let median = if (200..300).contains(&number) { 240_000.0 } else { 60_000.0 };
+            let (time, value) = (Timestamp(START + number * SECOND), random.lognormal(median, 0.3));
+            summary.series.record((&session, &symbol), SegmentKind::Ack, time, value);
+        }
+        assert_eq!(found(&summary).iter().map(|(name, ..)| *name).collect::<Vec<_>>(), ["exchange"]);
+    }
+
     #[test]
     fn a_line_that_is_late_by_as_much_is_to_blame() {
         let slow = |_: &str, kind, second| {
