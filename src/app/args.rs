@@ -71,7 +71,7 @@ pub struct AnalyzeArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Pairing")]
     pub instruments: Option<PathBuf>,
 
-    /// Read captures ahead on so many threads, 0 for none [default: one a processor, at most 4]
+    /// Read captures ahead on so many threads, 0 for none [default: one less than processors, at most 4]
     ///
     /// Only captures that are plain files can be read ahead, and only without --filter. The results are the same with any
     /// number.

@@ -4,6 +4,7 @@
 pub mod analyze;
 pub mod args;
 mod clocks;
+mod collect;
 mod completions;
 pub mod config;
 pub mod decode;

@@ -7,7 +7,7 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tickscope_decoders::{Marks, PacketMarks, Skim};
-use tickscope_model::{Frame, LinkType, SymbolId, TapId, Timestamp};
+use tickscope_model::{Frame, LinkType, MarketEvent, SymbolId, TapId, Timestamp};
 
 use super::span::Span;
 
@@ -42,11 +42,27 @@ pub struct Block {
     open: Option<Open>,
     /// The marks of the packets that do not make a whole group yet.
     marked: Marks,
-    /// The bytes of all frames that the stages must read; taken away with [`Block::take_bytes`], since a block's packets
-    /// are needed for much longer.
-    bytes: Vec<u8>,
+    /// What is needed only while the block is read: taken away with [`Block::take_contents`], since its packets are needed for
+    /// much longer.
+    contents: Contents,
     /// Where its memory goes.
     shelf: Option<Shelf>,
+}
+
+/// What the stages need of a block while they read it.
+#[derive(Default)]
+pub struct Contents {
+    /// The bytes of all frames that they must read.
+    pub bytes: Vec<u8>,
+    /// Messages about watched symbols, in order.
+    pub watched: Vec<Watched>,
+}
+
+/// A message about a watched symbol, with the place of its packet in the block.
+#[derive(Clone, Copy, Debug)]
+pub struct Watched {
+    pub packet: u32,
+    pub event: MarketEvent,
 }
 
 /// The run at hand: its ends are written into it when it is closed.
@@ -65,8 +81,8 @@ pub struct Shelf(Arc<Mutex<Spares>>);
 #[derive(Default)]
 struct Spares {
     blocks: Vec<Block>,
-    /// [`Block::bytes`] of blocks whose frames have all been read.
-    bytes: Vec<Vec<u8>>,
+    /// … of blocks that have been read.
+    contents: Vec<Contents>,
 }
 
 impl Shelf {
@@ -75,12 +91,13 @@ impl Shelf {
     }
 
     fn take(&self) -> Block {
-        let (block, bytes) = {
+        let (block, contents) = {
             let mut spares = self.spares();
-            (spares.blocks.pop(), spares.bytes.pop())
+            (spares.blocks.pop(), spares.contents.pop())
         };
         let mut block = block.unwrap_or_else(Block::with_room);
-        block.bytes = bytes.unwrap_or_default();
+        let new = || Contents { bytes: Vec::with_capacity(BLOCK_BYTES / 32), watched: Vec::new() };
+        block.contents = contents.unwrap_or_else(new);
         block.shelf = Some(self.clone());
         block
     }
@@ -97,7 +114,7 @@ impl Drop for Block {
         spare.span = None;
         spare.open = None;
         spare.marked = Marks::default();
-        spare.bytes.clear();
+        spare.contents = Contents::default();
         shelf.spares().blocks.push(spare);
     }
 }
@@ -181,6 +198,8 @@ pub struct FlowMark {
     pub place: u32,
     pub number: u32,
     pub corrected: u32,
+    /// Which symbols were watched, see [`crate::flow::Lane::watched`].
+    pub watched: u32,
 }
 
 /// The session of a run; no envelope has a longer one.
@@ -259,6 +278,7 @@ impl Block {
         let mut block = Block::default();
         block.packets.reserve_exact(BLOCK_BYTES / 128);
         block.marks.reserve_exact(BLOCK_BYTES / 128 / GROUP + 1);
+        block.parts.reserve_exact(BLOCK_BYTES / 8192);
         block
     }
 
@@ -370,20 +390,30 @@ impl Block {
     pub fn add_frame(&mut self, frame: &Frame<'_>) {
         self.close();
         let number = u16::try_from(self.frames).expect("nothing is added to a full block");
-        let (time, link, wire_len, from) = (frame.time, frame.link, frame.wire_len, self.bytes.len());
-        self.bytes.extend_from_slice(frame.bytes);
-        self.parts.push(Part::Frame(Unread { frame: number, time, link, wire_len, bytes: from..self.bytes.len() }));
+        let bytes = &mut self.contents.bytes;
+        let (time, link, wire_len, from) = (frame.time, frame.link, frame.wire_len, bytes.len());
+        bytes.extend_from_slice(frame.bytes);
+        self.parts.push(Part::Frame(Unread { frame: number, time, link, wire_len, bytes: from..bytes.len() }));
     }
 
-    /// The bytes that `Unread::frame` needs; they are given back with [`Block::return_bytes`].
-    pub fn take_bytes(&mut self) -> Vec<u8> {
-        mem::take(&mut self.bytes)
+    /// Adds the messages about watched symbols of the packet that was added last.
+    #[inline(never)]
+    pub fn add_watched(&mut self, skim: &dyn Skim, payload: &[u8]) {
+        let Some(packet) = self.packets.len().checked_sub(1).and_then(|last| u32::try_from(last).ok()) else { return };
+        let watched = &mut self.contents.watched;
+        skim.watched(payload, &mut |event| watched.push(Watched { packet, event: *event }));
     }
 
-    pub fn return_bytes(&self, mut bytes: Vec<u8>) {
-        bytes.clear();
+    /// What `Unread::frame` and [`Packets::watched`] need; given back with [`Block::return_contents`].
+    pub fn take_contents(&mut self) -> Contents {
+        mem::take(&mut self.contents)
+    }
+
+    pub fn return_contents(&self, mut contents: Contents) {
+        contents.bytes.clear();
+        contents.watched.clear();
         if let Some(shelf) = &self.shelf {
-            shelf.spares().bytes.push(bytes);
+            shelf.spares().contents.push(contents);
         }
     }
 
@@ -415,13 +445,14 @@ impl Block {
     /// The last packet before packet `behind`, and not earlier than `since`, that may have a message with this mark.
     pub fn newest(&self, mark: u16, behind: u32, since: Timestamp) -> Option<u32> {
         let mut behind = behind as usize;
-        while behind > 0 {
-            let group = (behind - 1) / GROUP;
+        // Packets of a block are in order of time. Their times are looked at first: mostly few groups are asked for.
+        while let Some(last) = behind.checked_sub(1) {
+            let group = last / GROUP;
+            if self.packets.get(last)?.time < since {
+                return None;
+            }
             if self.marks.get(group).unwrap_or(&self.marked).may_hold(mark) {
                 let packets = self.packets.get(group * GROUP..behind)?;
-                if packets.last().is_some_and(|last| last.time < since) {
-                    return None;
-                }
                 if let Some(at) = packets.iter().rposition(|packet| packet.marks.may_hold(mark)) {
                     let found = packets.get(at).filter(|packet| since <= packet.time);
                     return found.and(u32::try_from(group * GROUP + at).ok());
@@ -447,6 +478,8 @@ impl Block {
 pub struct Packets<'a> {
     pub block: &'a Arc<Block>,
     pub run: &'a Run,
+    /// See [`Contents::watched`].
+    pub all_watched: &'a [Watched],
     /// Those packets of the run that come before any other frame of the captures.
     pub range: Range<u32>,
     /// Number of the block's first frame.
@@ -466,6 +499,12 @@ pub struct Place {
 impl<'a> Packets<'a> {
     pub fn packets(&self) -> &'a [Skimmed] {
         self.block.packets.get(self.range.start as usize..self.range.end as usize).unwrap_or(&[])
+    }
+
+    /// Their messages about watched symbols.
+    pub fn watched(&self) -> &'a [Watched] {
+        let before = |packet: u32| self.all_watched.partition_point(|watched| watched.packet < packet);
+        self.all_watched.get(before(self.range.start)..before(self.range.end)).unwrap_or(&[])
     }
 
     /// The first so many of them.
@@ -581,7 +620,7 @@ pub(crate) mod test {
             sequence: 0..count.into(),
             times: time(0)..=time(u64::from(count) - 1),
             bytes: 0,
-            flow: FlowMark { place: 0, number: 0, corrected: 0 },
+            flow: FlowMark { place: 0, number: 0, corrected: 0, watched: 0 },
             session: Session::new(b"").expect("short"),
             message: 0,
             frame: 0,

@@ -82,6 +82,11 @@ impl Span {
         self.mapping.bytes()
     }
 
+    /// Gives back what lies behind the reader of the whole file.
+    pub fn give_back(&self) {
+        self.mapping.give_back();
+    }
+
     pub fn tap(&self) -> TapId {
         self.tap
     }

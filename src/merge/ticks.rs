@@ -294,7 +294,10 @@ impl Ticks {
     fn push_messages(&mut self, point: u16, line: u16, packets: &Packets<'_>, at: u32, fresh: Option<&[Range<u64>]>) {
         let Some(packet) = packets.block.packets.get(at as usize) else { return };
         // Where the file is no longer what it was, its reader notices and reports that.
-        let Some(glances) = messages(packets.block, packets.run, at) else { return };
+        let mut glances = Vec::new();
+        if messages(packets.block, packets.run, at, &mut glances).is_none() {
+            return;
+        }
         let (time, frame, first) = (packet.time, packets.frame(at), packets.run.first_of(packet));
         if self.places.len() == PLACES {
             self.places.pop_front();

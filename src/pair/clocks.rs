@@ -85,11 +85,11 @@ impl Open {
 
 impl Pairer {
     /// Takes away the latencies of a request between clocks that are not related, and says what each other one spans.
-    pub(super) fn settle_clocks(&mut self, open: &mut Open) -> [Across; SegmentKind::ALL.len()] {
-        let mut all = [Across::One; SegmentKind::ALL.len()];
+    pub(super) fn settle_clocks(&mut self, open: &mut Open) {
         if self.rules.tap_clocks.is_empty() {
-            return all;
+            return;
         }
+        let mut all = [Across::One; SegmentKind::ALL.len()];
         for kind in SegmentKind::ALL {
             if open.row.latency(kind).is_none() {
                 continue;
@@ -110,7 +110,10 @@ impl Pairer {
         if report.is_some_and(|report| self.rules.across(open.row.tap, report).is_none()) {
             (open.row.parts.answer, open.row.parts.stamps) = (None, None);
         }
-        all
+        if all.iter().any(|across| *across != Across::One) {
+            open.row.error = all.iter().filter_map(|across| across.error()).max();
+            open.row.across = Some(Box::new(all));
+        }
     }
 }
 

@@ -1,14 +1,13 @@
-//! A request that nothing can change any more becomes a row and its segments.
+//! A request that nothing can change any more becomes a row.
 
 use tickscope_model::{Loss, SegmentKind};
 
-use super::clocks::Across;
 use super::pairer::{Paired, Pairer};
 use super::requests::Open;
-use super::row::{Flag, SegmentRow};
+use super::row::Flag;
 
 impl Pairer {
-    /// Writes a request's row and segments.
+    /// Puts out a request's row.
     pub(super) fn write(&mut self, mut open: Box<Open>) {
         let row = &open.row;
         let in_range = self.rules.from <= row.t_out && row.t_out < self.rules.to;
@@ -17,9 +16,8 @@ impl Pairer {
             self.losses.add(Loss::OutsideWindow);
             return;
         }
-        let across = self.settle_clocks(&mut open);
+        self.settle_clocks(&mut open);
         let row = &mut open.row;
-        row.error = across.iter().filter_map(|across| across.error()).max();
         if open.ack_frame.is_some_and(|frame| open.report_frames.contains(&frame)) {
             row.flags.set(Flag::AckWithAnswer);
         }
@@ -43,34 +41,11 @@ impl Pairer {
                 self.losses.add(Loss::Untriggered);
             }
         }
-        self.segments(&open, &across);
-        if !open.echo {
-            self.out.push(Paired::Row(Box::new(open.row)));
+        if row.flags.has(Flag::AckWithAnswer) && row.latency(SegmentKind::TcpAck).is_some() {
+            self.losses.add(Loss::AckWithAnswer);
         }
-    }
-
-    fn segments(&mut self, open: &Open, across: &[Across]) {
-        let row = &open.row;
-        for (kind, across) in SegmentKind::ALL.into_iter().zip(across) {
-            let Some(latency) = row.latency(kind) else { continue };
-            if kind == SegmentKind::TcpAck && row.flags.has(Flag::AckWithAnswer) {
-                self.losses.add(Loss::AckWithAnswer);
-                continue;
-            }
-            if latency.0 < 0 {
-                self.losses.add(Loss::Negative);
-            }
-            self.out.push(Paired::Segment(SegmentRow {
-                segment: kind,
-                time: row.t_out,
-                latency,
-                tap: row.tap,
-                session: row.session.clone(),
-                symbol: row.symbol.clone(),
-                clordid: row.clordid.clone(),
-                request: row.request,
-                across: *across,
-            }));
-        }
+        let negative = row.segments().filter(|(_, latency)| latency.0 < 0).count();
+        self.losses.add_many(Loss::Negative, negative as u64);
+        self.out.push(Paired { row: open.row, is_echo: open.echo });
     }
 }

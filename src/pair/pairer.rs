@@ -11,7 +11,7 @@ use super::early::EarlyAnswers;
 use super::parts::{self, Parts, Private, Segmented};
 use super::public::Public;
 use super::requests::{Open, RequestId, Requests, Session};
-use super::row::{Detail, Flag, Flags, Moment, OrderRow, SegmentRow};
+use super::row::{Detail, Flag, Flags, Moment, OrderRow};
 use super::trigger::{TriggerRule, Typical};
 use super::walls::{Relation, Walls};
 use crate::flow::{Acked, Arrival, Direction, Seen};
@@ -54,10 +54,11 @@ pub struct View<'a> {
     pub points: &'a dyn Fn(u16) -> Vec<u16>,
 }
 
-/// What comes out.
-pub enum Paired {
-    Row(Box<OrderRow>),
-    Segment(SegmentRow),
+/// What comes out: a request that is closed.
+pub struct Paired {
+    pub row: Box<OrderRow>,
+    /// A second sighting at another tap: no row of the report, only its `hop`.
+    pub is_echo: bool,
 }
 
 /// The correlator of requests and answers.
@@ -273,7 +274,11 @@ impl Pairer {
         let known = (!placeholder).then(|| symbols.known(event.symbol)).flatten();
         let by_id = || if event.security_id.is_empty() { None } else { symbols.known(event.security_id) };
         let symbol = known.or_else(by_id).or_else(|| orig.and_then(|orig| orig.symbol));
-        let name: Arc<str> = if !placeholder {
+        // Mostly the market data's own name, which is there already.
+        let shared = known.map(|number| symbols.name(number)).filter(|name| name.as_bytes() == event.symbol);
+        let name: Arc<str> = if let Some(name) = shared {
+            name
+        } else if !placeholder {
             String::from_utf8_lossy(event.symbol).into()
         } else if let Some(number) = symbol {
             symbols.name(number)
@@ -290,8 +295,17 @@ impl Pairer {
                 flags.set(flag);
             }
         }
+        // Mostly an acknowledgement by TCP, an answer and another message follow.
+        let mut timeline = Vec::with_capacity(4);
+        timeline.push(Moment {
+            time: seen.time,
+            tap: seen.tap,
+            frame: seen.frame,
+            what: "request",
+            detail: Detail::of_request(event),
+        });
         let chain = if event.orig_clordid.is_empty() { event.clordid } else { event.orig_clordid };
-        let row = OrderRow {
+        let row = Box::new(OrderRow {
             tap: seen.tap,
             frame: seen.frame,
             session: self.sessions[session].name.clone(),
@@ -310,16 +324,11 @@ impl Pairer {
             t2t_min: None,
             t2t_max: None,
             error: None,
+            across: None,
             outcome: "unanswered",
             parts: Parts { is_immediate: event.is_immediate, ..Parts::default() },
-            timeline: vec![Moment {
-                time: seen.time,
-                tap: seen.tap,
-                frame: seen.frame,
-                what: "request",
-                detail: Detail::of_request(event),
-            }],
-        };
+            timeline,
+        });
         Open {
             row,
             session,
@@ -485,13 +494,14 @@ impl Pairer {
         false
     }
 
-    /// Rows and segments that are ready.
-    pub fn take(&mut self) -> std::vec::Drain<'_, Paired> {
-        self.out.drain(..)
+    /// Rows that are ready.
+    pub fn take(&mut self) -> Vec<Paired> {
+        std::mem::take(&mut self.out)
     }
 
-    pub fn has_output(&self) -> bool {
-        !self.out.is_empty()
+    /// How many there are.
+    pub fn ready(&self) -> usize {
+        self.out.len()
     }
 
     pub(super) fn close_later(&mut self, id: RequestId, now: Timestamp) {

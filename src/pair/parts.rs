@@ -208,21 +208,21 @@ impl Private {
     }
 }
 
-/// The units that the stamps of a session seem to be cut to: the finest that was seen.
+/// The units in nanoseconds that the stamps of a session seem to be cut to: the finest that was seen.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Units {
-    transact_ns: Option<u64>,
-    sending_ns: Option<u64>,
-    stations_ns: Option<u64>,
+    transact: Option<u64>,
+    sending: Option<u64>,
+    stations: Option<u64>,
 }
 
 impl Units {
     pub(super) fn learn(&mut self, event: &OrderEvent<'_>) {
         let Stations { request_ns, in_ns, out_ns } = event.stations;
         for (unit, stamps) in [
-            (&mut self.transact_ns, [event.transact_ns, 0, 0]),
-            (&mut self.sending_ns, [event.sending_ns, 0, 0]),
-            (&mut self.stations_ns, [request_ns, in_ns, out_ns]),
+            (&mut self.transact, [event.transact_ns, 0, 0]),
+            (&mut self.sending, [event.sending_ns, 0, 0]),
+            (&mut self.stations, [request_ns, in_ns, out_ns]),
         ] {
             for own in stamps.into_iter().filter(|stamp| *stamp != 0).map(unit_of) {
                 *unit = Some(unit.map_or(own, |known| known.min(own)));
@@ -289,7 +289,9 @@ pub(super) fn measure(open: &mut Open, units: Units) -> Option<Loss> {
     row.parts.answer = first.answer.map(|answer| (answer, latency));
     let (way, stations) = on_the_way(&first, latency, units);
     row.parts.way = way;
-    stations.into_iter().for_each(|(kind, latency)| set(kind, latency));
+    for (kind, latency) in stations {
+        set(kind, latency);
+    }
     if first.transact_ns == 0 || first.sending_ns == 0 {
         return None;
     }
@@ -297,8 +299,8 @@ pub(super) fn measure(open: &mut Open, units: Units) -> Option<Loss> {
     let stamps = Stamps {
         transact_ns: first.transact_ns,
         sending_ns: first.sending_ns,
-        transact_unit_ns: unit(units.transact_ns, first.transact_ns),
-        sending_unit_ns: unit(units.sending_ns, first.sending_ns),
+        transact_unit_ns: unit(units.transact, first.transact_ns),
+        sending_unit_ns: unit(units.sending, first.sending_ns),
     };
     row.parts.stamps = Some(stamps);
     let inside = Timestamp(stamps.sending_ns).since(Timestamp(stamps.transact_ns));
@@ -332,7 +334,7 @@ fn on_the_way(first: &Told, latency: Nanos, units: Units) -> (Way, Vec<(SegmentK
         .filter(|(_, from, to)| *from != 0 && *to != 0)
         .map(|(kind, from, to)| (kind, Timestamp(to).since(Timestamp(from))))
         .collect();
-    let unit = units.stations_ns.unwrap_or(1).max(units.sending_ns.unwrap_or(1));
+    let unit = units.stations.unwrap_or(1).max(units.sending.unwrap_or(1));
     if steps.is_empty() {
         (Way::NoStamps, steps)
     } else if i64::try_from(unit).is_ok_and(|unit| latency.0 < unit) {
@@ -369,7 +371,7 @@ mod tests {
         for stamp in [1_769_000_000_000_000_000, 1_769_000_000_120_000_000, 1_769_000_000_120_001_000] {
             units.learn(&OrderEvent { transact_ns: stamp, ..OrderEvent::default() });
         }
-        assert_eq!((units.transact_ns, units.sending_ns), (Some(1000), None));
+        assert_eq!((units.transact, units.sending), (Some(1000), None));
     }
 
     #[test]
@@ -398,7 +400,7 @@ mod tests {
     }
 
     /// A response of an order on Eurex's T7, as its simulation wrote it (public capture of Open Markets Initiative,
-    /// `Eurex/Eti.T7.v10.0/OrderExecResponse.pcap`): RequestTime, TrdRegTSTimeIn, TrdRegTSTimeOut and SendingTime.
+    /// `Eurex/Eti.T7.v10.0/OrderExecResponse.pcap`): `RequestTime`, `TrdRegTSTimeIn`, `TrdRegTSTimeOut` and `SendingTime`.
     #[test]
     fn the_way_through_a_real_exchange() {
         let told = |stations, sending_ns| Told {

@@ -21,7 +21,7 @@ pub(super) type RequestId = u64;
 /// A request with what is needed until it is written.
 #[allow(clippy::struct_excessive_bools, reason = "four independent facts, not the states of one machine")]
 pub(super) struct Open {
-    pub row: OrderRow,
+    pub row: Box<OrderRow>,
     pub session: usize,
     pub point: u16,
     pub symbol: Option<SymbolId>,

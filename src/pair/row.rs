@@ -34,6 +34,8 @@ pub struct OrderRow {
     pub t2t_max: Option<Nanos>,
     /// How far those of its latencies that span two clocks may be wrong at most.
     pub error: Option<Nanos>,
+    /// What each of them spans, by [`SegmentKind::index`]; `None`: one clock.
+    pub across: Option<Box<[Across; SegmentKind::ALL.len()]>>,
     /// How it ended: `accepted`, `rejected`, `filled`, `canceled`, `replaced`, `unanswered`.
     pub outcome: &'static str,
     /// What else is known of it; in no table.
@@ -45,6 +47,31 @@ pub struct OrderRow {
 impl OrderRow {
     pub fn latency(&self, kind: SegmentKind) -> Option<Nanos> {
         self.latency.get(kind.index()).copied().flatten()
+    }
+
+    pub fn across_of(&self, kind: SegmentKind) -> Across {
+        self.across.as_ref().and_then(|all| all.get(kind.index())).copied().unwrap_or_default()
+    }
+
+    /// Its latencies in table order, but for a TCP ACK that rode on the answer, which stays out of the network figures.
+    pub fn segments(&self) -> impl Iterator<Item = (SegmentKind, Nanos)> + '_ {
+        let is_measured = |kind: &SegmentKind| *kind != SegmentKind::TcpAck || !self.flags.has(Flag::AckWithAnswer);
+        SegmentKind::ALL.into_iter().filter(is_measured).filter_map(|kind| Some((kind, self.latency(kind)?)))
+    }
+
+    /// The same as rows of their own.
+    pub fn segment_rows(&self) -> impl Iterator<Item = SegmentRow> + '_ {
+        self.segments().map(|(segment, latency)| SegmentRow {
+            segment,
+            time: self.t_out,
+            latency,
+            tap: self.tap,
+            session: Arc::clone(&self.session),
+            symbol: Arc::clone(&self.symbol),
+            clordid: Arc::clone(&self.clordid),
+            request: self.request,
+            across: self.across_of(segment),
+        })
     }
 }
 

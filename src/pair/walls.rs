@@ -55,7 +55,8 @@ impl Walls {
     pub(super) fn relate(&mut self, id: RequestId, open: &Open) -> Relation {
         let row = &open.row;
         self.forget(row.t_out);
-        let sightings = self.recent.entry(row.clordid.clone()).or_default();
+        // Nearly always it is the only one.
+        let sightings = self.recent.entry(row.clordid.clone()).or_insert_with(|| Vec::with_capacity(1));
         let near = |other: &Sighting, window: Nanos| row.t_out.since(other.time).0.abs() <= window.0;
         let hop = sightings.iter().find(|other| {
             !other.echo

@@ -4,11 +4,13 @@
 //! are: what they leave undone is done by the stages, with the same result. Where a block begins is guessed, and the guess
 //! is good only if the file's own reader comes to exactly that place.
 
+use std::ops::Range;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use tickscope_decoders::SkimmedPacket;
 use tickscope_model::{Frame, Timestamp};
 
 use crate::capture::{Ahead, Arriving, BLOCK_BYTES, Block, Shelf, Span, ask_ahead};
@@ -16,8 +18,8 @@ use crate::dissect::{Alike, alike, datagram};
 use crate::flow::{SkimmedFlow, packed_key};
 use crate::merge::HIGHEST_SEQUENCE;
 
-/// Blocks beyond one for each thread that are read, or waiting to be used: some 10 MB.
-const BLOCKS_WAITING: usize = 16;
+/// Blocks beyond one for each thread that are read, or waiting to be used: few enough to be in the caches still.
+const BLOCKS_WAITING: usize = 8;
 
 /// What is known of the market-data flows at one moment.
 #[derive(Default)]
@@ -102,14 +104,63 @@ struct Source {
 
 /// The other threads: numbers of pieces go in, blocks come out in any order.
 struct Helpers {
-    jobs: Sender<usize>,
+    jobs: Arc<Jobs>,
     blocks: Receiver<(usize, Option<Block>)>,
-    /// The first piece that was not given out.
-    next: usize,
     /// Blocks that are not wanted yet.
     ready: Vec<(usize, Option<Block>)>,
     /// So many pieces are given out in advance.
     depth: usize,
+}
+
+/// The pieces that may be read and were not begun.
+#[derive(Default)]
+struct Jobs {
+    pieces: Mutex<Pieces>,
+    more: Condvar,
+}
+
+#[derive(Default)]
+struct Pieces {
+    range: Range<usize>,
+    /// Nobody wants anything any more.
+    is_over: bool,
+}
+
+impl Jobs {
+    fn pieces(&self) -> MutexGuard<'_, Pieces> {
+        self.pieces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next piece; waits until there is one, `None` at the end.
+    fn wait(&self) -> Option<usize> {
+        let is_idle = |pieces: &mut Pieces| pieces.range.is_empty() && !pieces.is_over;
+        let mut pieces = self.more.wait_while(self.pieces(), is_idle).unwrap_or_else(PoisonError::into_inner);
+        if pieces.is_over { None } else { pieces.range.next() }
+    }
+
+    /// The next piece, if there is one.
+    fn take(&self) -> Option<usize> {
+        self.pieces().range.next()
+    }
+
+    /// Nothing before `piece` is wanted, and everything before `until` will be. Those who wait are woken for several pieces
+    /// at once, since waking a thread takes as long as a good part of one.
+    fn want(&self, piece: usize, until: usize, depth: usize) {
+        let mut pieces = self.pieces();
+        pieces.range.start = pieces.range.start.max(piece);
+        if pieces.range.end < until && pieces.range.end <= piece + depth / 2 {
+            pieces.range.end = until.max(pieces.range.start);
+            drop(pieces);
+            self.more.notify_all();
+        }
+    }
+}
+
+impl Drop for Helpers {
+    fn drop(&mut self) {
+        self.jobs.pieces().is_over = true;
+        self.jobs.more.notify_all();
+    }
 }
 
 impl ReadAhead {
@@ -133,7 +184,7 @@ impl Ahead for ReadAhead {
         if known.flows.is_empty() {
             return None;
         }
-        let guessed = self.helpers.as_mut().and_then(|helpers| helpers.take(piece, self.source.pieces()));
+        let guessed = self.helpers.as_mut().and_then(|helpers| helpers.take(piece, &self.source));
         let block = guessed
             .filter(|block| block.start == place)
             .unwrap_or_else(|| self.source.read(place, (piece + 1) * self.source.piece, &known));
@@ -147,36 +198,39 @@ impl Ahead for ReadAhead {
 
 impl Helpers {
     fn start(source: &Arc<Source>, threads: usize) -> Helpers {
-        let (jobs, queue) = channel();
         let (done, blocks) = channel();
-        let queue = Arc::new(Mutex::new(queue));
+        let jobs = Arc::new(Jobs::default());
         for _ in 0..threads {
-            let (source, queue, done) = (source.clone(), queue.clone(), done.clone());
+            let (source, jobs, done) = (source.clone(), jobs.clone(), done.clone());
             let helper = thread::Builder::new().name("read ahead".to_owned());
             // Without a helper the others do its work, and without any the blocks are read when they are asked for.
-            if helper.spawn(move || help(&source, &queue, &done)).is_err() {
+            if helper.spawn(move || help(&source, &jobs, &done)).is_err() {
                 break;
             }
         }
-        Helpers { jobs, blocks, next: 0, ready: Vec::new(), depth: BLOCKS_WAITING + threads }
+        Helpers { jobs, blocks, ready: Vec::new(), depth: BLOCKS_WAITING + threads }
     }
 
-    /// The block of this piece, if one could be read; gives out pieces further on.
-    fn take(&mut self, piece: usize, pieces: usize) -> Option<Block> {
-        self.next = self.next.max(piece);
-        while self.next < (piece + self.depth).min(pieces) {
-            self.jobs.send(self.next).ok()?;
-            self.next += 1;
+    /// The block of this piece, if one could be read; gives out pieces further on. Who has to wait for a block reads
+    /// another one meanwhile.
+    fn take(&mut self, piece: usize, source: &Source) -> Option<Block> {
+        if piece >= source.pieces() {
+            return None;
         }
-        if piece >= self.next {
-            return None; // the end of the file
-        }
+        self.jobs.want(piece, (piece + self.depth).min(source.pieces()), self.depth);
         self.ready.retain(|(number, _)| *number >= piece);
         if let Some(at) = self.ready.iter().position(|(number, _)| *number == piece) {
             return self.ready.swap_remove(at).1;
         }
         loop {
-            match self.blocks.recv().ok()? {
+            let done = match self.blocks.try_recv() {
+                Ok(done) => done,
+                Err(_) => match self.jobs.take() {
+                    Some(next) => (next, source.guess(next)),
+                    None => self.blocks.recv().ok()?,
+                },
+            };
+            match done {
                 (number, block) if number == piece => return block,
                 later if later.0 > piece => self.ready.push(later),
                 _ => {} // of a piece that was passed over
@@ -186,17 +240,10 @@ impl Helpers {
 }
 
 /// What a helper does until nobody wants anything any more.
-fn help(source: &Source, queue: &Mutex<Receiver<usize>>, done: &Sender<(usize, Option<Block>)>) {
-    loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(piece) = job else { return };
-        let (from, until) = (piece * source.piece, (piece + 1) * source.piece);
-        // A mistake of ours in here must not leave the stages waiting: what is not read is read by them.
-        let read = panic::catch_unwind(AssertUnwindSafe(|| {
-            let start = source.span.guess(from, until, source.near)?;
-            Some(source.read(start, until, &source.board.get()))
-        }));
-        let block = read.unwrap_or_default();
+fn help(source: &Source, jobs: &Jobs, done: &Sender<(usize, Option<Block>)>) {
+    while let Some(piece) = jobs.wait() {
+        let block = source.guess(piece);
+        source.span.give_back();
         if done.send((piece, block)).is_err() {
             return;
         }
@@ -207,6 +254,17 @@ impl Source {
     /// How many pieces the file has.
     fn pieces(&self) -> usize {
         self.span.length().div_ceil(self.piece)
+    }
+
+    /// The block of a piece, if it can be told where it begins.
+    fn guess(&self, piece: usize) -> Option<Block> {
+        let (from, until) = (piece * self.piece, (piece + 1) * self.piece);
+        // A mistake of ours in here must not leave the stages waiting: what is not read is read by them.
+        let read = panic::catch_unwind(AssertUnwindSafe(|| {
+            let start = self.span.guess(from, until, self.near)?;
+            Some(self.read(start, until, &self.board.get()))
+        }));
+        read.unwrap_or_default()
     }
 
     /// Reads the records that begin between `start` and `until`; ends early where a record is not an ordinary one.
@@ -265,12 +323,18 @@ fn add(
     payload: &[u8],
     (time, bytes, ip_id): (Timestamp, usize, u16),
 ) -> Option<()> {
-    let (first, count) = flow.skim.skim(payload, block.marks())?;
+    let SkimmedPacket { first, count, is_watched } = flow.skim.skim(payload, block.marks())?;
     let first = first.get();
     if first > HIGHEST_SEQUENCE {
         return None;
     }
     let session = payload.get(flow.session.clone())?;
     let packet = Arriving { flow: flow.mark, skim: &flow.skim, session, first, count, time, bytes, ip_id };
-    block.add(&packet).then_some(())
+    if !block.add(&packet) {
+        return None;
+    }
+    if is_watched {
+        block.add_watched(flow.skim.as_ref(), payload);
+    }
+    Some(())
 }

@@ -112,11 +112,9 @@ impl Correlator {
         work(&mut self.pairer, &view)
     }
 
-    /// Rows and segments that are ready, in no particular order.
-    pub fn take(&mut self, each: impl FnMut(Paired)) {
-        if self.pairer.has_output() {
-            self.pairer.take().for_each(each);
-        }
+    /// Rows that are ready, in no particular order.
+    pub fn take(&mut self) -> Vec<Paired> {
+        self.pairer.take()
     }
 
     /// Packets that were read ahead and are what their feed was waiting for.

@@ -1,10 +1,10 @@
 //! Counts by bucket for a histogram: while there are few samples, a list of their buckets as they came (2 bytes each, so
-//! that every symbol can have one), and pages of a thousand counts once they are many. Either takes a sample at once.
+//! that every symbol can have one), and pages of 128 counts once they are many. Either takes a sample at once.
 
 /// A list that is longer than this becomes pages.
 const LONGEST_LIST: usize = 256;
 /// Buckets in a page.
-const PAGE: usize = 1024;
+const PAGE: usize = 128;
 
 /// Counts of neighbouring buckets.
 type Page = Box<[u64; PAGE]>;

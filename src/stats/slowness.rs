@@ -73,8 +73,9 @@ impl Stretch {
 
 impl Track {
     pub(super) fn new<'a>(series: impl Iterator<Item = &'a Series>) -> Track {
-        let mut points = Vec::new();
-        for series in series.filter(|series| series.samples.len() >= SHORTEST) {
+        let series: Vec<&Series> = series.filter(|series| series.samples.len() >= SHORTEST).collect();
+        let mut points = Vec::with_capacity(series.iter().map(|series| series.samples.len()).sum());
+        for series in series {
             let mut values: Vec<u64> = series.samples.iter().map(|sample| sample.value_ns).collect();
             let usual = logarithm(median(&mut values));
             let point = |&Sample { time, value_ns, symbol }: &Sample| Point {

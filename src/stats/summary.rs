@@ -1,10 +1,10 @@
 //! The report in memory: fed row by row, then read by everything in `write`.
-//! `order` counts requests and keeps the slowest; `segment` fills the histograms; the other stages set the facts.
+//! `order` counts requests, fills the histograms and keeps the slowest; the other stages set the facts.
 //!
-//! What is expected of `pair`: each request comes once through `order` and each latency of it once through `segment`,
-//! except a `tcp_ack` that rode on the answer (`ack_with_answer`), which stays out of the network figures: it has no
-//! segment. A request without an answer carries `Flag::Unanswered` and is counted as `Loss::Unanswered`, also when it was
-//! closed early. A second sighting at another tap is no row; its `hop` comes through `segment` alone.
+//! What is expected of `pair`: each request comes once through `order`. A `tcp_ack` that rode on the answer
+//! (`ack_with_answer`) stays out of the network figures: it is none of the row's segments. A request without an answer carries
+//! `Flag::Unanswered` and is counted as `Loss::Unanswered`, also when it was closed early. A second sighting at another tap
+//! is no row; its `hop` comes through `echo`.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use super::{
     ClockRelation, Feed, Groups, Histogram, Hops, Latencies, SeriesSet, Session, Slowest, Split, Tap, Timeline, Totals,
     TriggerRule, first_answer,
 };
-use crate::pair::{Across, Flag, OrderRow, SegmentRow};
+use crate::pair::{Across, Flag, OrderRow};
 
 /// How many of the slowest orders are kept.
 const SLOWEST: usize = 10;
@@ -124,8 +124,7 @@ impl Default for Summary {
 }
 
 impl Summary {
-    /// One request, when it is closed. Its latencies reach the histograms through [`Summary::segment`], but for those
-    /// by outcome, which only the row knows.
+    /// One request, when it is closed.
     pub fn order(&mut self, row: &OrderRow) {
         let rows = &mut self.rows;
         rows.requests += 1;
@@ -142,16 +141,13 @@ impl Summary {
         self.by_symbol.entry(&row.symbol).requests += 1;
         let outcome = self.by_outcome.entry_named(row.outcome);
         outcome.requests += 1;
-        for kind in SegmentKind::ALL {
-            let Some(latency) = row.latency(kind) else { continue };
-            if kind == SegmentKind::Hop || (kind == SegmentKind::TcpAck && row.flags.has(Flag::AckWithAnswer)) {
-                continue;
-            }
+        for (kind, latency) in row.segments().filter(|(kind, _)| *kind != SegmentKind::Hop) {
             self.rows.latencies[kind.index()] += 1;
             if let Ok(value) = u64::try_from(latency.0) {
                 outcome.latencies.record(kind, value);
             }
         }
+        self.segments(row);
         self.for_verdict(row);
         self.split.add(row);
         if let Some(latency) = row.latency(SegmentKind::TickToTrade).filter(|latency| latency.0 >= 0) {
@@ -184,23 +180,32 @@ impl Summary {
         }
     }
 
-    /// One measured latency. A negative one is counted and kept out of the histograms.
-    pub fn segment(&mut self, segment: &SegmentRow) {
-        let kind = segment.segment;
-        let across = &mut self.rows.across[kind.index()];
-        *across = segment.across.max(*across);
-        let Ok(value) = u64::try_from(segment.latency.0) else {
-            self.rows.negative += 1;
-            self.rows.negatives[kind.index()] += 1;
-            return;
-        };
-        self.overall.record(kind, value);
-        self.by_session.entry(&segment.session).latencies.record(kind, value);
-        // Parts of a latency stand in no table by symbol or time.
-        if !kind.is_part() {
-            self.by_symbol.entry(&segment.symbol).latencies.record(kind, value);
-            self.timeline.record(segment.time, kind, value);
+    /// A request that another tap saw before, when it is closed.
+    pub fn echo(&mut self, row: &OrderRow) {
+        self.segments(row);
+    }
+
+    /// The measured latencies of a row. Negative ones are counted and kept out of the histograms.
+    fn segments(&mut self, row: &OrderRow) {
+        let (session, symbol) = (self.by_session.entry(&row.session), self.by_symbol.entry(&row.symbol));
+        for (kind, latency) in row.segments() {
+            let across = &mut self.rows.across[kind.index()];
+            *across = row.across_of(kind).max(*across);
+            let Ok(value) = u64::try_from(latency.0) else {
+                self.rows.negative += 1;
+                self.rows.negatives[kind.index()] += 1;
+                continue;
+            };
+            self.overall.record(kind, value);
+            session.latencies.record(kind, value);
+            // Parts of a latency stand in no table by symbol or time.
+            if !kind.is_part() {
+                symbol.latencies.record(kind, value);
+            }
         }
+        let whole = row.segments().filter(|(kind, _)| !kind.is_part());
+        self.timeline
+            .record(row.t_out, whole.filter_map(|(kind, latency)| Some((kind, u64::try_from(latency.0).ok()?))));
     }
 
     /// Market-data messages, for the time table.
@@ -342,37 +347,10 @@ pub(crate) mod tests {
             t2t_min: None,
             t2t_max: None,
             error: None,
+            across: None,
             outcome: "accepted",
             parts: Parts::default(),
             timeline: Vec::new(),
-        }
-    }
-
-    pub(crate) fn segments(row: &OrderRow) -> Vec<SegmentRow> {
-        let is_measured = |kind: &SegmentKind| *kind != SegmentKind::TcpAck || !row.flags.has(Flag::AckWithAnswer);
-        SegmentKind::ALL
-            .into_iter()
-            .filter(is_measured)
-            .filter_map(|kind| {
-                Some(SegmentRow {
-                    segment: kind,
-                    time: row.t_out,
-                    latency: row.latency(kind)?,
-                    tap: row.tap,
-                    session: Arc::clone(&row.session),
-                    symbol: Arc::clone(&row.symbol),
-                    clordid: row.clordid.clone(),
-                    request: row.request,
-                    across: Across::One,
-                })
-            })
-            .collect()
-    }
-
-    fn feed(summary: &mut Summary, row: &OrderRow) {
-        summary.order(row);
-        for segment in segments(row) {
-            summary.segment(&segment);
         }
     }
 
@@ -382,7 +360,7 @@ pub(crate) mod tests {
         let mut row = row("1", 0);
         row.latency[SegmentKind::TcpAck.index()] = Some(Nanos(1000));
         row.flags.set(Flag::AckWithAnswer);
-        feed(&mut summary, &row);
+        summary.order(&row);
         assert_eq!(summary.ack_with_answer(), 1);
         assert!(summary.overall.of(SegmentKind::TcpAck).is_none());
         let outcome = summary.by_outcome.by_requests();
@@ -394,7 +372,7 @@ pub(crate) mod tests {
         let mut summary = Summary::default();
         let mut row = row("1", 0);
         row.latency[SegmentKind::TickToTrade.index()] = Some(Nanos(-7));
-        feed(&mut summary, &row);
+        summary.order(&row);
         assert!(summary.overall.of(SegmentKind::TickToTrade).is_none());
         assert!(summary.slowest_internal.is_empty());
         assert_eq!(summary.negatives(SegmentKind::TickToTrade), 1);
@@ -403,7 +381,7 @@ pub(crate) mod tests {
     #[test]
     fn what_does_not_add_up_is_said() {
         let mut summary = Summary::default();
-        feed(&mut summary, &row("1", 0));
+        summary.order(&row("1", 0));
         summary.totals = Totals { requests: 1, answers: 1, answers_matched: 1, ..Totals::default() };
         summary.losses.add(Loss::Untriggered);
         assert_eq!(summary.accounting(), []);

@@ -2,6 +2,8 @@
 //! stretches come from [`super::slowness`]; all tests of one run together give a false alarm with a chance of at most 1 %.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{panic, thread};
 
 use tickscope_model::{SegmentKind, Timestamp};
 
@@ -9,6 +11,8 @@ use super::late::{LateLine, late_line};
 use super::slowness::{Stretch, Track, median};
 use super::{Series, Summary};
 
+/// So many samples are worth more than one thread.
+const WORTH_THREADS: usize = 1 << 13;
 /// Chance that a run in which nothing changes gets a verdict.
 const ALPHA: f64 = 0.01;
 /// So many of the busiest sessions are looked at by themselves.
@@ -181,33 +185,21 @@ impl Scope {
         self.tracks.iter().any(Track::is_testable)
     }
 
-    fn search(&mut self, alpha: f64) {
-        for (track, slow) in self.tracks.iter().zip(&mut self.slow) {
-            *slow = track.slow(alpha);
-        }
+    /// Where each side was slow.
+    fn search(&self, alpha: f64) -> [Vec<Stretch>; 3] {
+        let [internal, external, network] = &self.tracks;
+        let all = network.slow(alpha);
         // Where answers come later, more acknowledgements come without one, and later ones: only those that the fastest
         // tenth shares are the network's.
-        let [.., network] = &self.slow;
         let is_real = |stretch: &Stretch| {
-            let compared = self.compared(Side::Network, stretch, false);
+            let compared = compared(network, stretch, &all, false);
             compared.is_some_and(|it| u128::from(it.during_p10_ns) * 2 >= u128::from(it.usual_p10_ns) * 3)
         };
-        let network: Vec<Stretch> = network.iter().copied().filter(is_real).collect();
-        self.slow[2] = network;
+        [internal.slow(alpha), external.slow(alpha), all.iter().copied().filter(is_real).collect()]
     }
 
     fn compared(&self, side: Side, stretch: &Stretch, is_slow: bool) -> Option<Compared> {
-        let (kind, inside, outside) = self.tracks[side as usize].compared(stretch, &self.slow[side as usize])?;
-        let tenth = |sorted: &[u64]| sorted.get(sorted.len() / 10).copied().unwrap_or(0);
-        Some(Compared {
-            kind,
-            usual_p10_ns: tenth(&outside),
-            during_p10_ns: tenth(&inside),
-            n: inside.len() as u64,
-            usual_p50_ns: median(&mut outside.clone()),
-            during_p50_ns: median(&mut inside.clone()),
-            is_slow,
-        })
+        compared(&self.tracks[side as usize], stretch, &self.slow[side as usize], is_slow)
     }
 
     /// Whether the side of this session was slow in a stretch; `None` where it has too few values to say.
@@ -218,24 +210,44 @@ impl Scope {
     }
 }
 
+/// One side in one of its stretches beside the rest, without the other slow ones.
+fn compared(track: &Track, stretch: &Stretch, slow: &[Stretch], is_slow: bool) -> Option<Compared> {
+    let (kind, inside, outside) = track.compared(stretch, slow)?;
+    let tenth = |sorted: &[u64]| sorted.get(sorted.len() / 10).copied().unwrap_or(0);
+    Some(Compared {
+        kind,
+        usual_p10_ns: tenth(&outside),
+        during_p10_ns: tenth(&inside),
+        n: inside.len() as u64,
+        usual_p50_ns: median(&mut outside.clone()),
+        during_p50_ns: median(&mut inside.clone()),
+        is_slow,
+    })
+}
+
 impl Verdict {
     pub fn of(summary: &Summary) -> Verdict {
         let all: Vec<&Series> = summary.series.iter().collect();
-        let mut whole = Scope::new(None, &all);
-        let mut sessions = sessions(&all);
-        let scopes = 1 + sessions.len();
-        let alpha = ALPHA / super::change::to_float(scopes * Side::ALL.len());
-        whole.search(alpha);
-        for session in &mut sessions {
-            session.search(alpha);
-        }
+        let mut names = vec![None];
+        names.extend(sessions(&all).into_iter().map(Some));
+        let of_name = |name: &Option<Arc<str>>| {
+            let own = all.iter().copied().filter(|series| name.as_ref().is_none_or(|name| series.session == *name));
+            Scope::new(name.clone(), &own.collect::<Vec<&Series>>())
+        };
+        let is_large = all.iter().map(|series| series.samples.len()).sum::<usize>() >= WORTH_THREADS;
+        let mut scopes = on_threads(is_large, &names, of_name).into_iter();
+        let whole = scopes.next().into_iter();
+        let mut scopes: Vec<Scope> = whole.chain(scopes.filter(Scope::is_testable)).collect();
+        let alpha = ALPHA / super::change::to_float(scopes.len() * Side::ALL.len());
+        let found = on_threads(is_large, &scopes, |scope| scope.search(alpha));
+        scopes.iter_mut().zip(found).for_each(|(scope, slow)| scope.slow = slow);
+        let Some((whole, sessions)) = scopes.split_first_mut() else { return Verdict::default() };
         for side in Side::ALL {
-            divide(side, &mut whole, &mut sessions);
+            divide(side, whole, sessions);
         }
-        let mut slow: Vec<Slow> =
-            std::iter::once(&whole).chain(&sessions).flat_map(|scope| of_scope(scope, summary)).collect();
+        let mut slow: Vec<Slow> = scopes.iter().flat_map(|scope| of_scope(scope, summary)).collect();
         slow.sort_by_key(|slow| (slow.from, slow.to));
-        Verdict { slow, is_testable: whole.is_testable() }
+        Verdict { slow, is_testable: scopes.first().is_some_and(Scope::is_testable) }
     }
 
     /// Whether a request of this session and time lies in a slow stretch.
@@ -247,8 +259,30 @@ impl Verdict {
     }
 }
 
-/// The busiest sessions, where there are several.
-fn sessions(all: &[&Series]) -> Vec<Scope> {
+/// The same work for each of several, in their order; on all processors where it is `large`.
+fn on_threads<T: Sync, R: Send>(is_large: bool, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let some = || {
+        let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        numbers.map_while(|at| Some((at, work(items.get(at)?)))).collect::<Vec<(usize, R)>>()
+    };
+    let others = if is_large { thread::available_parallelism().map_or(0, |all| all.get() - 1) } else { 0 };
+    let mut done = thread::scope(|scope| {
+        // Where there is no thread to be had, the others do its work.
+        let spawn = |_| thread::Builder::new().spawn_scoped(scope, some).ok();
+        let others: Vec<_> = (0..others.min(items.len())).filter_map(spawn).collect();
+        let mut done = some();
+        for other in others {
+            done.extend(other.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked)));
+        }
+        done
+    });
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Names of the busiest sessions, where there are several.
+fn sessions(all: &[&Series]) -> Vec<Arc<str>> {
     let mut names: Vec<(&Arc<str>, usize)> = Vec::new();
     for series in all {
         match names.iter_mut().find(|(name, _)| *name == &series.session) {
@@ -260,11 +294,7 @@ fn sessions(all: &[&Series]) -> Vec<Scope> {
         return Vec::new();
     }
     names.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
-    let scope = |(name, _): (&Arc<str>, usize)| {
-        let own: Vec<&Series> = all.iter().copied().filter(|series| series.session == *name).collect();
-        Scope::new(Some(Arc::clone(name)), &own)
-    };
-    names.into_iter().take(SESSIONS).map(scope).filter(Scope::is_testable).collect()
+    names.into_iter().take(SESSIONS).map(|(name, _)| Arc::clone(name)).collect()
 }
 
 /// A stretch of the whole stays where nearly all sessions were slow in it, and is then none of theirs; else it is theirs.

@@ -66,7 +66,7 @@ fn write_text(line: &mut Vec<u8>, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::super::table::tests::{full_row, written};
-    use crate::stats::summary_tests::{row, segments};
+    use crate::stats::summary_tests::row;
 
     #[test]
     fn every_column_and_quotes_where_needed() {
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn segments_have_their_own_columns() {
-        let (shared, _) = written("csv", segments(&row("1", 5)));
+        let (shared, _) = written("csv", row("1", 5).segment_rows().collect());
         assert_eq!(
             shared.text(),
             "segment,t_ns,latency_ns,tap,session,symbol,clordid,request,error_ns\nack,5,1000,md,TRADER->EXCH,ABC,1,new,\n"

@@ -74,6 +74,7 @@ impl Spill for OrderRow {
 
     fn lighten(&mut self) {
         self.timeline = Vec::new();
+        self.across = None;
     }
 
     fn encode(&self, names: &mut Names, bytes: &mut Vec<u8>) {
@@ -123,6 +124,7 @@ impl Spill for OrderRow {
             t2t_min: take.option(Take::nanos)?,
             t2t_max: take.option(Take::nanos)?,
             error: take.option(Take::nanos)?,
+            across: None,
             outcome: take.fixed()?,
             parts: Parts::default(),
             timeline: Vec::new(),
@@ -355,7 +357,7 @@ mod tests {
     use super::super::table::tests::full_row;
     use super::super::table::{Cell, TableRow};
     use super::*;
-    use crate::stats::summary_tests::{row, segments};
+    use crate::stats::summary_tests::row;
 
     fn back<R: Spill>(row: &R) -> R {
         let (mut names, mut bytes) = (Names::default(), Vec::new());
@@ -373,7 +375,7 @@ mod tests {
             let read = back(&row);
             assert_eq!(read.cells(&taps), row.cells(&taps));
             assert_eq!((read.frame, read.outcome, read.tap), (row.frame, row.outcome, row.tap));
-            for segment in segments(&row) {
+            for segment in row.segment_rows() {
                 assert_eq!(back(&segment).cells(&taps), segment.cells(&taps));
             }
         }

@@ -209,7 +209,7 @@ pub type SegmentsFile = TableFile<SegmentRow>;
 /// A table on its way to a file: rows come in any order and leave in time order.
 pub struct TableFile<R: TableRow> {
     sorter: Sorter<R>,
-    writer: Box<dyn TableWriter>,
+    writer: Box<dyn TableWriter + Send>,
 }
 
 impl<R: TableRow> TableFile<R> {
@@ -225,7 +225,7 @@ impl<R: TableRow> TableFile<R> {
 
     /// A table in the format of that extension.
     pub fn new(extension: &str, output: Output) -> io::Result<TableFile<R>> {
-        let writer: Box<dyn TableWriter> = match extension {
+        let writer: Box<dyn TableWriter + Send> = match extension {
             "csv" => Box::new(csv::CsvWriter::new(output, R::columns())?),
             "jsonl" => Box::new(jsonl::JsonLinesWriter::new(output, R::columns())),
             "parquet" => Box::new(parquet::ParquetWriter::new(output, R::columns())?),

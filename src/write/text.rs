@@ -405,10 +405,13 @@ fn over_time(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
         titles.extend([format!("{} n", kind.name()), "p50".into(), String::new()]);
     }
     columns.push(titles);
+    let median = |span: &Span, kind| span.latencies.of(kind).map(Histogram::median);
+    let most: Vec<u64> =
+        kinds.iter().map(|kind| spans.iter().filter_map(|span| median(span, *kind)).max().unwrap_or(0)).collect();
     for span in &spans {
         let mut cells = vec![style.bucket_time(span.from, width_ns, with_date), grouped(span.market)];
-        for kind in &kinds {
-            cells.extend(time_cells(span, *kind, &spans));
+        for (kind, most) in kinds.iter().zip(&most) {
+            cells.extend(time_cells(span.latencies.of(*kind), *most));
         }
         columns.push(cells);
     }
@@ -438,10 +441,8 @@ fn shown_beside(summary: &Summary) -> Option<SegmentKind> {
     most.or([SegmentKind::FirstFill, SegmentKind::TcpAck].into_iter().find(|kind| n(kind) > 0))
 }
 
-fn time_cells(span: &Span, kind: SegmentKind, spans: &[Span]) -> [String; 3] {
-    let median = |span: &Span| span.latencies.of(kind).map(Histogram::median);
-    let most = spans.iter().filter_map(median).max().unwrap_or(0);
-    match span.latencies.of(kind) {
+fn time_cells(histogram: Option<&Histogram>, most: u64) -> [String; 3] {
+    match histogram {
         None => ["–".into(), "–".into(), String::new()],
         Some(histogram) => {
             let p50 = histogram.median();

@@ -214,7 +214,6 @@ fn wall_to_wall_between_two_clocks_carries_its_error() {
     }
     // Nobody says how the clocks are related, nor can it be found: no figure between them.
     let unrelated = settings.replace("offset = \"-25us\"\nerror = \"250ns\"\n", "");
-    let mut scenario = scenario;
     scenario.tap[0].sees = vec!["client".to_owned()];
     std::fs::remove_dir_all(&folder).expect("the test's own folder can go");
     let folder = written(&scenario, 2, "w2w-unrelated");

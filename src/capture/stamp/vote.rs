@@ -407,7 +407,9 @@ pub(super) mod tests {
         assert_eq!(few, Some("it has only 20 frames in the first 16 MiB of the capture".to_owned()));
         let mut frozen = vss(64, 0);
         let trailer = frozen[0].1[60..].to_vec();
-        frozen.iter_mut().for_each(|(_, frame)| drop(frame.splice(60.., trailer.iter().copied())));
+        for (_, frame) in &mut frozen {
+            frame.splice(60.., trailer.iter().copied());
+        }
         let why = told(&frozen, true).map(|told| told.3);
         assert_eq!(why, Some("they do not keep pace with the capture's clock".to_owned()));
         let padded: Vec<_> = (0..100).map(|at| (START + at * 1000, udp(2))).collect();

@@ -5,19 +5,12 @@ use std::sync::Arc;
 use tickscope_model::{Decimal, Loss, Nanos, OrderEvent, SegmentKind, Side, TapId, Timestamp};
 
 use crate::pair::{Detail, Flag, Method, Moment, OrderRow, Trigger};
-use crate::stats::summary_tests::{row, segments};
+use crate::stats::summary_tests::row;
 use crate::stats::{Feed, Gap, Histogram, Line, Session, Summary, Tap, Totals, TriggerRule};
 
 const SECOND: u64 = 1_000_000_000;
 const START: u64 = 1_769_000_000 * SECOND;
 const ORDERS: u64 = 2000;
-
-fn feed(summary: &mut Summary, row: &OrderRow) {
-    summary.order(row);
-    for segment in segments(row) {
-        summary.segment(&segment);
-    }
-}
 
 /// Between -1 and 1 in thousandths, the same on every run.
 fn noise(step: u64) -> i64 {
@@ -32,7 +25,7 @@ pub(in super::super) fn full() -> Summary {
         summary.market(Timestamp(START + message * 600 * SECOND / 60_000), 1);
     }
     for step in 0..ORDERS {
-        feed(&mut summary, &order(step));
+        summary.order(&order(step));
     }
     let mut line_delay = Histogram::default();
     (0..30_000).for_each(|step| line_delay.record(800 + step % 700));
@@ -191,7 +184,7 @@ pub(in super::super) fn orders_only() -> Summary {
         row.latency[SegmentKind::TcpAck.index()] = Some(Nanos(reject));
         row.flags.set(Flag::AckWithAnswer);
         row.outcome = "rejected";
-        feed(&mut summary, &row);
+        summary.order(&row);
     }
     summary.taps.push(Tap {
         name: "fix".into(),

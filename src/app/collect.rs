@@ -1,0 +1,134 @@
+//! Where the rows of `analyze` go: into the report's figures and the tables. That is work for a thread of its own, so that
+//! the stages need not wait for it; the order stays that in which rows were closed.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::{io, mem, panic};
+
+use tickscope_model::Timestamp;
+
+use super::args::OutputArgs;
+use super::values::TableOutput;
+use crate::pair::Paired;
+use crate::pipeline::correlator::Correlator;
+use crate::stats::Summary;
+use crate::write::{OrdersFile, SegmentsFile};
+
+/// So many rows are handed over at once: to hand over fewer costs more than it is worth, more fall out of the caches.
+const BATCH: usize = 256;
+/// So many batches wait at most; then the stages do.
+const BATCHES: usize = 16;
+
+/// `--orders` and `--segments`.
+pub(super) struct Tables {
+    pub orders: Option<OrdersFile>,
+    pub segments: Option<SegmentsFile>,
+}
+
+impl Tables {
+    pub(super) fn create(output: &OutputArgs) -> anyhow::Result<Tables> {
+        let path = |table: &TableOutput| table.path.clone();
+        let orders = output.orders.as_ref().map(|table| OrdersFile::create(path(table).as_deref())).transpose()?;
+        let segments =
+            output.segments.as_ref().map(|table| SegmentsFile::create(path(table).as_deref())).transpose()?;
+        Ok(Tables { orders, segments })
+    }
+}
+
+/// What a run leaves behind.
+struct Collected {
+    summary: Summary,
+    tables: Tables,
+}
+
+/// What came out of the correlator: market-data messages by time, and closed requests.
+struct Batch {
+    market: Vec<(Timestamp, u64)>,
+    rows: Vec<Paired>,
+}
+
+impl Collected {
+    fn add(&mut self, batch: Batch) -> io::Result<()> {
+        for (time, count) in batch.market {
+            self.summary.market(time, count);
+        }
+        for Paired { row, is_echo } in batch.rows {
+            if let Some(table) = &mut self.tables.segments {
+                row.segment_rows().try_for_each(|segment| table.push(segment))?;
+            }
+            if is_echo {
+                self.summary.echo(&row);
+                continue;
+            }
+            self.summary.order(&row);
+            if let Some(table) = &mut self.tables.orders {
+                table.push(*row)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// See the head of this file.
+pub(super) struct Collector(Place);
+
+enum Place {
+    Here(Box<Collected>),
+    Thread(SyncSender<Batch>, JoinHandle<io::Result<Box<Collected>>>),
+    /// A row could not be written, and that was said.
+    GivenUp,
+}
+
+impl Collector {
+    pub(super) fn start(tables: Tables, on_thread: bool) -> io::Result<Collector> {
+        let collected = Box::new(Collected { summary: Summary::default(), tables });
+        if !on_thread {
+            return Ok(Collector(Place::Here(collected)));
+        }
+        let (batches, queue) = sync_channel(BATCHES);
+        let thread = thread::Builder::new().name("collect".to_owned()).spawn(move || collect(collected, &queue))?;
+        Ok(Collector(Place::Thread(batches, thread)))
+    }
+
+    /// Takes what is ready out of the correlator, once it is enough to be worth it.
+    #[inline]
+    pub(super) fn collect(&mut self, correlator: &mut Correlator) -> io::Result<()> {
+        let is_little = correlator.pairer.ready() < BATCH && correlator.market_counts.len() < BATCH;
+        if is_little { Ok(()) } else { self.take(correlator) }
+    }
+
+    fn take(&mut self, correlator: &mut Correlator) -> io::Result<()> {
+        let batch = Batch { market: mem::take(&mut correlator.market_counts), rows: correlator.take() };
+        match &mut self.0 {
+            Place::Here(collected) => collected.add(batch),
+            Place::Thread(batches, _) if batches.send(batch).is_ok() => Ok(()),
+            // It takes no more since it could not write.
+            Place::Thread(..) | Place::GivenUp => self.end().map(drop),
+        }
+    }
+
+    fn end(&mut self) -> io::Result<Box<Collected>> {
+        match mem::replace(&mut self.0, Place::GivenUp) {
+            Place::Here(collected) => Ok(collected),
+            Place::Thread(batches, thread) => {
+                drop(batches);
+                thread.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked))
+            }
+            Place::GivenUp => Err(io::Error::other("rows were given up")),
+        }
+    }
+
+    /// All the rest, and what became of everything.
+    pub(super) fn finish(mut self, correlator: &mut Correlator) -> io::Result<(Summary, Tables)> {
+        self.take(correlator)?;
+        let collected = self.end()?;
+        Ok((collected.summary, collected.tables))
+    }
+}
+
+fn collect(mut collected: Box<Collected>, queue: &Receiver<Batch>) -> io::Result<Box<Collected>> {
+    for batch in queue {
+        collected.add(batch)?;
+    }
+    Ok(collected)
+}
