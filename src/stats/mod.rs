@@ -10,7 +10,7 @@ mod facts;
 mod group;
 mod histogram;
 mod interop;
-mod late;
+mod market;
 mod oneway;
 mod series;
 mod slowest;
@@ -29,7 +29,7 @@ pub use facts::{
 pub use group::{Group, Groups, Latencies};
 pub use histogram::{FEW, Histogram, QUANTILES, Quantile};
 pub use interop::{PercentileLine, moments, percentile_lines, write_interval_log};
-pub use late::LateLine;
+pub use market::LateLine;
 pub use oneway::OneWay;
 pub use series::{Sample, Series, SeriesSet};
 pub use slowest::{Slowest, first_answer};

@@ -7,7 +7,7 @@ use std::{panic, thread};
 
 use tickscope_model::{SegmentKind, Timestamp};
 
-use super::late::{LateLine, late_line};
+use super::market::{LateLine, late_line, market_rate};
 use super::slowness::{Stretch, Track, median};
 use super::{Series, Summary};
 
@@ -369,21 +369,6 @@ fn named(scope: &Scope, stretch: &Stretch, sides: [bool; 3], summary: &Summary) 
         [false, true, _] => Culprit::Exchange,
     };
     slow
-}
-
-/// Market-data messages a second outside of and in a stretch, as far as the buckets of time tell.
-fn market_rate(summary: &Summary, stretch: &Stretch) -> Option<(u64, u64)> {
-    let mut usual = (0_u128, 0_u128);
-    let mut during = (0_u128, 0_u128);
-    for span in summary.timeline.spans() {
-        let is_inside = span.from <= stretch.to && stretch.from < span.to;
-        let sum = if is_inside { &mut during } else { &mut usual };
-        sum.0 += u128::from(span.market);
-        sum.1 += u128::from(span.to.0 - span.from.0);
-    }
-    let rate = |(count, time): (u128, u128)| u64::try_from((count * 1_000_000_000).checked_div(time)?).ok();
-    (usual.0 + during.0 > 0).then_some(())?;
-    Some((rate(usual)?, rate(during)?))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! A/B delay as a cause: tick-to-trade begins at the line that is first, and the trading system may listen to another one.
+//! What market data did in a stretch of time: how many messages came, and A/B delay as a cause: tick-to-trade begins at the
+//! line that is first, and the trading system may listen to another one.
 
 use super::change::SHORTEST;
 use super::slowness::{Stretch, median};
@@ -45,4 +46,19 @@ pub(super) fn late_line(summary: &Summary, stretch: &Stretch, shift: u64) -> Opt
         }
     }
     found.into_iter().min_by_key(|line| (line.during_p50_ns - line.usual_p50_ns).abs_diff(shift))
+}
+
+/// Market-data messages a second outside of and in a stretch, as far as the buckets of time tell.
+pub(super) fn market_rate(summary: &Summary, stretch: &Stretch) -> Option<(u64, u64)> {
+    let mut usual = (0_u128, 0_u128);
+    let mut during = (0_u128, 0_u128);
+    for span in summary.timeline.spans() {
+        let is_inside = span.from <= stretch.to && stretch.from < span.to;
+        let sum = if is_inside { &mut during } else { &mut usual };
+        sum.0 += u128::from(span.market);
+        sum.1 += u128::from(span.to.0 - span.from.0);
+    }
+    let rate = |(count, time): (u128, u128)| u64::try_from((count * 1_000_000_000).checked_div(time)?).ok();
+    (usual.0 + during.0 > 0).then_some(())?;
+    Some((rate(usual)?, rate(during)?))
 }
