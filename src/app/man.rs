@@ -135,6 +135,10 @@ fn points(page: &mut Writer) {
 
 fn latencies(page: &mut Writer) {
     page.section("LATENCIES");
+    page.paragraph(
+        "All are integer nanoseconds in files, JSON and metrics; the report shows each line in the unit of its median. Names \
+         from order_to_fill on are parts of external latency, which stand in a table of their own.",
+    );
     for kind in SegmentKind::ALL {
         page.item(vec![bold(kind.name())], tables::segment(kind));
     }

@@ -2,7 +2,7 @@
 
 mod answers;
 mod clocks;
-mod close;
+mod closing;
 mod early;
 mod pairer;
 mod parts;

@@ -8,7 +8,7 @@ use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, T
 
 use super::clocks::RelatedClock;
 use super::early::EarlyAnswers;
-use super::parts::{self, Parts, Private, Segmented};
+use super::parts::{Parts, Private, Segmented};
 use super::public::Public;
 use super::requests::{Open, RequestId, Requests, Session};
 use super::row::{Detail, Flag, Flags, Moment, OrderRow};
@@ -506,26 +506,6 @@ impl Pairer {
 
     pub(super) fn close_later(&mut self, id: RequestId, now: Timestamp) {
         self.closing.push_back((now, id));
-    }
-
-    /// Nothing can change a request any more.
-    fn close(&mut self, id: RequestId) {
-        let Some(mut open) = self.requests.remove(id) else { return };
-        self.unwatch(&mut open);
-        let units = self.sessions[open.session].units;
-        if let Some(loss) = parts::measure(&mut open, units) {
-            self.losses.add(loss);
-        }
-        let session = &mut self.sessions[open.session];
-        if session.by_clordid.get(open.row.clordid.as_bytes()) == Some(&id) {
-            session.by_clordid.remove(open.row.clordid.as_bytes());
-        }
-        if let Some(order_id) = &open.order_id
-            && session.by_order_id.get(order_id) == Some(&id)
-        {
-            session.by_order_id.remove(order_id);
-        }
-        self.write(open);
     }
 }
 

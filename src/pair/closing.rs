@@ -1,12 +1,33 @@
-//! A request that nothing can change any more becomes a row.
+//! The end of a request: nothing can change it any more, so its row is put out.
 
 use tickscope_model::{Loss, SegmentKind};
 
 use super::pairer::{Paired, Pairer};
-use super::requests::Open;
+use super::parts;
+use super::requests::{Open, RequestId};
 use super::row::Flag;
 
 impl Pairer {
+    /// Nothing can change a request any more.
+    pub(super) fn close(&mut self, id: RequestId) {
+        let Some(mut open) = self.requests.remove(id) else { return };
+        self.unwatch(&mut open);
+        let units = self.sessions[open.session].units;
+        if let Some(loss) = parts::measure(&mut open, units) {
+            self.losses.add(loss);
+        }
+        let session = &mut self.sessions[open.session];
+        if session.by_clordid.get(open.row.clordid.as_bytes()) == Some(&id) {
+            session.by_clordid.remove(open.row.clordid.as_bytes());
+        }
+        if let Some(order_id) = &open.order_id
+            && session.by_order_id.get(order_id) == Some(&id)
+        {
+            session.by_order_id.remove(order_id);
+        }
+        self.write(open);
+    }
+
     /// Puts out a request's row.
     pub(super) fn write(&mut self, mut open: Box<Open>) {
         let row = &open.row;
