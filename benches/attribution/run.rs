@@ -25,6 +25,7 @@ pub(crate) fn rows(files: &[PathBuf], learning: Learning) -> Result<Vec<OrderRow
         symbols: Vec::new(),
         sessions: Vec::new(),
         clocks: Vec::new(),
+        tap_clocks: Vec::new(),
     };
     let mut lane =
         Correlator::new(Symbols::default(), Feeds::new(Vec::new()), Pairer::new(rules), vec![vec![0]; files.len()]);

@@ -327,6 +327,7 @@ fn rules() -> Rules {
         symbols: Vec::new(),
         sessions: Vec::new(),
         clocks: Vec::new(),
+        tap_clocks: Vec::new(),
     }
 }
 

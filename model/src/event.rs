@@ -219,6 +219,7 @@ impl OrderKind {
 /// One order-entry message, or one order of a list. Text is borrowed from the wire and lives for one call.
 /// An absent text field is empty.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "independent facts of a message, not the states of one machine")]
 pub struct OrderEvent<'a> {
     /// What it does.
     pub kind: OrderKind,
@@ -272,6 +273,21 @@ pub struct OrderEvent<'a> {
     pub transact_ns: u64,
     /// The whole message as it was on the wire, for what only a user's rule asks for.
     pub raw: &'a [u8],
+    /// A request that trades when it comes or not at all: a market order, immediate-or-cancel, fill-or-kill.
+    pub is_immediate: bool,
+    /// When a report's request passed the exchange's stations.
+    pub stations: Stations,
+}
+
+/// What an exchange says of a request's way through it, by its own clock: nanoseconds since the Unix epoch, 0 where absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stations {
+    /// Its gateway had the request (`RequestTime` of ETI and of FIX 5979).
+    pub request_ns: u64,
+    /// Matching began (`TrdRegTSTimeIn`; FIX 769 of type 2).
+    pub in_ns: u64,
+    /// Matching was done (`TrdRegTSTimeOut`; FIX 769 of type 3).
+    pub out_ns: u64,
 }
 
 impl Default for OrderEvent<'_> {
@@ -303,6 +319,8 @@ impl Default for OrderEvent<'_> {
             sending_ns: 0,
             transact_ns: 0,
             raw: b"",
+            is_immediate: false,
+            stations: Stations::default(),
         }
     }
 }

@@ -83,7 +83,7 @@ losses! {
     Orphan = Order, "orphan", "answer whose request was not captured";
     Unanswered = Order, "unanswered", "request without any answer in the capture";
     Untriggered = Order, "untriggered", "request without a market-data message in the trigger window";
-    CrossClock = Order, "cross_clock", "request whose market data stands on a clock of unknown difference: no tick-to-trade";
+    CrossClock = Order, "cross_clock", "request with a latency between two clocks of unknown difference, which is left out";
     Negative = Order, "negative", "latency below zero, kept out of the histogram";
     AckWithAnswer = Order, "ack_with_answer", "TCP ACK that rode on the answer itself, kept out of the network figures";
     AmbiguousWall = Order, "w2w_ambiguous", "request with several wall-to-wall candidates";

@@ -39,11 +39,17 @@ pub enum SegmentKind {
     InExchange,
     /// The answer's latency without what the exchange says it took itself.
     WireResidual,
+    /// Inside the exchange, by its own stamps: from its gateway to the beginning of matching.
+    GatewayIn,
+    /// Likewise: from the beginning of matching to its end.
+    Matching,
+    /// Likewise: from the end of matching to SendingTime of the answer.
+    GatewayOut,
 }
 
 impl SegmentKind {
     /// Every kind, in table order.
-    pub const ALL: [SegmentKind; 18] = [
+    pub const ALL: [SegmentKind; 21] = [
         SegmentKind::TickToTrade,
         SegmentKind::TcpAck,
         SegmentKind::Ack,
@@ -62,6 +68,9 @@ impl SegmentKind {
         SegmentKind::PublicFirst,
         SegmentKind::InExchange,
         SegmentKind::WireResidual,
+        SegmentKind::GatewayIn,
+        SegmentKind::Matching,
+        SegmentKind::GatewayOut,
     ];
 
     /// The ASCII name in files, JSON and metrics.
@@ -85,6 +94,9 @@ impl SegmentKind {
             SegmentKind::PublicFirst => "public_first",
             SegmentKind::InExchange => "in_exchange",
             SegmentKind::WireResidual => "wire_residual",
+            SegmentKind::GatewayIn => "gateway_in",
+            SegmentKind::Matching => "matching",
+            SegmentKind::GatewayOut => "gateway_out",
         }
     }
 

@@ -58,6 +58,7 @@ impl Default for Line {
             delay: Span(5 * MICRO),
             jitter: Span(0),
             loss: 0.0,
+            late: Vec::new(),
         }
     }
 }
@@ -96,7 +97,11 @@ impl Default for Network {
 
 impl Default for Trader {
     fn default() -> Trader {
-        Trader { latency: Latency { min: 5 * MICRO, ..Latency::lognormal(20 * MICRO, 0.25) }, digits: 6 }
+        Trader {
+            latency: Latency { min: 5 * MICRO, ..Latency::lognormal(20 * MICRO, 0.25) },
+            digits: 6,
+            line: String::new(),
+        }
     }
 }
 

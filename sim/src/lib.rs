@@ -41,7 +41,7 @@ use std::path::Path;
 
 pub use capture::Format;
 pub use scenario::{
-    During, Kind, On, Scenario, Shipped, Strategy, Style, Tap, attribution_scenarios, scenarios, shipped,
+    During, Kind, On, Scenario, Shipped, Strategy, Style, Tap, Trailer, attribution_scenarios, scenarios, shipped,
 };
 pub use scenario_error::ScenarioError;
 pub use time::Latency;

@@ -135,13 +135,18 @@ impl<W: Write> World<W> {
             frame.extend_from_slice(&packet.payload);
             udp_finish(&mut frame);
             // One packet after the other: 10 Gb/s are 0.8 ns a byte.
-            let sent = (now + jitter).max(self.line_busy[at]);
+            let elapsed = now - self.scenario.start.0;
+            let late = line.late.iter().filter(|late| late.from.0 <= elapsed && elapsed < late.to.0);
+            let late: u64 = late.map(|late| late.add.0).sum();
+            let sent = (now + jitter + late).max(self.line_busy[at]);
             self.line_busy[at] = sent + frame.len() as u64 * 4 / 5;
             let carries = Carries::Packet { number, line: at };
             let payload = packet.payload.len();
             let on_wire = OnWire { frame: Rc::new(frame), payload_at: UDP_HEADERS, payload, carries };
             self.taps.pass(Link::Line(at), sent, line.delay.0, &on_wire);
-            arrivals.push(sent + line.delay.0);
+            if self.scenario.trader.line.is_empty() || self.scenario.trader.line == line.name {
+                arrivals.push(sent + line.delay.0);
+            }
         }
         if trades {
             let packet = Rc::new(packet);

@@ -160,6 +160,17 @@ pub struct Line {
     pub jitter: Span,
     /// Share of packets lost between the exchange and any tap.
     pub loss: f64,
+    /// In these intervals it takes longer.
+    pub late: Vec<Late>,
+}
+
+/// An interval in which a line is late.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Late {
+    pub from: Span,
+    pub to: Span,
+    pub add: Span,
 }
 
 /// The FIX sessions.
@@ -211,6 +222,8 @@ pub struct Trader {
     pub latency: Latency,
     /// Digits of the second in `SendingTime` and `TransactTime`.
     pub digits: u8,
+    /// Listens to the line of this name only; without it, to whichever is first.
+    pub line: String,
 }
 
 /// What makes the trader act.

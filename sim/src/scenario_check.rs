@@ -87,6 +87,9 @@ impl Scenario {
         check_network(&self.network)?;
         latency("trader.latency", &self.trader.latency)?;
         within("trader.digits", self.trader.digits, 0, 9)?;
+        let heard = &self.trader.line;
+        let is_line = heard.is_empty() || self.line.iter().any(|line| line.name == *heard);
+        need(is_line, "trader.line", format!("there is no line `{heard}`"))?;
         for (at, strategy) in self.strategy.iter().enumerate() {
             self.check_strategy(&format!("strategy.{at}"), strategy)?;
         }
@@ -157,6 +160,9 @@ impl Scenario {
         let is_new = self.line[..at].iter().all(|other| other.name != line.name);
         need(is_new, name, format!("two lines are called `{}`", line.name))?;
         address(&format!("{path}.group"), &line.group, "233.54.12.111:26477")?;
+        for (number, late) in line.late.iter().enumerate() {
+            later(&format!("{path}.late.{number}.to"), late.from, late.to)?;
+        }
         share(&format!("{path}.loss"), line.loss)
     }
 

@@ -17,7 +17,7 @@ use super::open::{self, Prepared};
 use super::{Outcome, complain};
 use crate::capture::BLOCK_BYTES;
 use crate::flow::Endpoint;
-use crate::merge::{Feeds, Line};
+use crate::merge::{Feeds, Lag, Line};
 use crate::pair::{IdRule, LinkRule, Named, Pairer, Rules, TriggerRule};
 use crate::pipeline::correlator::Correlator;
 use crate::stats::{self, Summary};
@@ -104,6 +104,7 @@ fn correlator(
         symbols: arguments.selection.symbols.clone(),
         sessions: arguments.selection.sessions.clone(),
         clocks: by_point(clocks, prepared),
+        tap_clocks: clocks.tap_clocks(),
     };
     let names: Vec<(String, u16)> =
         prepared.captures.taps().iter().enumerate().map(|(at, tap)| (tap.name.clone(), prepared.point(at))).collect();
@@ -241,6 +242,7 @@ fn taps(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correla
             resolution_ns: if stamps.as_ref().is_some_and(|stamps| stamps.format.is_some()) { 1 } else { tap.tick_ns },
             stamps,
             clock_name: String::new(),
+            exchange: correlator.exchange_clocks.ahead(id),
             clock: open::offset_text(tap.offset),
             cut: file.and_then(|file| file.cut()).map(ToString::to_string),
         });
@@ -297,8 +299,16 @@ fn feeds(summary: &mut Summary, feeds: &Feeds) {
                 .map(|(time, sequence, missing)| stats::Gap { time, sequence, missing, recovered: 0 })
                 .collect(),
             line_delay: delay,
+            lags: feed.lags.iter().filter_map(|lag| self::lag(feeds, &lines, lag)).collect(),
         });
     }
+}
+
+/// By the line's place among those of its feed.
+fn lag(feeds: &Feeds, lines: &[&Line], lag: &Lag) -> Option<stats::Lag> {
+    let of = feeds.lines.get(usize::from(lag.line))?;
+    let line = lines.iter().position(|line| std::ptr::eq(*line, of))?;
+    Some(stats::Lag { time: lag.time, line, delay_ns: lag.delay_ns })
 }
 
 fn sessions(summary: &mut Summary, correlator: &Correlator) {

@@ -10,6 +10,7 @@ use super::config::keys::Table;
 use super::config::settings;
 use super::open::{self, Prepared};
 use crate::capture::stamp::Lead;
+use crate::pair::RelatedClock;
 use crate::pipeline::Pipeline;
 use crate::pipeline::clocks::{ClockLane, TapClock};
 use crate::pipeline::hops::Hops;
@@ -68,6 +69,29 @@ impl Clocks {
             prepared.captures = open::open_all(settings, &leads)?;
         }
         Ok(clocks)
+    }
+}
+
+impl Clocks {
+    /// What figures between taps need; nothing where there is one clock.
+    pub(super) fn tap_clocks(&self) -> Vec<RelatedClock> {
+        if self.relations.is_empty() {
+            return Vec::new();
+        }
+        let number = |all: &[String], name: &String| {
+            let at = all.iter().position(|other| other == name).unwrap_or(usize::MAX);
+            u16::try_from(at).unwrap_or(u16::MAX)
+        };
+        let clock = |(label, related): (&String, &String)| {
+            let relation = self.relations.iter().find(|relation| relation.names[1] == *label);
+            RelatedClock {
+                own: number(&self.labels, label),
+                related: number(&self.of_tap, related),
+                // The clock that the others are brought onto has no error.
+                error: relation.map_or(Some(Nanos(0)), |relation| relation.error),
+            }
+        };
+        self.labels.iter().zip(&self.of_tap).map(clock).collect()
     }
 }
 

@@ -139,6 +139,10 @@ fn points(page: &mut Writer) {
 
 fn latencies(page: &mut Writer) {
     page.section("LATENCIES");
+    page.paragraph(
+        "All are integer nanoseconds in files, JSON and metrics; the report shows each line in the unit of its median. Names \
+         from order_to_fill on are parts of external latency, which stand in a table of their own.",
+    );
     for kind in SegmentKind::ALL {
         page.item(vec![bold(kind.name())], tables::segment(kind));
     }
@@ -188,8 +192,13 @@ fn clocks(page: &mut Writer) {
          bounds that contradict each other show it.",
     );
     page.paragraph(
-        "Where the difference is not known there is no tick-to-trade between the clocks: the rows have the flag cross_clock, \
-         and are counted.",
+        "Where the difference is not known there is no latency between the clocks: the rows have the flag cross_clock, and are \
+         counted. Each latency between two clocks carries its \u{b1} in the report, in JSON (error_ns of its segment and \
+         part) and in the tables (error_ns); \u{b1}? and null mean that nobody said how well the clocks are kept.",
+    );
+    page.paragraph(
+        "A tap whose clock is 33 to 37 s ahead of the exchange's stamps (of market data and of the answers, of which 64 are \
+         compared, whole hours aside), or behind them, is warned about: one of them counts TAI, the other UTC.",
     );
     page.paragraph(
         "Packets that several taps see are joined by a hash of what UDP or TCP carries (and TCP's sequence number), which \
@@ -228,7 +237,8 @@ fn analysis(page: &mut Writer) {
          segmentation with the rank-sum statistic of Mann and Whitney, whose spread is taken from blocks of the series, so \
          that heavy tails and values that follow each other closely raise no alarm. The thresholds of all tests of one run \
          together allow a false alarm with a chance of at most 1 %. Each side is judged for all sessions together and for \
-         each of the 32 busiest alone. A stretch begins and ends in the middle between a slow request and its neighbour \
+         each of the 32 busiest alone. A stretch counts only where like was slower than like: beside values of the same kind and \
+         symbol outside of it, so that a time with other instruments than usual is none. A stretch begins and ends in the middle between a slow request and its neighbour \
          that was not. Names of what slowed:",
     );
     for culprit in Culprit::ALL {

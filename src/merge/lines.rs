@@ -77,6 +77,8 @@ pub struct Feed {
     next: Option<u64>,
     /// The numbers of the last packet, where they were too far ahead to be believed.
     far: Option<Range<u64>>,
+    /// By how much packets came later on one line than on the first one.
+    pub lags: Lags,
     has_multicast: bool,
     /// Open gaps and when they were noticed.
     missing: Vec<(Range<u64>, Timestamp)>,
@@ -100,6 +102,47 @@ impl Feed {
         let mut gaps: Vec<_> = self.missing.iter().map(gap).collect();
         gaps.sort_by_key(|&(_, first, size)| (std::cmp::Reverse(size), first));
         gaps
+    }
+}
+
+/// A packet that a line brought after another one had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    pub time: Timestamp,
+    pub line: u16,
+    pub delay_ns: u64,
+}
+
+/// Lags of a feed over the whole run, at most [`LAGS`]: of more of them every second one is let go, again and again.
+#[derive(Default)]
+pub struct Lags {
+    kept: Vec<Lag>,
+    seen: u64,
+    halvings: u32,
+}
+
+/// See [`Lags`].
+const LAGS: usize = 1 << 14;
+
+impl Lags {
+    fn add(&mut self, lag: Lag) {
+        self.seen += 1;
+        if !self.seen.is_multiple_of(1 << self.halvings) {
+            return;
+        }
+        if self.kept.len() == LAGS {
+            let mut number = 0_usize;
+            self.kept.retain(|_| {
+                number += 1;
+                number.is_multiple_of(2)
+            });
+            self.halvings += 1;
+        }
+        self.kept.push(lag);
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Lag> {
+        self.kept.iter()
     }
 }
 
@@ -234,6 +277,7 @@ impl Feeds {
             }
             if let (true, Ok(delay)) = (before.line != number && !recovery, u64::try_from(delay.0)) {
                 line.delay.record(delay);
+                feed.lags.add(Lag { time: at.time, line: number, delay_ns: delay });
             }
         }
         line.messages += unit.count;
@@ -390,6 +434,7 @@ impl Feed {
             start: None,
             next: None,
             far: None,
+            lags: Lags::default(),
             has_multicast: false,
             missing: Vec::new(),
             arrivals: Arrivals::default(),

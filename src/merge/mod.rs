@@ -7,6 +7,6 @@ mod lines;
 mod symbols;
 mod ticks;
 
-pub use lines::{Feed, Feeds, HIGHEST_SEQUENCE, Line};
+pub use lines::{Feed, Feeds, HIGHEST_SEQUENCE, Lag, Line};
 pub use symbols::Symbols;
 pub use ticks::{Tick, Ticks, Walk};

@@ -35,13 +35,18 @@ impl Pairer {
 
     /// Puts out a request's row.
     pub(super) fn write(&mut self, mut open: Box<Open>) {
-        let row = &mut open.row;
+        let row = &open.row;
         let in_range = self.rules.from <= row.t_out && row.t_out < self.rules.to;
         let wanted = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);
         if !in_range || !wanted(&self.rules.symbols, &row.symbol) || !wanted(&self.rules.sessions, &row.session) {
             self.losses.add(Loss::OutsideWindow);
             return;
         }
+        if open.row.flags.has(Flag::CrossClock) && !open.echo {
+            self.losses.add(Loss::CrossClock);
+        }
+        self.settle_clocks(&mut open);
+        let row = &mut open.row;
         if open.ack_frame.is_some_and(|frame| open.report_frames.contains(&frame)) {
             row.flags.set(Flag::AckWithAnswer);
         }
@@ -63,9 +68,6 @@ impl Pairer {
             }
             if row.trigger.is_none() {
                 self.losses.add(Loss::Untriggered);
-            }
-            if row.flags.has(Flag::CrossClock) {
-                self.losses.add(Loss::CrossClock);
             }
         }
         if row.flags.has(Flag::AckWithAnswer) && row.latency(SegmentKind::TcpAck).is_some() {

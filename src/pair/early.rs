@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 
-use tickscope_model::{Decimal, Nanos, OrderEvent, OrderKind, Timestamp};
+use tickscope_model::{Decimal, Nanos, OrderEvent, OrderKind, Stations, Timestamp};
 
 use crate::flow::Seen;
 
@@ -25,6 +25,7 @@ pub(super) struct EarlyAnswer {
     ref_sequence: u64,
     sending_ns: u64,
     transact_ns: u64,
+    stations: Stations,
     last_price: Option<Decimal>,
     last_quantity: Option<Decimal>,
     leaves: Option<Decimal>,
@@ -47,6 +48,7 @@ impl EarlyAnswer {
             ref_sequence: event.ref_sequence,
             sending_ns: event.sending_ns,
             transact_ns: event.transact_ns,
+            stations: event.stations,
             last_price: event.last_price,
             last_quantity: event.last_quantity,
             leaves: event.leaves,
@@ -71,6 +73,7 @@ impl EarlyAnswer {
             ref_sequence: self.ref_sequence,
             sending_ns: self.sending_ns,
             transact_ns: self.transact_ns,
+            stations: self.stations,
             last_price: self.last_price,
             last_quantity: self.last_quantity,
             leaves: self.leaves,

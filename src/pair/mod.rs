@@ -2,6 +2,7 @@
 
 mod answers;
 pub mod attribution;
+mod clocks;
 mod closing;
 mod early;
 mod ids;
@@ -14,9 +15,10 @@ mod row;
 mod trigger;
 mod walls;
 
+pub use clocks::{Across, RelatedClock};
 pub use ids::{IdRule, Named};
 pub use links::{LinkRule, Links};
 pub use pairer::{Paired, Pairer, Rules, View};
-pub use parts::{Answer, FillKind, Parts, PublicKind, Residual, Stamps};
+pub use parts::{Answer, Evidence, FillKind, Parts, PublicKind, Residual, Stamps, Way};
 pub use row::{Detail, Flag, Flags, Method, Moment, OrderRow, SegmentRow, Trigger, Weighed};
 pub use trigger::TriggerRule;

@@ -8,6 +8,7 @@ use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, T
 
 use super::attribution::spent::Spent;
 use super::attribution::{Aggregate, Judge};
+use super::clocks::RelatedClock;
 use super::early::EarlyAnswers;
 use super::ids;
 use super::links::Links;
@@ -45,6 +46,8 @@ pub struct Rules {
     pub sessions: Vec<String>,
     /// The clock of each point by name; points whose names are equal agree.
     pub clocks: Vec<String>,
+    /// The clock of each tap, where there are several.
+    pub tap_clocks: Vec<RelatedClock>,
 }
 
 /// What pairing looks things up in.
@@ -355,8 +358,10 @@ impl Pairer {
             weighed: None,
             bbo: None,
             case: None,
+            error: None,
+            across: None,
             outcome: "unanswered",
-            parts: Parts::default(),
+            parts: Parts { is_immediate: event.is_immediate, ..Parts::default() },
             timeline,
         });
         Open {
@@ -380,6 +385,8 @@ impl Pairer {
             length: seen.length,
             private: Private::default(),
             order_id: None,
+            other_tap: None,
+            public_tap: None,
         }
     }
 
@@ -395,14 +402,16 @@ impl Pairer {
                     if tap < other_tap { (other, other_time.since(time)) } else { (id, time.since(other_time)) };
                 if let Some(open) = self.requests.get_mut(echo) {
                     open.echo = true;
+                    open.other_tap = Some(if echo == id { other_tap } else { tap });
                     open.row.latency[SegmentKind::Hop.index()] = Some(latency);
                 }
             }
-            Relation::Wall(other, other_time) => {
+            Relation::Wall(other, other_tap, other_time) => {
                 // A request that waited behind a hole of its stream is read after the one it was passed on as.
                 let (later, latency) =
                     if time < other_time { (other, other_time.since(time)) } else { (id, time.since(other_time)) };
                 if let Some(open) = self.requests.get_mut(later) {
+                    open.other_tap = Some(if later == id { other_tap } else { tap });
                     open.row.latency[SegmentKind::WallToWall.index()] = Some(latency);
                 }
             }

@@ -1,7 +1,7 @@
 //! What an external latency consists of, as far as the exchange's private reports tell it: outcome, fills at once and
 //! later, the exchange's own stamps, and the place of the request in its TCP segment.
 
-use tickscope_model::{Decimal, Loss, Nanos, OrderEvent, OrderKind, SegmentKind, TapId, Timestamp};
+use tickscope_model::{Decimal, Loss, Nanos, OrderEvent, OrderKind, SegmentKind, Stations, TapId, Timestamp};
 
 use super::pairer::Pairer;
 use super::requests::{Open, RequestId};
@@ -22,12 +22,45 @@ pub enum Answer {
 pub enum FillKind {
     #[default]
     None,
-    /// The order could trade when it came.
-    AtOnce,
+    /// The order could trade when it came, as this tells.
+    AtOnce(Evidence),
     /// It rested first, and waited for other people's orders.
     Rested,
     /// Neither its price nor the stamps tell.
     Unknown,
+}
+
+/// What tells that an order was marketable. (A book of the instrument would tell it of every order.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The order itself: it trades at once or not at all.
+    Order,
+    /// The fill came in the frame of the acknowledgement.
+    Frame,
+    /// The fill happened at the acknowledgement's `TransactTime`.
+    Time,
+}
+
+impl Evidence {
+    pub const ALL: [Evidence; 3] = [Evidence::Order, Evidence::Frame, Evidence::Time];
+
+    /// For people, behind a number of orders.
+    pub fn text(self) -> &'static str {
+        match self {
+            Evidence::Order => "by the order (market, immediate-or-cancel, fill-or-kill)",
+            Evidence::Frame => "filled in the frame of the acknowledgement",
+            Evidence::Time => "filled at the TransactTime of the acknowledgement",
+        }
+    }
+
+    /// In JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Evidence::Order => "order",
+            Evidence::Frame => "frame",
+            Evidence::Time => "transact_time",
+        }
+    }
 }
 
 /// What became of the search for the request in public market data.
@@ -60,6 +93,20 @@ pub enum Residual {
     Known,
 }
 
+/// What the stamps of the exchange's stations say about the first answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Way {
+    /// It has none.
+    #[default]
+    NoStamps,
+    /// Their unit is longer than the latency of the answer.
+    Coarse,
+    /// A later station has an earlier stamp.
+    Disorder,
+    /// Those that it has are in order.
+    Known,
+}
+
 /// The exchange's stamps of the first answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamps {
@@ -84,6 +131,9 @@ pub struct Parts {
     pub public: PublicKind,
     pub residual: Residual,
     pub stamps: Option<Stamps>,
+    pub way: Way,
+    /// The request trades at once or not at all.
+    pub is_immediate: bool,
 }
 
 /// A report about a request.
@@ -94,6 +144,7 @@ pub(super) struct Told {
     answer: Option<Answer>,
     transact_ns: u64,
     sending_ns: u64,
+    stations: Stations,
     /// Of a fill.
     pub price: Option<Decimal>,
     pub quantity: Option<Decimal>,
@@ -120,7 +171,7 @@ impl Private {
 
     /// Whether a fill came together with the acknowledgement.
     pub(super) fn is_at_once(&self, fill: &Told) -> bool {
-        fill_kind(false, self.first.as_ref(), fill) == FillKind::AtOnce
+        matches!(fill_kind(false, self.first.as_ref(), fill), FillKind::AtOnce(_))
     }
 
     /// A report came. True where it is the first answer or fill, after which it is time to look at market data.
@@ -148,6 +199,7 @@ impl Private {
                 answer,
                 transact_ns: event.transact_ns,
                 sending_ns: event.sending_ns,
+                stations: event.stations,
                 price: event.last_price,
                 quantity: event.last_quantity,
             });
@@ -156,18 +208,23 @@ impl Private {
     }
 }
 
-/// The units that the stamps of a session seem to be cut to: the finest that was seen.
+/// The units in nanoseconds that the stamps of a session seem to be cut to: the finest that was seen.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Units {
-    transact_ns: Option<u64>,
-    sending_ns: Option<u64>,
+    transact: Option<u64>,
+    sending: Option<u64>,
+    stations: Option<u64>,
 }
 
 impl Units {
     pub(super) fn learn(&mut self, event: &OrderEvent<'_>) {
-        for (unit, stamp) in [(&mut self.transact_ns, event.transact_ns), (&mut self.sending_ns, event.sending_ns)] {
-            if stamp != 0 {
-                let own = unit_of(stamp);
+        let Stations { request_ns, in_ns, out_ns } = event.stations;
+        for (unit, stamps) in [
+            (&mut self.transact, [event.transact_ns, 0, 0]),
+            (&mut self.sending, [event.sending_ns, 0, 0]),
+            (&mut self.stations, [request_ns, in_ns, out_ns]),
+        ] {
+            for own in stamps.into_iter().filter(|stamp| *stamp != 0).map(unit_of) {
                 *unit = Some(unit.map_or(own, |known| known.min(own)));
             }
         }
@@ -219,9 +276,8 @@ pub(super) fn measure(open: &mut Open, units: Units) -> Option<Loss> {
     };
     if let Some(fill) = private.fill {
         let acknowledged = private.first.filter(|first| matches!(first.answer, Some(Answer::New | Answer::Replaced)));
-        let is_market = row.request == OrderKind::New && row.price.is_none();
-        row.parts.fill = fill_kind(is_market, acknowledged.as_ref(), &fill);
-        if row.parts.fill == FillKind::AtOnce {
+        row.parts.fill = fill_kind(row.parts.is_immediate, acknowledged.as_ref(), &fill);
+        if matches!(row.parts.fill, FillKind::AtOnce(_)) {
             set(SegmentKind::OrderToFill, fill.time.since(sent));
             if let Some(acknowledged) = acknowledged {
                 set(SegmentKind::AckToFill, fill.time.since(acknowledged.time));
@@ -231,6 +287,11 @@ pub(super) fn measure(open: &mut Open, units: Units) -> Option<Loss> {
     let first = private.first?;
     let latency = first.time.since(sent);
     row.parts.answer = first.answer.map(|answer| (answer, latency));
+    let (way, stations) = on_the_way(&first, latency, units);
+    row.parts.way = way;
+    for (kind, latency) in stations {
+        set(kind, latency);
+    }
     if first.transact_ns == 0 || first.sending_ns == 0 {
         return None;
     }
@@ -238,8 +299,8 @@ pub(super) fn measure(open: &mut Open, units: Units) -> Option<Loss> {
     let stamps = Stamps {
         transact_ns: first.transact_ns,
         sending_ns: first.sending_ns,
-        transact_unit_ns: unit(units.transact_ns, first.transact_ns),
-        sending_unit_ns: unit(units.sending_ns, first.sending_ns),
+        transact_unit_ns: unit(units.transact, first.transact_ns),
+        sending_unit_ns: unit(units.sending, first.sending_ns),
     };
     row.parts.stamps = Some(stamps);
     let inside = Timestamp(stamps.sending_ns).since(Timestamp(stamps.transact_ns));
@@ -260,13 +321,38 @@ pub(super) fn measure(open: &mut Open, units: Units) -> Option<Loss> {
     (row.parts.residual == Residual::Negative).then_some(Loss::NegativeResidual)
 }
 
-fn fill_kind(is_market: bool, acknowledged: Option<&Told>, fill: &Told) -> FillKind {
+/// From station to station, where the answer says when it passed both; all stamps are the exchange's.
+fn on_the_way(first: &Told, latency: Nanos, units: Units) -> (Way, Vec<(SegmentKind, Nanos)>) {
+    let Stations { request_ns, in_ns, out_ns } = first.stations;
+    let stations = [
+        (SegmentKind::GatewayIn, request_ns, in_ns),
+        (SegmentKind::Matching, in_ns, out_ns),
+        (SegmentKind::GatewayOut, out_ns, first.sending_ns),
+    ];
+    let steps: Vec<(SegmentKind, Nanos)> = stations
+        .into_iter()
+        .filter(|(_, from, to)| *from != 0 && *to != 0)
+        .map(|(kind, from, to)| (kind, Timestamp(to).since(Timestamp(from))))
+        .collect();
+    let unit = units.stations.unwrap_or(1).max(units.sending.unwrap_or(1));
+    if steps.is_empty() {
+        (Way::NoStamps, steps)
+    } else if i64::try_from(unit).is_ok_and(|unit| latency.0 < unit) {
+        (Way::Coarse, Vec::new())
+    } else if steps.iter().any(|(_, step)| step.0 < 0) {
+        (Way::Disorder, Vec::new())
+    } else {
+        (Way::Known, steps)
+    }
+}
+
+fn fill_kind(is_immediate: bool, acknowledged: Option<&Told>, fill: &Told) -> FillKind {
     match acknowledged {
-        _ if is_market => FillKind::AtOnce,
-        Some(told) if told.frame == fill.frame => FillKind::AtOnce,
+        _ if is_immediate => FillKind::AtOnce(Evidence::Order),
+        Some(told) if told.frame == fill.frame => FillKind::AtOnce(Evidence::Frame),
         Some(told) if told.transact_ns != 0 && fill.transact_ns != 0 => {
             if told.transact_ns == fill.transact_ns {
-                FillKind::AtOnce
+                FillKind::AtOnce(Evidence::Time)
             } else {
                 FillKind::Rested
             }
@@ -285,7 +371,7 @@ mod tests {
         for stamp in [1_769_000_000_000_000_000, 1_769_000_000_120_000_000, 1_769_000_000_120_001_000] {
             units.learn(&OrderEvent { transact_ns: stamp, ..OrderEvent::default() });
         }
-        assert_eq!((units.transact_ns, units.sending_ns), (Some(1000), None));
+        assert_eq!((units.transact, units.sending), (Some(1000), None));
     }
 
     #[test]
@@ -296,19 +382,56 @@ mod tests {
             answer: None,
             transact_ns,
             sending_ns: 0,
+            stations: Stations::default(),
             price: None,
             quantity: None,
         };
         let ack = told(1, 500);
-        for (is_market, ack, fill, expected) in [
-            (false, Some(&ack), told(2, 500), FillKind::AtOnce),
+        for (is_immediate, ack, fill, expected) in [
+            (false, Some(&ack), told(2, 500), FillKind::AtOnce(Evidence::Time)),
             (false, Some(&ack), told(2, 501), FillKind::Rested),
-            (false, Some(&ack), told(1, 0), FillKind::AtOnce),
+            (false, Some(&ack), told(1, 0), FillKind::AtOnce(Evidence::Frame)),
             (false, Some(&ack), told(2, 0), FillKind::Unknown),
             (false, None, told(2, 500), FillKind::Unknown),
-            (true, None, told(2, 500), FillKind::AtOnce),
+            (true, None, told(2, 500), FillKind::AtOnce(Evidence::Order)),
         ] {
-            assert_eq!(fill_kind(is_market, ack, &fill), expected);
+            assert_eq!(fill_kind(is_immediate, ack, &fill), expected);
         }
+    }
+
+    /// A response of an order on Eurex's T7, as its simulation wrote it (public capture of Open Markets Initiative,
+    /// `Eurex/Eti.T7.v10.0/OrderExecResponse.pcap`): `RequestTime`, `TrdRegTSTimeIn`, `TrdRegTSTimeOut` and `SendingTime`.
+    #[test]
+    fn the_way_through_a_real_exchange() {
+        let told = |stations, sending_ns| Told {
+            time: Timestamp(0),
+            frame: (TapId(0), 1),
+            answer: Some(Answer::New),
+            transact_ns: 0,
+            sending_ns,
+            stations,
+            price: None,
+            quantity: None,
+        };
+        let (request_ns, in_ns, out_ns) =
+            (1_675_981_044_705_104_472, 1_675_981_044_705_198_571, 1_675_981_044_705_465_177);
+        let stations = Stations { request_ns, in_ns, out_ns };
+        let latency = Nanos(59_725_636);
+        let of = |told: Told| on_the_way(&told, latency, Units::default());
+        let (way, steps) = of(told(stations, 1_675_981_044_705_511_364));
+        let expected = [
+            (SegmentKind::GatewayIn, Nanos(94_099)),
+            (SegmentKind::Matching, Nanos(266_606)),
+            (SegmentKind::GatewayOut, Nanos(428 + 45_759)),
+        ];
+        assert_eq!((way, steps.as_slice()), (Way::Known, expected.as_slice()));
+        // FIX has no RequestTime of its own; two stamps in the wrong order say that one of them is something else.
+        let without = Stations { request_ns: 0, ..stations };
+        assert_eq!(of(told(without, 0)), (Way::Known, vec![expected[1]]));
+        assert_eq!(of(told(Stations { request_ns: in_ns + 1, ..stations }, 0)).0, Way::Disorder);
+        assert_eq!(of(told(Stations::default(), in_ns)).0, Way::NoStamps);
+        let mut coarse = Units::default();
+        coarse.learn(&OrderEvent { sending_ns: 1_675_981_044_000_000_000, ..OrderEvent::default() });
+        assert_eq!(on_the_way(&told(stations, 0), latency, coarse).0, Way::Coarse);
     }
 }

@@ -54,6 +54,9 @@ pub(super) struct Open {
     pub private: Private,
     /// OrderID under which the session's table knows it.
     pub order_id: Option<Box<[u8]>>,
+    /// Where the same request was seen in another session or at another tap, and where public market data shows it.
+    pub other_tap: Option<TapId>,
+    pub public_tap: Option<TapId>,
 }
 
 /// What a cancel does not say itself.

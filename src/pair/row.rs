@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tickscope_model::{Decimal, Nanos, OrderEvent, OrderKind, SegmentKind, Side, TapId, Timestamp};
 
 use super::attribution::Case;
+use super::clocks::Across;
 use super::parts::Parts;
 use crate::book::Best;
 
@@ -39,6 +40,10 @@ pub struct OrderRow {
     pub bbo: Option<Best>,
     /// Its candidates, where the rules want them kept.
     pub case: Option<Box<Case>>,
+    /// How far those of its latencies that span two clocks may be wrong at most.
+    pub error: Option<Nanos>,
+    /// What each of them spans, by [`SegmentKind::index`]; `None`: one clock.
+    pub across: Option<Box<[Across; SegmentKind::ALL.len()]>>,
     /// How it ended: `accepted`, `rejected`, `filled`, `canceled`, `replaced`, `unanswered`.
     pub outcome: &'static str,
     /// What else is known of it; in no table.
@@ -50,6 +55,10 @@ pub struct OrderRow {
 impl OrderRow {
     pub fn latency(&self, kind: SegmentKind) -> Option<Nanos> {
         self.latency.get(kind.index()).copied().flatten()
+    }
+
+    pub fn across_of(&self, kind: SegmentKind) -> Across {
+        self.across.as_ref().and_then(|all| all.get(kind.index())).copied().unwrap_or_default()
     }
 
     /// Its latencies in table order, but for a TCP ACK that rode on the answer, which stays out of the network figures.
@@ -69,6 +78,7 @@ impl OrderRow {
             symbol: Arc::clone(&self.symbol),
             clordid: Arc::clone(&self.clordid),
             request: self.request,
+            across: self.across_of(segment),
         })
     }
 }
@@ -184,6 +194,8 @@ pub struct SegmentRow {
     pub symbol: Arc<str>,
     pub clordid: Arc<str>,
     pub request: OrderKind,
+    /// Whether its ends stand on different clocks.
+    pub across: Across,
 }
 
 /// What makes a row doubtful: a set of [`Flag`].
@@ -234,5 +246,5 @@ flags! {
     BookPartial = "book_partial", "the symbol's book began in mid-stream, or messages are missing since: prices were compared with what is known of it";
     Evicted = "evicted", "closed early because too many requests were open";
     WallAmbiguous = "w2w_ambiguous", "several requests could be the other side of the gateway";
-    CrossClock = "cross_clock", "trigger and request were seen by taps whose clocks are not known to agree";
+    CrossClock = "cross_clock", "a latency lies between two taps whose clocks are not known to agree, and is left out";
 }

@@ -22,8 +22,8 @@ pub(super) enum Relation {
     Alone,
     /// Also seen at another tap; that sighting, and its time.
     Hop(RequestId, TapId, Timestamp),
-    /// Passed on by a gateway: the sighting that was read before, and its time.
-    Wall(RequestId, Timestamp),
+    /// Passed on by a gateway: the sighting that was read before, its tap and its time.
+    Wall(RequestId, TapId, Timestamp),
     /// Several requests could be the other side of the gateway.
     Ambiguous,
 }
@@ -80,7 +80,7 @@ impl Walls {
             });
             match (walls.next(), walls.next()) {
                 (None, _) => Relation::Alone,
-                (Some(other), None) => Relation::Wall(other.id, other.time),
+                (Some(other), None) => Relation::Wall(other.id, other.tap, other.time),
                 (Some(_), Some(_)) => Relation::Ambiguous,
             }
         };

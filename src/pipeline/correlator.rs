@@ -5,6 +5,7 @@ use std::ops::Range;
 use tickscope_decoders::{Described, Fresh, Sequenced, UnitKind};
 use tickscope_model::{Loss, Losses, MarketEvent, OrderEvent, SymbolId, Timestamp};
 
+use super::exchange_clock::ExchangeClocks;
 use crate::book::{Books, Entry, Health, Tape};
 use crate::capture::{Captured, Packets, Place};
 use crate::flow::{Arrival, Datagram, Direction, Lane, Seen};
@@ -39,6 +40,7 @@ pub struct Correlator {
     pub pairer: Pairer,
     pub losses: Losses,
     pub messages: MessageCounts,
+    pub exchange_clocks: ExchangeClocks,
     /// For each point the points that its orders take market data from, nearest first.
     points: Vec<Vec<u16>>,
     line: u16,
@@ -72,6 +74,7 @@ impl Correlator {
             pairer,
             losses: Losses::default(),
             messages: MessageCounts::default(),
+            exchange_clocks: ExchangeClocks::default(),
             points,
             line: 0,
             stale: false,
@@ -231,6 +234,9 @@ impl Lane for Correlator {
         self.messages.market_used += 1;
         if !self.stale {
             self.pairer.market(at.time, event);
+            if self.exchange_clocks.wants(at.tap) {
+                self.exchange_clocks.compare(at.tap, at.time, event.exchange_ns);
+            }
             let MarketEvent { kind, code, sequence, .. } = *event;
             let tick = Tick { time: at.time, sequence, frame: at.frame, line: self.line, code, kind, place: None };
             self.ticks.push(at.key.point, event.symbol, &tick);
@@ -296,6 +302,9 @@ impl Lane for Correlator {
                 (false, true) => self.losses.add(Loss::PossDup),
                 (false, false) => self.messages.order_used += 1,
             }
+        }
+        if direction.from_client == Some(false) && !event.is_copy && self.exchange_clocks.wants(seen.tap) {
+            self.exchange_clocks.compare(seen.tap, seen.time, event.sending_ns);
         }
         self.pairer.order(direction, seen, event, &self.symbols, self.ticks.messages());
         if event.kind.is_request() {

@@ -4,6 +4,7 @@
 pub mod ahead;
 pub mod clocks;
 pub mod correlator;
+pub mod exchange_clock;
 pub mod first_look;
 pub mod hops;
 pub mod points;

@@ -28,10 +28,32 @@ pub struct Tap {
     pub stamps: Option<Stamps>,
     /// Which clock stamps it, as [`ClockRelation`] names it.
     pub clock_name: String,
+    /// How far its clock is ahead of the exchange's stamps.
+    pub exchange: Option<ExchangeAhead>,
     /// About its clock, for people: `shares a clock with the others`, `-37 µs added`.
     pub clock: String,
     /// Where and how the file ends early: `inside frame 812, at byte 91 204`.
     pub cut: Option<String>,
+}
+
+/// How far a tap's clock is ahead of the exchange's stamps, whole hours and the way from the exchange aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExchangeAhead {
+    /// Of `n` stamps.
+    pub median: Nanos,
+    pub n: usize,
+    /// Nearly all of them are near to it.
+    pub is_steady: bool,
+}
+
+impl ExchangeAhead {
+    /// TAI has been ahead of UTC by 37 s since 2017, and by 33 s to 36 s in the years before.
+    pub fn is_tai(&self) -> bool {
+        const SECOND: u64 = 1_000_000_000;
+        let apart = self.median.0.unsigned_abs();
+        let whole = (apart + SECOND / 2) / SECOND;
+        self.is_steady && (33..=37).contains(&whole) && apart.abs_diff(whole * SECOND) < SECOND / 4
+    }
 }
 
 /// How two clocks are related.
@@ -100,6 +122,17 @@ pub struct Feed {
     pub gaps: Vec<Gap>,
     /// How long after the first line the other one brought the same message.
     pub line_delay: Histogram,
+    /// The same with its time and line, thinned out where there are many.
+    pub lags: Vec<Lag>,
+}
+
+/// A packet that came on a line after another line had brought it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    pub time: Timestamp,
+    /// Position in [`Feed::lines`].
+    pub line: usize,
+    pub delay_ns: u64,
 }
 
 /// One line (A, B) of a feed.

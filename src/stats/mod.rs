@@ -11,6 +11,7 @@ mod facts;
 mod group;
 mod histogram;
 mod interop;
+mod market;
 mod oneway;
 mod series;
 mod slowest;
@@ -24,10 +25,13 @@ pub use accounting::Discrepancy;
 pub use attribution::{Attribution, Coverage, THRESHOLD};
 pub use clock_bounds::{Bound, BoundSide, Piece, pieces};
 pub use explain::{Explanation, Reason, explanations};
-pub use facts::{ClockRelation, Feed, Gap, Hops, Line, Relation, Session, Tap, Totals, TriggerRule};
+pub use facts::{
+    ClockRelation, ExchangeAhead, Feed, Gap, Hops, Lag, Line, Relation, Session, Tap, Totals, TriggerRule,
+};
 pub use group::{Group, Groups, Latencies};
 pub use histogram::{FEW, Histogram, QUANTILES, Quantile};
 pub use interop::{PercentileLine, moments, percentile_lines, write_interval_log};
+pub use market::LateLine;
 pub use oneway::OneWay;
 pub use series::{Sample, Series, SeriesSet};
 pub use slowest::{Slowest, first_answer};

@@ -11,6 +11,8 @@ use crate::hash::HashMap;
 const MOST: usize = 1 << 20;
 /// So many sessions have series of their own.
 const SESSIONS: usize = 256;
+/// So many symbols are told apart.
+const SYMBOLS: usize = 1 << 16;
 /// The session of all others.
 const BEYOND: &str = "(all others)";
 
@@ -19,6 +21,8 @@ const BEYOND: &str = "(all others)";
 pub struct Sample {
     pub time: Timestamp,
     pub value_ns: u64,
+    /// Number of the request's symbol; the first number stands for all beyond [`SYMBOLS`].
+    pub symbol: u32,
 }
 
 /// Samples of one session and kind.
@@ -38,6 +42,7 @@ pub struct Series {
 pub struct SeriesSet {
     all: Vec<Series>,
     places: HashMap<(Arc<str>, SegmentKind), usize>,
+    symbols: HashMap<Arc<str>, u32>,
     sessions: usize,
     kept: usize,
     most: usize,
@@ -51,20 +56,47 @@ impl Default for SeriesSet {
 
 impl SeriesSet {
     fn with_limit(most: usize) -> SeriesSet {
-        SeriesSet { all: Vec::new(), places: HashMap::default(), sessions: 0, kept: 0, most }
+        SeriesSet {
+            all: Vec::new(),
+            places: HashMap::default(),
+            symbols: HashMap::default(),
+            sessions: 0,
+            kept: 0,
+            most,
+        }
     }
 
-    pub fn record(&mut self, session: &Arc<str>, kind: SegmentKind, time: Timestamp, value_ns: u64) {
+    /// A latency of a request by its session and symbol.
+    pub fn record(
+        &mut self,
+        (session, symbol): (&Arc<str>, &Arc<str>),
+        kind: SegmentKind,
+        time: Timestamp,
+        value_ns: u64,
+    ) {
         let at = self.place(session, kind);
+        let symbol = self.symbol(symbol);
         let series = &mut self.all[at];
         series.seen += 1;
         if series.seen.is_multiple_of(series.stride) {
-            series.samples.push(Sample { time, value_ns });
+            series.samples.push(Sample { time, value_ns, symbol });
             self.kept += 1;
             if self.kept > self.most {
                 self.thin();
             }
         }
+    }
+
+    fn symbol(&mut self, name: &Arc<str>) -> u32 {
+        if let Some(&number) = self.symbols.get(name) {
+            return number;
+        }
+        if self.symbols.len() >= SYMBOLS {
+            return 0;
+        }
+        let number = u32::try_from(self.symbols.len() + 1).unwrap_or(0);
+        self.symbols.insert(Arc::clone(name), number);
+        number
     }
 
     fn place(&mut self, session: &Arc<str>, kind: SegmentKind) -> usize {
@@ -110,9 +142,9 @@ mod tests {
         let mut set = SeriesSet::with_limit(100);
         let (long, short): (Arc<str>, Arc<str>) = (Arc::from("A->B"), Arc::from("C->D"));
         for time in 0..10_000 {
-            set.record(&long, SegmentKind::Ack, Timestamp(time), time);
+            set.record((&long, &long), SegmentKind::Ack, Timestamp(time), time);
             if time % 500 == 0 {
-                set.record(&short, SegmentKind::Ack, Timestamp(time), time);
+                set.record((&short, &long), SegmentKind::Ack, Timestamp(time), time);
             }
         }
         let lengths: Vec<usize> = set.iter().map(|series| series.samples.len()).collect();
@@ -126,7 +158,8 @@ mod tests {
     fn sessions_beyond_the_limit_share_a_series() {
         let mut set = SeriesSet::default();
         for session in 0..2 * SESSIONS as u64 {
-            set.record(&Arc::from(format!("S{session}")), SegmentKind::Ack, Timestamp(session), 1);
+            let name: Arc<str> = Arc::from(format!("S{session}"));
+            set.record((&name, &name), SegmentKind::Ack, Timestamp(session), 1);
         }
         assert_eq!(set.iter().count(), SESSIONS + 1);
         assert_eq!(set.iter().last().map(|series| series.samples.len()), Some(SESSIONS));

@@ -1,14 +1,18 @@
 //! In which stretches of time one kind of latency was slow: the series of one side, of one session or of all, cut where
 //! its level changes ([`super::change`]), and the levels compared. Latencies of several kinds and sessions become one
-//! series by dividing each by the median of its kind and session.
+//! series by dividing each by the median of its kind and session. A stretch counts only where like was slower than like:
+//! values are compared with those of the same kind and symbol outside of it, so that other requests than usual are no slowing.
 
 use tickscope_model::{SegmentKind, Timestamp};
 
 use super::change::{Ranks, SHORTEST};
 use super::{Sample, Series};
+use crate::hash::HashMap;
 
 /// Slow is what is at least so many times the usual level.
 pub(super) const SLOW: f64 = 1.5;
+/// So many values of a kind and symbol tell what is usual of them.
+const LIKE: usize = 4;
 /// The usual level is the lowest one that, with those below it, holds this share of the values.
 const USUAL_SHARE: f64 = 0.1;
 /// Of longer series only so many values are searched for changes.
@@ -24,6 +28,7 @@ pub(super) struct Track {
 struct Point {
     time: Timestamp,
     kind: SegmentKind,
+    symbol: u32,
     value_ns: u64,
     level: f64,
 }
@@ -73,9 +78,10 @@ impl Track {
         for series in series {
             let mut values: Vec<u64> = series.samples.iter().map(|sample| sample.value_ns).collect();
             let usual = logarithm(median(&mut values));
-            let point = |&Sample { time, value_ns }: &Sample| Point {
+            let point = |&Sample { time, value_ns, symbol }: &Sample| Point {
                 time,
                 kind: series.kind,
+                symbol,
                 value_ns,
                 level: logarithm(value_ns) - usual,
             };
@@ -105,9 +111,7 @@ impl Track {
         let mut start = 0;
         let mut pieces: Vec<(usize, usize, f64)> = Vec::new();
         for end in ends {
-            let mut piece = levels[start..end].to_vec();
-            let middle = (piece.len() - 1) / 2;
-            pieces.push((start, end, *piece.select_nth_unstable_by(middle, f64::total_cmp).1));
+            pieces.push((start, end, middle_level(&mut levels[start..end].to_vec())));
             start = end;
         }
         let limit = usual(&pieces, levels.len()) + SLOW.ln();
@@ -130,7 +134,32 @@ impl Track {
                 is_open: (before.is_none(), behind.is_none()),
             })
         };
-        slow.into_iter().filter_map(stretch).collect()
+        let found: Vec<Stretch> = slow.into_iter().filter_map(stretch).collect();
+        found.iter().copied().filter(|stretch| self.is_like_for_like(stretch, &found)).collect()
+    }
+
+    /// Whether values in a stretch are slow beside those of their own kind and symbol outside of all stretches. Symbols with
+    /// few values outside are taken together; where too few are left to compare, nothing says that anything slowed.
+    fn is_like_for_like(&self, stretch: &Stretch, all: &[Stretch]) -> bool {
+        let is_outside = |point: &&Point| !all.iter().any(|other| other.holds(point.time));
+        let mut counts: HashMap<(SegmentKind, u32), usize> = HashMap::default();
+        for point in self.points.iter().filter(is_outside) {
+            *counts.entry((point.kind, point.symbol)).or_default() += 1;
+        }
+        let stratum = |point: &Point| {
+            let is_rare = counts.get(&(point.kind, point.symbol)).is_none_or(|count| *count < LIKE);
+            (point.kind, (!is_rare).then_some(point.symbol))
+        };
+        let mut outside: HashMap<(SegmentKind, Option<u32>), Vec<f64>> = HashMap::default();
+        for point in self.points.iter().filter(is_outside) {
+            outside.entry(stratum(point)).or_default().push(point.level);
+        }
+        outside.retain(|_, levels| levels.len() >= LIKE);
+        let usual: HashMap<(SegmentKind, Option<u32>), f64> =
+            outside.into_iter().map(|(key, mut levels)| (key, middle_level(&mut levels))).collect();
+        let inside = self.points.iter().filter(|point| stretch.holds(point.time));
+        let mut slower: Vec<f64> = inside.filter_map(|point| Some(point.level - usual.get(&stratum(point))?)).collect();
+        slower.len() >= SHORTEST && middle_level(&mut slower) >= SLOW.ln()
     }
 
     /// Values inside a stretch and outside of all of them, of the kind that is most frequent inside, ascending.
@@ -152,6 +181,12 @@ impl Track {
         outside.sort_unstable();
         (inside.len() >= SHORTEST && outside.len() >= SHORTEST).then_some((kind, inside, outside))
     }
+}
+
+/// The median of some levels, of which there is at least one.
+fn middle_level(levels: &mut [f64]) -> f64 {
+    let middle = (levels.len() - 1) / 2;
+    *levels.select_nth_unstable_by(middle, f64::total_cmp).1
 }
 
 /// The usual one of the levels of pieces.

@@ -15,7 +15,7 @@ use super::{
     Attribution, ClockRelation, Feed, Groups, Histogram, Hops, Latencies, SeriesSet, Session, Slowest, Split, Tap,
     Timeline, Totals, TriggerRule, first_answer,
 };
-use crate::pair::{Flag, OrderRow};
+use crate::pair::{Across, Flag, OrderRow};
 
 /// How many of the slowest orders are kept.
 const SLOWEST: usize = 10;
@@ -91,6 +91,8 @@ pub(super) struct Rows {
     pub(super) latencies: [u64; SegmentKind::ALL.len()],
     /// The same from the segments that were kept out of the histograms.
     pub(super) negatives: [u64; SegmentKind::ALL.len()],
+    /// What the segments span, at worst.
+    across: [Across; SegmentKind::ALL.len()],
     methods: BTreeMap<&'static str, u64>,
     requests_by_kind: BTreeMap<&'static str, u64>,
 }
@@ -177,7 +179,7 @@ impl Summary {
                 _ => !row.flags.has(Flag::Resent),
             };
             if counts {
-                self.series.record(&row.session, kind, row.t_out, value);
+                self.series.record((&row.session, &row.symbol), kind, row.t_out, value);
             }
         }
     }
@@ -191,6 +193,8 @@ impl Summary {
     fn segments(&mut self, row: &OrderRow) {
         let (session, symbol) = (self.by_session.entry(&row.session), self.by_symbol.entry(&row.symbol));
         for (kind, latency) in row.segments() {
+            let across = &mut self.rows.across[kind.index()];
+            *across = row.across_of(kind).max(*across);
             let Ok(value) = u64::try_from(latency.0) else {
                 self.rows.negative += 1;
                 self.rows.negatives[kind.index()] += 1;
@@ -295,18 +299,9 @@ impl Summary {
         Some(Nanos(of(one)? + of(other)?))
     }
 
-    /// The error of tick-to-trade, where market data and requests stand on different clocks: `None` where they do not.
-    pub fn t2t_error(&self) -> Option<Option<Nanos>> {
-        let clocks =
-            |is_one: fn(&Tap) -> bool| self.taps.iter().filter(move |tap| is_one(tap)).map(|tap| &tap.clock_name);
-        let market: Vec<&String> = clocks(|tap| tap.has_market).collect();
-        // Requests on a clock that has market data of its own take that.
-        let errors = clocks(|tap| tap.has_orders).filter(|orders| !market.is_empty() && !market.contains(orders)).map(
-            |orders| market.iter().map(|market| self.error_between(market, orders)).collect::<Option<Vec<Nanos>>>(),
-        );
-        errors
-            .map(|errors| errors.and_then(|errors| errors.into_iter().max()))
-            .reduce(|one, other| one.zip(other).map(|(one, other)| one.max(other)))
+    /// What latencies of a kind span, at worst.
+    pub fn across(&self, kind: SegmentKind) -> Across {
+        self.rows.across[kind.index()]
     }
 
     /// The time that the captures span.
@@ -359,6 +354,8 @@ pub(crate) mod tests {
             weighed: None,
             bbo: None,
             case: None,
+            error: None,
+            across: None,
             outcome: "accepted",
             parts: Parts::default(),
             timeline: Vec::new(),

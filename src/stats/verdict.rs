@@ -7,6 +7,7 @@ use std::{panic, thread};
 
 use tickscope_model::{SegmentKind, Timestamp};
 
+use super::market::{LateLine, late_line, market_rate};
 use super::slowness::{Stretch, Track, median};
 use super::{Series, Summary};
 
@@ -57,8 +58,9 @@ impl Culprit {
                  acknowledgements were slower by at least half of what the answers were"
             }
             Culprit::MarketData => {
-                "tick-to-trade was slow while market data came at three times its usual rate or more (burst), or while \
-                 messages of it were missing (gap)"
+                "tick-to-trade was slow while market data came at three times its usual rate or more (burst), while \
+                 messages of it were missing (gap), or while one line of a feed came later than usual by about as much \
+                 (A/B delay): tick-to-trade begins at the line that is first, and the trading system may listen to the other"
             }
             Culprit::Both => "tick-to-trade and the answers were slow at the same time",
         }
@@ -116,6 +118,8 @@ pub struct Slow {
     pub network: Option<Compared>,
     /// Market-data messages a second, usual and during.
     pub market: Option<(u64, u64)>,
+    /// The line that came later by about as much as tick-to-trade was slower.
+    pub line: Option<LateLine>,
     /// Requests in the stretch that TCP sent again, and those with missing market data.
     pub retransmitted: u64,
     pub md_gaps: u64,
@@ -343,6 +347,7 @@ fn named(scope: &Scope, stretch: &Stretch, sides: [bool; 3], summary: &Summary) 
         external,
         network,
         market: market_rate(summary, stretch),
+        line: None,
         retransmitted: inside(&summary.marked.retransmitted),
         md_gaps: inside(&summary.marked.md_gaps),
     };
@@ -350,34 +355,20 @@ fn named(scope: &Scope, stretch: &Stretch, sides: [bool; 3], summary: &Summary) 
     let n = |compared: &Option<Compared>| compared.as_ref().map_or(0, |it| it.n);
     let is_gap = slow.md_gaps * 2 > n(&slow.internal).max(1);
     let shift = |it: &Compared| it.during_p50_ns.saturating_sub(it.usual_p50_ns);
+    slow.line = slow.internal.as_ref().filter(|it| it.is_slow).and_then(|it| late_line(summary, stretch, shift(it)));
     let lowest = |it: &Compared| it.during_p10_ns.saturating_sub(it.usual_p10_ns);
     let is_network = slow.retransmitted * 2 > n(&slow.external).max(1)
         || matches!((&slow.network, &slow.external), (Some(network), Some(external))
             if lowest(network) * 2 >= shift(external));
     slow.culprit = match sides {
         [true, true, _] => Culprit::Both,
-        [true, false, _] if is_burst || is_gap => Culprit::MarketData,
+        [true, false, _] if is_burst || is_gap || slow.line.is_some() => Culprit::MarketData,
         [true, false, _] => Culprit::Us,
         [false, false, _] => Culprit::Network,
         [false, true, _] if is_network => Culprit::Network,
         [false, true, _] => Culprit::Exchange,
     };
     slow
-}
-
-/// Market-data messages a second outside of and in a stretch, as far as the buckets of time tell.
-fn market_rate(summary: &Summary, stretch: &Stretch) -> Option<(u64, u64)> {
-    let mut usual = (0_u128, 0_u128);
-    let mut during = (0_u128, 0_u128);
-    for span in summary.timeline.spans() {
-        let is_inside = span.from <= stretch.to && stretch.from < span.to;
-        let sum = if is_inside { &mut during } else { &mut usual };
-        sum.0 += u128::from(span.market);
-        sum.1 += u128::from(span.to.0 - span.from.0);
-    }
-    let rate = |(count, time): (u128, u128)| u64::try_from((count * 1_000_000_000).checked_div(time)?).ok();
-    (usual.0 + during.0 > 0).then_some(())?;
-    Some((rate(usual)?, rate(during)?))
 }
 
 #[cfg(test)]
@@ -400,7 +391,7 @@ mod tests {
                     let factor = factor(name, kind, (time - START) / SECOND);
                     let tail = if random.bits().is_multiple_of(64) { 20.0 } else { 1.0 };
                     let value = random.lognormal(median * factor * tail, 0.4);
-                    summary.series.record(&session, kind, Timestamp(time), value);
+                    summary.series.record((&session, &session), kind, Timestamp(time), value);
                 }
             }
         }
@@ -499,9 +490,9 @@ mod tests {
             let is_slow = (200..300).contains(&((time.0 - START) / SECOND));
             // Delayed acknowledgements: in slow times later ones are seen, and the fastest are as fast as ever.
             let delayed = random.bits() % if is_slow { 200_000 } else { 60_000 };
-            late.series.record(&session, SegmentKind::TcpAck, time, 10_000 + delayed);
+            late.series.record((&session, &session), SegmentKind::TcpAck, time, 10_000 + delayed);
             let path = if is_slow { 190_000.0 } else { 10_000.0 };
-            summary.series.record(&session, SegmentKind::TcpAck, time, random.lognormal(path, 0.1));
+            summary.series.record((&session, &session), SegmentKind::TcpAck, time, random.lognormal(path, 0.1));
         }
         assert_eq!(found(&summary).iter().map(|(name, ..)| *name).collect::<Vec<_>>(), ["network"]);
         assert_eq!(found(&late).iter().map(|(name, ..)| *name).collect::<Vec<_>>(), ["exchange"]);
@@ -518,6 +509,71 @@ mod tests {
             summary.market(Timestamp(START + second * SECOND), rate);
         }
         assert_eq!(found(&summary).iter().map(|(name, ..)| *name).collect::<Vec<_>>(), ["market data"]);
+    }
+
+    /// Half of the requests of the first minutes are in an instrument whose triggers are elsewhere, or that is handled by a
+    /// slower strategy; later there are none. Nothing slowed, and where something does, it is seen all the same.
+    #[test]
+    fn another_mix_of_symbols_is_no_slowing() {
+        let session: Arc<str> = Arc::from("A");
+        let symbols: [Arc<str>; 2] = [Arc::from("NEAR"), Arc::from("FAR")];
+        for seed in 0..20 {
+            for (factor, expected) in [(1.0, &[] as &[&str]), (4.0, &["us"])] {
+                let mut random = Random(seed);
+                let mut summary = Summary::default();
+                for number in 0..600_u64 {
+                    let is_first = number < 300;
+                    let is_far = is_first && random.bits().is_multiple_of(2) || number % 40 == 0;
+                    let median = if is_far { 9_000_000.0 } else { 12_000.0 } * if is_first { factor } else { 1.0 };
+                    let (time, value) = (Timestamp(START + number * SECOND), random.lognormal(median, 0.4));
+                    let symbol = &symbols[usize::from(is_far)];
+                    summary.series.record((&session, symbol), SegmentKind::TickToTrade, time, value);
+                }
+                let names: Vec<&str> = found(&summary).iter().map(|(name, ..)| *name).collect();
+                assert_eq!(names, expected, "seed {seed}");
+            }
+        }
+    }
+
+    /// Thousands of instruments with a request or two each are compared with each other.
+    #[test]
+    fn rare_symbols_are_compared_together() {
+        let session: Arc<str> = Arc::from("A");
+        let mut random = Random(3);
+        let mut summary = Summary::default();
+        for number in 0..600_u64 {
+            let symbol: Arc<str> = Arc::from(format!("S{}", number % 400));
+            let median = if (200..300).contains(&number) { 240_000.0 } else { 60_000.0 };
+            let (time, value) = (Timestamp(START + number * SECOND), random.lognormal(median, 0.3));
+            summary.series.record((&session, &symbol), SegmentKind::Ack, time, value);
+        }
+        assert_eq!(found(&summary).iter().map(|(name, ..)| *name).collect::<Vec<_>>(), ["exchange"]);
+    }
+
+    #[test]
+    fn a_line_that_is_late_by_as_much_is_to_blame() {
+        let slow = |_: &str, kind, second| {
+            if kind == SegmentKind::TickToTrade && (200..260).contains(&second) { 16.0 } else { 1.0 }
+        };
+        // 12 us became 192 us.
+        for (late_ns, expected) in [(180_000, "market data"), (100_000, "market data"), (80_000, "us"), (900_000, "us")]
+        {
+            let mut summary = run(1, 2000, &["A"], slow);
+            let line = |letter: &str| super::super::Line { letter: letter.into(), ..super::super::Line::default() };
+            let lag = |second: u64| {
+                let time = Timestamp(START + second * SECOND);
+                // B is 9 us behind A, until A is late.
+                let (line, delay_ns) = if (200..260).contains(&second) { (0, late_ns) } else { (1, 9_000) };
+                super::super::Lag { time, line, delay_ns }
+            };
+            let (lines, lags) = (vec![line("A"), line("B")], (0..600).map(lag).collect());
+            summary.feeds.push(super::super::Feed { lines, lags, ..super::super::Feed::default() });
+            let verdict = Verdict::of(&summary);
+            let [only] = verdict.slow.as_slice() else { panic!("{late_ns}: {verdict:?}") };
+            assert_eq!(only.culprit.name(), expected, "{late_ns}");
+            let told = only.line.as_ref().map(|line| (line.letter.as_str(), line.usual_p50_ns, line.during_p50_ns));
+            assert_eq!(told, (expected == "market data").then_some(("A", 0, late_ns)));
+        }
     }
 
     #[test]

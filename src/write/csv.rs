@@ -75,14 +75,14 @@ mod tests {
             shared.text().lines().nth(1).unwrap(),
             "md,TRADER->EXCH,\"A-1,\"\"x\"\"\",A-0,A-0,replace,ABC,SS,26.0500,100,1769000000000012034,\
              1769000000000000000,233.54.12.111:26477 A,12,Trade,ABC,latest,0.9,1000,1001,1002,1003,1004,1005,1006,1007,\
-             1008,retransmitted ack_with_answer,-4,99"
+             1008,retransmitted ack_with_answer,-4,99,250"
         );
     }
 
     #[test]
     fn what_is_absent_is_empty() {
         let (shared, _) = written("csv", vec![row("1", 5)]);
-        assert_eq!(shared.text().lines().nth(1).unwrap(), "md,TRADER->EXCH,1,,1,new,ABC,,,,5,,,,,,,,,,1000,,,,,,,,,");
+        assert_eq!(shared.text().lines().nth(1).unwrap(), "md,TRADER->EXCH,1,,1,new,ABC,,,,5,,,,,,,,,,1000,,,,,,,,,,");
     }
 
     #[test]
@@ -90,7 +90,7 @@ mod tests {
         let (shared, _) = written("csv", row("1", 5).segment_rows().collect());
         assert_eq!(
             shared.text(),
-            "segment,t_ns,latency_ns,tap,session,symbol,clordid,request\nack,5,1000,md,TRADER->EXCH,ABC,1,new\n"
+            "segment,t_ns,latency_ns,tap,session,symbol,clordid,request,error_ns\nack,5,1000,md,TRADER->EXCH,ABC,1,new,\n"
         );
     }
 }

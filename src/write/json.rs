@@ -11,12 +11,12 @@ use super::jsonl;
 use super::table::TableRow;
 use super::text::sentence;
 use super::{Format, Output, Style};
-use crate::capture::stamp::Edge;
-use crate::pair::OrderRow;
+use crate::capture::stamp::{Edge, Undecided};
 use crate::pair::attribution::Aggregate;
+use crate::pair::{Across, OrderRow};
 use crate::stats::{
-    ClockRelation, Compared, Coverage, Feed, Group, Histogram, Latencies, Part, Piece, QUANTILES, Relation, Slow,
-    Slowest, Summary, Tap, Verdict, explanations, first_answer,
+    ClockRelation, Compared, Coverage, Feed, Group, Histogram, LateLine, Latencies, Part, Piece, QUANTILES, Relation,
+    Slow, Slowest, Summary, Tap, Verdict, explanations, first_answer,
 };
 
 pub(super) static FORMAT: Format =
@@ -85,13 +85,18 @@ fn segments(summary: &Summary) -> Value {
         };
         let mut values = distribution(histogram);
         values.insert("letters".into(), summary.letters(kind).into());
-        if let (SegmentKind::TickToTrade, Some(error)) = (kind, summary.t2t_error()) {
-            values.insert("error_ns".into(), error.map(|error| error.0).into());
-        }
+        error(summary.across(kind), &mut values);
         values.insert("negative".into(), negative.into());
         object.insert(kind.name().into(), values.into());
     }
     object.into()
+}
+
+/// The ± of figures between two clocks: `null` where nobody said how well they are kept.
+fn error(across: Across, values: &mut Map<String, Value>) {
+    if across != Across::One {
+        values.insert("error_ns".into(), across.error().map(|error| error.0).into());
+    }
 }
 
 /// n, min, percentiles, max, mean: the same keys wherever a segment is described.
@@ -222,12 +227,23 @@ fn verdicts(verdict: &Verdict) -> Value {
             "external": slow.external.as_ref().map(compared),
             "network": slow.network.as_ref().map(compared),
             "market_per_second": slow.market.map(|(usual, during)| json!({ "usual": usual, "during": during })),
+            "late_line": slow.line.as_ref().map(late_line),
             "retransmitted": slow.retransmitted,
             "md_gaps": slow.md_gaps,
             "sentence": sentence(slow, &Style::default()),
         })
     };
     json!({ "is_testable": verdict.is_testable, "slow": verdict.slow.iter().map(slow).collect::<Vec<Value>>() })
+}
+
+fn late_line(line: &LateLine) -> Value {
+    json!({
+        "address": line.address,
+        "line": line.letter,
+        "usual_p50_ns": line.usual_p50_ns,
+        "during_p50_ns": line.during_p50_ns,
+        "n": line.n,
+    })
 }
 
 fn over_time(summary: &Summary) -> Value {
@@ -271,8 +287,13 @@ fn external_split(summary: &Summary) -> Value {
             distribution(&figures.values)
         };
         values.insert("without".into(), counts(figures.without.iter().copied()));
+        part.segments().iter().for_each(|kind| error(summary.across(*kind), &mut values));
         if part == Part::OrderToMd {
             values.insert("inferred".into(), summary.split.inferred.into());
+        }
+        if part == Part::OrderToFill {
+            let by = summary.split.marketable().map(|(evidence, count)| (evidence.name(), count));
+            values.insert("marketable_by".into(), counts(by));
         }
         object.insert(part.name().into(), values.into());
     }
@@ -320,6 +341,8 @@ fn tap(tap: &Tap) -> Value {
         "has_orders": tap.has_orders,
         "resolution_ns": (tap.resolution_ns > 0).then_some(tap.resolution_ns),
         "clock": tap.clock,
+        "ahead_of_exchange_ns": tap.exchange.map(|ahead| ahead.median.0),
+        "looks_like_tai": tap.exchange.is_some_and(|ahead| ahead.is_tai()),
         "stamps": stamps(tap),
         "cut": tap.cut,
     })
@@ -388,6 +411,7 @@ fn stamps(tap: &Tap) -> Value {
         "edge": stamps.edge.name(),
         "moved_to_start": stamps.is_moved,
         "speed_bps": stamps.speed,
+        "undecided": stamps.undecided.as_ref().map(undecided),
     });
     if stamps.format.is_some()
         && let Some(object) = object.as_object_mut()
@@ -409,6 +433,16 @@ fn stamps(tap: &Tap) -> Value {
         object.insert("warnings".into(), stamps.warnings.clone().into());
     }
     object
+}
+
+/// A vote on stamps that no format won.
+fn undecided(undecided: &Undecided) -> Value {
+    json!({
+        "nearest": undecided.format,
+        "frames": undecided.frames,
+        "of": undecided.of,
+        "why": undecided.why,
+    })
 }
 
 fn feed(feed: &Feed) -> Value {

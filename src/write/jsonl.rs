@@ -123,7 +123,7 @@ mod tests {
                 r#""trigger_msg":"Trade","trigger_symbol":"ABC","trigger_method":"latest","trigger_confidence":0.9,"#,
                 r#""t2t_ns":1000,"tcp_ack_ns":1001,"ack_ns":1002,"reject_ns":1003,"first_fill_ns":1004,"#,
                 r#""full_fill_ns":1005,"cancel_ack_ns":1006,"replace_ack_ns":1007,"w2w_ns":1008,"#,
-                r#""flags":"retransmitted ack_with_answer","t2t_min_ns":-4,"t2t_max_ns":99}"#,
+                r#""flags":"retransmitted ack_with_answer","t2t_min_ns":-4,"t2t_max_ns":99,"error_ns":250}"#,
                 "\n"
             )
         );

@@ -276,7 +276,7 @@ mod tests {
     fn no_rows_make_a_file_with_columns() {
         let (shared, _) = written::<OrderRow>("parquet", Vec::new());
         let reader = SerializedFileReader::new(bytes::Bytes::from(shared.bytes())).unwrap();
-        assert_eq!(reader.metadata().file_metadata().schema_descr().num_columns(), 30);
+        assert_eq!(reader.metadata().file_metadata().schema_descr().num_columns(), 31);
     }
 
     #[test]

@@ -3,11 +3,13 @@
 
 use std::fmt::Write as _;
 
-use tickscope_model::{Level, Loss, Nanos, TapId};
+use tickscope_model::{Level, Loss, TapId};
 
-use super::screen::{Columns, Style, duration, grouped, latency, plural, printable, share, shortened, tail_of};
+use super::screen::{
+    Columns, Style, duration, grouped, latency, plural, printable, share, shortened, tail_of, wrapped,
+};
 use crate::capture::stamp::{Edge, Stamps};
-use crate::stats::{Feed, Piece, Quantile, Relation, Summary, Tap};
+use crate::stats::{ExchangeAhead, Feed, Piece, Quantile, Relation, Summary, Tap};
 
 /// Sessions listed; `--json` has all.
 const SESSIONS: usize = 10;
@@ -52,6 +54,7 @@ fn captures(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
         lines.push(line);
         lines.extend(about_tap(tap));
         about_stamps(tap, style, lines);
+        lines.extend(tap.exchange.filter(ExchangeAhead::is_tai).map(|ahead| style.warning(&about_tai(tap, ahead))));
     }
     clocks(summary, style, lines);
     hops(summary, lines);
@@ -104,12 +107,6 @@ fn clocks(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
                     );
                     lines.push(style.warning(&text));
                 }
-                if pieces.iter().any(|piece| is_tai(piece.middle(piece.from))) {
-                    let text = format!(
-                        "  ! clock {second} and {first} are some 37 s apart: one of them counts TAI, the other UTC"
-                    );
-                    lines.push(style.warning(&text));
-                }
             }
         }
     }
@@ -128,9 +125,18 @@ fn bounded(first: &str, second: &str, piece: &Piece) -> String {
     )
 }
 
-/// 37 s apart, give or take one.
-fn is_tai(apart: Nanos) -> bool {
-    (36_000_000_000..=38_000_000_000).contains(&apart.0.unsigned_abs())
+/// A clock that counts TAI where the other counts UTC.
+fn about_tai(tap: &Tap, ahead: ExchangeAhead) -> String {
+    let name = printable(&tap.name);
+    let (direction, who) = if ahead.median.0 > 0 { ("ahead of", "this tap") } else { ("behind", "the exchange") };
+    let apart = latency(ahead.median.0.unsigned_abs());
+    let offset = if ahead.median.0 > 0 { '-' } else { '+' };
+    let seconds = (ahead.median.0.unsigned_abs() + 500_000_000) / 1_000_000_000;
+    format!(
+        "    ! {name} is {apart} {direction} the exchange's stamps ({} compared): {who} seems to count TAI, the other UTC \
+         (--offset {name}={offset}{seconds}s)",
+        ahead.n
+    )
 }
 
 /// Packets from tap to tap.
@@ -167,6 +173,15 @@ fn hops(summary: &Summary, lines: &mut Vec<String>) {
 /// Whose times they are, which edge of the frame they mean, and which frames have none.
 fn about_stamps(tap: &Tap, style: &Style, lines: &mut Vec<String>) {
     let is_own = |stamps: &&Stamps| stamps.format.is_none() && stamps.edge == Edge::Unknown;
+    if let Some(undecided) = tap.stamps.as_ref().and_then(|stamps| stamps.undecided.as_ref()) {
+        let (name, format) = (printable(&tap.name), undecided.format);
+        let text = format!(
+            "! {name}: no format won the vote on stamps; nearest was {format}, in {} of {} frames, but {}: the capture's times \
+             count (--trailer {name}={format} takes these)",
+            undecided.frames, undecided.of, undecided.why
+        );
+        lines.extend(wrapped(&text, 108, 2).iter().map(|line| style.warning(&format!("    {line}"))));
+    }
     let Some(stamps) = tap.stamps.as_ref().filter(|stamps| !is_own(stamps)) else {
         lines.push("    times: those of the capture file".into());
         return;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tickscope_model::{Decimal, Nanos, OrderKind, SegmentKind, Side, TapId, Timestamp};
 
 use super::Spill;
-use crate::pair::{Flag, Flags, Method, OrderRow, Parts, SegmentRow, Trigger};
+use crate::pair::{Across, Flag, Flags, Method, OrderRow, Parts, SegmentRow, Trigger};
 
 /// Texts that rows share, each kept once.
 #[derive(Default)]
@@ -75,6 +75,7 @@ impl Spill for OrderRow {
     fn lighten(&mut self) {
         self.timeline = Vec::new();
         (self.weighed, self.bbo, self.case) = (None, None, None);
+        self.across = None;
     }
 
     fn encode(&self, names: &mut Names, bytes: &mut Vec<u8>) {
@@ -99,6 +100,7 @@ impl Spill for OrderRow {
         put.number(bits.fold(0, |bits, (index, _)| bits | 1 << index));
         put.option(self.t2t_min, Put::nanos);
         put.option(self.t2t_max, Put::nanos);
+        put.option(self.error, Put::nanos);
         put.fixed(self.outcome);
     }
 
@@ -125,6 +127,8 @@ impl Spill for OrderRow {
             weighed: None,
             bbo: None,
             case: None,
+            error: take.option(Take::nanos)?,
+            across: None,
             outcome: take.fixed()?,
             parts: Parts::default(),
             timeline: Vec::new(),
@@ -155,6 +159,7 @@ impl Spill for SegmentRow {
         put.shared(&self.symbol);
         put.text(&self.clordid);
         put.one_of(&KINDS, self.request);
+        put.option(self.across.error(), Put::nanos);
     }
 
     fn decode(bytes: &[u8], names: &Names) -> Option<Self> {
@@ -168,6 +173,8 @@ impl Spill for SegmentRow {
             symbol: take.shared()?,
             clordid: take.text()?.into(),
             request: take.one_of(&KINDS)?,
+            // The table tells those two apart no more.
+            across: take.option(Take::nanos)?.map_or(Across::One, Across::Within),
         };
         take.bytes.is_empty().then_some(row)
     }

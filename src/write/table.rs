@@ -48,7 +48,7 @@ const fn column(name: &'static str, kind: Kind) -> Column {
     Column { name, kind }
 }
 
-static ORDERS: [Column; 30] = [
+static ORDERS: [Column; 31] = [
     column("tap", Kind::Text),
     column("session", Kind::Text),
     column("clordid", Kind::Text),
@@ -79,9 +79,10 @@ static ORDERS: [Column; 30] = [
     column("flags", Kind::Text),
     column("t2t_min_ns", Kind::Integer),
     column("t2t_max_ns", Kind::Integer),
+    column("error_ns", Kind::Integer),
 ];
 
-static SEGMENTS: [Column; 8] = [
+static SEGMENTS: [Column; 9] = [
     column("segment", Kind::Text),
     column("t_ns", Kind::Time),
     column("latency_ns", Kind::Integer),
@@ -90,6 +91,7 @@ static SEGMENTS: [Column; 8] = [
     column("symbol", Kind::Text),
     column("clordid", Kind::Text),
     column("request", Kind::Text),
+    column("error_ns", Kind::Integer),
 ];
 
 /// A row that a table file can hold.
@@ -141,6 +143,7 @@ impl TableRow for OrderRow {
             flags(self),
             nanos(self.t2t_min),
             nanos(self.t2t_max),
+            nanos(self.error),
         ]
     }
 }
@@ -160,6 +163,7 @@ impl TableRow for SegmentRow {
             text(&self.symbol),
             text(&self.clordid),
             text(self.request.request_name()),
+            nanos(self.across.error()),
         ]
     }
 }
@@ -292,6 +296,7 @@ pub(super) mod tests {
         full.flags.set(Flag::AckWithAnswer);
         full.t2t_min = Some(Nanos(-4));
         full.t2t_max = Some(Nanos(99));
+        full.error = Some(Nanos(250));
         full
     }
 
@@ -313,9 +318,12 @@ pub(super) mod tests {
             "tap, session, clordid, orig_clordid, chain, request, symbol, side, price, qty, t_out_ns, trigger_t_ns, \
              trigger_feed, trigger_seq, trigger_msg, trigger_symbol, trigger_method, trigger_confidence, t2t_ns, \
              tcp_ack_ns, ack_ns, reject_ns, first_fill_ns, full_fill_ns, cancel_ack_ns, replace_ack_ns, w2w_ns, flags, \
-             t2t_min_ns, t2t_max_ns"
+             t2t_min_ns, t2t_max_ns, error_ns"
         );
-        assert_eq!(names(SegmentRow::columns()), "segment, t_ns, latency_ns, tap, session, symbol, clordid, request");
+        assert_eq!(
+            names(SegmentRow::columns()),
+            "segment, t_ns, latency_ns, tap, session, symbol, clordid, request, error_ns"
+        );
         assert_eq!(full_row().cells(&["md".into()]).len(), OrderRow::columns().len());
     }
 

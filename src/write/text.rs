@@ -10,7 +10,8 @@ use super::screen::{
     Columns, Style, Unit, bar, duration, factor, grouped, latency, plural, printable, share, shortened, wrapped,
 };
 use super::{Format, Output, causes, quality, trail};
-use crate::stats::{Compared, Group, Histogram, Latencies, QUANTILES, Quantile, Slow, Span, Summary, Verdict};
+use crate::pair::Across;
+use crate::stats::{Compared, Culprit, Group, Histogram, Latencies, QUANTILES, Quantile, Slow, Span, Summary, Verdict};
 
 pub(super) static FORMAT: Format =
     Format { name: "text", option: "", extension: "", title: "the report for people, on standard output" };
@@ -135,16 +136,7 @@ fn legend(summary: &Summary) -> Vec<String> {
     if has(SegmentKind::TickToTrade) {
         let text = "from the market-data message that made us act to the request";
         lines.push(format!("  t2t      internal, {}: {text}", letters(SegmentKind::TickToTrade)));
-        match summary.t2t_error() {
-            None => {}
-            Some(Some(error)) => {
-                let error = latency(error.0.unsigned_abs());
-                lines.push(format!("           each ±{error}: market data and requests stand on different clocks"));
-            }
-            Some(None) => {
-                lines.push("           each ±?: nobody said how well the two clocks are kept ([[tap]] error)".into());
-            }
-        }
+        lines.extend(error(summary, &[SegmentKind::TickToTrade], "market data and requests"));
     }
     if has(SegmentKind::FillToRequest) {
         let text = "from a fill of our own to the request that it made us send";
@@ -153,19 +145,41 @@ fn legend(summary: &Summary) -> Vec<String> {
     if has(SegmentKind::WallToWall) {
         let text = "from the request in one session to the same request in the next";
         lines.push(format!("  w2w      internal, {}: {text}", letters(SegmentKind::WallToWall)));
+        lines.extend(error(summary, &[SegmentKind::WallToWall], "the two sessions"));
     }
-    if main_table(summary).any(|(kind, _)| !is_internal(kind) && kind != SegmentKind::Hop) {
+    let others: Vec<SegmentKind> = main_table(summary)
+        .map(|(kind, _)| kind)
+        .filter(|kind| !is_internal(*kind) && *kind != SegmentKind::Hop)
+        .collect();
+    if !others.is_empty() {
         let text = "from the request to the exchange's answer";
         lines.push(format!("  others   external, {}: {text}", letters(SegmentKind::Ack)));
+        lines.extend(error(summary, &others, "requests and answers"));
     }
     if has(SegmentKind::Hop) {
         lines.push("  hop      from one tap to the next: the same request at both".into());
+        lines.extend(error(summary, &[SegmentKind::Hop], "the two taps"));
     }
     let is_few = |histogram: &Histogram| QUANTILES.iter().any(|quantile| histogram.is_few(*quantile));
     if main_table(summary).any(|(_, histogram)| is_few(histogram)) {
         lines.push("  *        fewer than 10 samples lie above this percentile: luck has a large part in it".into());
     }
     lines
+}
+
+/// The ± of latencies whose ends stand on different clocks.
+fn error(summary: &Summary, kinds: &[SegmentKind], who: &str) -> Option<String> {
+    match kinds.iter().map(|kind| summary.across(*kind)).max()? {
+        Across::One => None,
+        Across::Within(error) => {
+            let error = latency(error.0.unsigned_abs());
+            Some(format!("           each ±{error}: {who} stand on different clocks"))
+        }
+        Across::Unknown => {
+            let why = "nobody said how well their clocks are kept ([[tap]] error)";
+            Some(format!("           each ±?: {who} stand on different clocks, and {why}"))
+        }
+    }
 }
 
 /// The sentences of the verdict, or that there is none.
@@ -209,6 +223,13 @@ pub(super) fn sentence(slow: &Slow, style: &Style) -> String {
     }
     if let Some((usual, during)) = slow.market.filter(|(usual, during)| during / 2 > *usual) {
         parts.push(format!("market data {} → {} messages/s", grouped(usual), grouped(during)));
+    }
+    if let Some(line) = &slow.line {
+        let (usual, during) = (latency(line.usual_p50_ns), latency(line.during_p50_ns));
+        parts.push(format!("line {} ({}) behind the first by p50 {usual} → {during}", line.letter, line.address));
+    }
+    if slow.md_gaps > 0 && slow.culprit == Culprit::MarketData {
+        parts.push(format!("market data missing in front of {}", plural(slow.md_gaps, "request", "requests")));
     }
     if slow.retransmitted > 0 {
         parts.push(format!("{} sent again by TCP", plural(slow.retransmitted, "request", "requests")));
@@ -287,9 +308,28 @@ fn split(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
     lines.push(String::new());
     lines.push(style.heading(&table[0]));
     lines.extend(table.into_iter().skip(1));
+    // Parts that are missing for the same reasons are named together.
+    let mut missing: Vec<(String, Vec<&str>)> = Vec::new();
     for (part, figures) in empty {
-        let text = format!("  {}: not observable: {}", part.name(), reasons(&figures.without));
-        lines.extend(wrapped(&text, WIDTH, 4).iter().map(|line| style.faint(line)));
+        let why = reasons(&figures.without);
+        match missing.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, parts)) => parts.push(part.name()),
+            None => missing.push((why, vec![part.name()])),
+        }
+    }
+    for (why, parts) in missing {
+        let text = format!("{}: not observable: {why}", parts.join(", "));
+        lines.extend(wrapped(&text, WIDTH, 2).iter().map(|line| style.faint(&format!("  {line}"))));
+    }
+    for (part, _) in &shown {
+        let text = error(summary, part.segments(), "its ends");
+        lines.extend(text.map(|text| style.faint(&format!("  {}: {}", part.name(), text.trim_start()))));
+    }
+    let by: Vec<String> =
+        summary.split.marketable().map(|(evidence, count)| format!("{} {}", grouped(count), evidence.text())).collect();
+    if !by.is_empty() {
+        let text = format!("order_to_fill: marketable without asking a book: {}", by.join(", "));
+        lines.extend(wrapped(&text, WIDTH, 2).iter().map(|line| style.faint(&format!("  {line}"))));
     }
     if summary.split.inferred > 0 {
         let requests = plural(summary.split.inferred, "request", "requests");

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tickscope_sim::Scenario;
 
 use super::support::{Row, table, text, tickscope};
+use super::tape::{self, Form};
 
 /// What distinguishes a variant of the shipped scenario.
 #[derive(Clone, Copy, Debug)]
@@ -171,5 +172,116 @@ fn packets_that_both_taps_see_bound_their_clocks_and_give_hops() {
     let pairs = report["hops"]["pairs"].as_array().expect("an array");
     assert!(pairs.len() == 2 && pairs.iter().all(|pair| pair["n"].as_u64() > Some(10)), "{}", report["hops"]);
     assert_eq!(pairs[0]["error_ns"], report["clocks"][0]["error_ns"]);
+    std::fs::remove_dir_all(folder).expect("the test's own folder can go");
+}
+
+/// Requests on a gateway's two sides, each with a clock of its own.
+#[test]
+fn wall_to_wall_between_two_clocks_carries_its_error() {
+    let mut scenario = Scenario::shipped("gateway-w2w").expect("a shipped scenario");
+    scenario.duration.0 = 5_000_000_000;
+    scenario.tap[1].offset.0 = 25_000;
+    let folder = written(&scenario, 2, "w2w");
+    let settings = text(&folder.join("tickscope.toml")) + "offset = \"-25us\"\nerror = \"250ns\"\n";
+    std::fs::write(folder.join("tickscope.toml"), &settings).expect("the folder can be written to");
+    let segments = folder.join("segments.csv");
+    let (report, rows) = analyzed(&scenario, &folder, &["--segments", &segments.display().to_string()]);
+    let w2w = &report["segments"]["w2w"];
+    assert!(w2w["n"].as_u64() > Some(100) && w2w["error_ns"] == 250, "{w2w}");
+    assert!(report["segments"]["ack"]["error_ns"].is_null(), "request and answer have one clock");
+    let shown = table(&text(&folder.join("truth.csv")), ',');
+    let mut compared = 0;
+    for row in rows.iter().filter(|row| !row["w2w_ns"].is_empty()) {
+        assert_eq!(row["error_ns"], *"250");
+        let truly = shown.iter().find(|truly| truly["clordid"] == row["clordid"] && truly["session"] == row["session"]);
+        let truly = truly.expect("the request is in the truth");
+        // The truth is as the clocks showed it, so without the offset that was taken off.
+        assert_eq!(row.number("w2w_ns"), truly.number("w2w_ns") - 25_000, "{}", &row["clordid"]);
+        compared += 1;
+    }
+    assert!(compared > 100, "{compared}");
+    for row in table(&text(&segments), ',') {
+        // Market data stands on the client's clock, and so do the requests that it caused.
+        let is_across = row["segment"] == *"w2w" || (row["tap"] == *"exchange" && row["segment"] == *"t2t");
+        let part = ["order_to_md", "private_first", "public_first"].contains(&&row["segment"]);
+        assert!(
+            part || (row["error_ns"] == *"250") == is_across,
+            "{} of {}: {}",
+            &row["segment"],
+            &row["tap"],
+            &row["error_ns"]
+        );
+    }
+    // Nobody says how the clocks are related, nor can it be found: no figure between them.
+    let unrelated = settings.replace("offset = \"-25us\"\nerror = \"250ns\"\n", "");
+    scenario.tap[0].sees = vec!["client".to_owned()];
+    std::fs::remove_dir_all(&folder).expect("the test's own folder can go");
+    let folder = written(&scenario, 2, "w2w-unrelated");
+    std::fs::write(folder.join("tickscope.toml"), unrelated).expect("the folder can be written to");
+    let (report, rows) = analyzed(&scenario, &folder, &[]);
+    assert_eq!(report["clocks"][0]["relation"], "unknown");
+    assert!(report["segments"]["w2w"].is_null() && report["segments"]["ack"]["n"].as_u64() > Some(100));
+    assert!(rows.iter().filter(|row| row["flags"].contains("cross_clock")).count() > 100);
+    std::fs::remove_dir_all(folder).expect("the test's own folder can go");
+}
+
+/// One of two taps counts TAI: nothing in 5 ms around it relates the clocks, but the exchange's stamps show it.
+#[test]
+fn a_tap_that_counts_tai_is_warned_about() {
+    for (offset, whose) in [(37_000_000_000_i64, "orders"), (-37_000_000_000, "orders"), (0, "")] {
+        let mut scenario = Scenario::shipped("two-taps-offset").expect("a shipped scenario");
+        scenario.duration.0 = 5_000_000_000;
+        scenario.tap[1].offset.0 = offset;
+        let folder = written(&scenario, 4, &format!("tai-{offset}"));
+        let (report, _) = analyzed(&scenario, &folder, &[]);
+        for tap in report["taps"].as_array().expect("an array") {
+            assert_eq!(tap["looks_like_tai"], tap["name"] == whose, "{tap}");
+            let ahead = number(&tap["ahead_of_exchange_ns"]);
+            let truth = if tap["name"] == whose { offset } else { 0 };
+            assert!((ahead - truth).abs() < 1_000_000, "{tap}");
+        }
+        let files = ["md", "orders"].map(|name| format!("{name}={}", folder.join(format!("{name}.pcap")).display()));
+        let screen = tickscope(["analyze", "-q", files[0].as_str(), files[1].as_str()]).stdout;
+        let warned = screen.contains("seems to count TAI");
+        assert_eq!(warned, offset != 0, "{screen}");
+        if offset > 0 {
+            assert!(
+                screen.contains("! orders is 37.000 s ahead of the exchange's stamps (64 compared): this tap"),
+                "{screen}"
+            );
+            assert!(screen.contains("(--offset orders=-37s)"), "{screen}");
+        }
+        std::fs::remove_dir_all(folder).expect("the test's own folder can go");
+    }
+}
+
+/// A clock that is set in the middle of a capture: the bounds are divided there, each piece holds its truth, and it is said.
+#[test]
+fn a_clock_that_is_set_is_noticed() {
+    let mut scenario = Scenario::shipped("two-taps-offset").expect("a shipped scenario");
+    scenario.tap[1].drift = 0;
+    let folder = written(&scenario, 6, "step");
+    let file = folder.join("orders.pcap");
+    // From second 15 on the second clock is another 400 us ahead.
+    let half = scenario.start.0 + 15_000_000_000;
+    let mut frames = tape::read(&std::fs::read(&file).expect("it was just written"));
+    frames.iter_mut().filter(|frame| half <= frame.time_ns).for_each(|frame| frame.time_ns += 400_000);
+    std::fs::write(&file, tape::write(&frames, Form::PcapNano)).expect("the folder can be written to");
+    let (report, rows) = analyzed(&scenario, &folder, &[]);
+    let clock = &report["clocks"][0];
+    let pieces = clock["pieces"].as_array().expect("an array");
+    assert_eq!(pieces.len(), 2, "{clock}");
+    for (piece, truth) in pieces.iter().zip([37_000, 437_000]) {
+        for bounds in ["at_start", "at_end"] {
+            let (least, most) = (number(&piece[bounds]["least_ns"]), number(&piece[bounds]["most_ns"]));
+            assert!(least <= truth && truth <= most, "{truth} is not in {least} to {most}");
+        }
+    }
+    assert!(rows.iter().filter(|row| !row["t2t_ns"].is_empty() && !row["error_ns"].is_empty()).count() > 50);
+    let files = ["md", "orders"].map(|name| format!("{name}={}", folder.join(format!("{name}.pcap")).display()));
+    let settings = folder.join("tickscope.toml").display().to_string();
+    let screen =
+        tickscope(["analyze", "-q", "--config", settings.as_str(), files[0].as_str(), files[1].as_str()]).stdout;
+    assert!(screen.contains("! clock orders-clock was set 1 time during the capture"), "{screen}");
     std::fs::remove_dir_all(folder).expect("the test's own folder can go");
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use tickscope_sim::Scenario;
 
-use super::support::{Row, succeeds, table, text};
+use super::support::{Row, report, succeeds, table, text};
+use super::tape::{ACK, End, Folder, Recorded, SYN, fix, tcp_frame};
 
 /// An exchange that rejects, fills, cancels and replaces, and stamps finely; requests often share a segment.
 const SCENARIO: &str = r#"
@@ -204,4 +205,142 @@ fn a_pipe_gives_the_same_parts_as_a_file_that_is_read_ahead() {
     assert_eq!(piped, external(ahead));
     assert_eq!(piped, external(played.segments));
     std::fs::remove_dir_all(&played.folder).expect("the test's own folder can go");
+}
+
+/// A conversation by hand: who sends (the client, or not), microseconds after the start, messages, and whether TCP sends the
+/// segment once more 50 us later.
+fn conversation(segments: &[(bool, u64, &[String], bool)]) -> Vec<Recorded> {
+    let (client, server) = (End { host: 1, port: 40_001 }, End { host: 2, port: 9_001 });
+    let mut next = [1_000_u32, 5_000];
+    let frame = |time_ns: u64, bytes: Vec<u8>| {
+        let wire_len = u32::try_from(bytes.len()).expect("small");
+        Recorded { time_ns: START + time_ns, wire_len, bytes }
+    };
+    let mut frames = vec![
+        frame(0, tcp_frame(client, server, 1, (999, 0), SYN, b"")),
+        frame(1, tcp_frame(server, client, 1, (4_999, 1_000), SYN | ACK, b"")),
+    ];
+    for (number, (is_client, micros, messages, is_again)) in (2..).zip(segments) {
+        let payload: Vec<u8> = messages.iter().flat_map(|body| fix(body)).collect();
+        let (own, other) = (usize::from(!is_client), usize::from(*is_client));
+        let (from, to) = if *is_client { (client, server) } else { (server, client) };
+        let numbers = (next[own], next[other]);
+        frames.push(frame(micros * 1_000, tcp_frame(from, to, number, numbers, ACK, &payload)));
+        if *is_again {
+            // Another IP packet: the same one twice would be a mirror port's copy.
+            frames.push(frame(micros * 1_000 + 50_000, tcp_frame(from, to, 1_000 + number, numbers, ACK, &payload)));
+        }
+        next[own] += u32::try_from(payload.len()).expect("small");
+    }
+    frames.sort_by_key(|frame| frame.time_ns);
+    frames
+}
+
+/// 2026-01-21 12:53:20 UTC.
+const START: u64 = 1_769_000_000_000_000_000;
+
+/// A stamp so many nanoseconds behind [`START`].
+fn stamp(ns: u64) -> String {
+    format!("20260121-12:53:20.{ns:09}")
+}
+
+/// Orders that each show one thing. The exchange's clock is 300 us behind; what takes 100 us is 60 us inside: 5, 40 and 15.
+fn singular_orders() -> Vec<Recorded> {
+    let head = |kind: &str, number: u32, (from, to): (&str, &str), sent: u64| {
+        format!("35={kind}|34={number}|49={from}|56={to}|52={}|", stamp(sent))
+    };
+    let order = |number: u32, name: &str, fields: &str| {
+        head("D", number, ("US", "EX"), 1) + &format!("11={name}|55=ABC|54=1|38=100|{fields}|60={}|", stamp(1))
+    };
+    let answer = |number: u32, name: &str, sent: u64, transact: u64, fields: &str| {
+        head("8", number, ("EX", "US"), sent)
+            + &format!("37=e{name}|17=x{number}|11={name}|55=ABC|54=1|38=100|14=0|6=0|60={}|{fields}", stamp(transact))
+    };
+    let stations = |at: [u64; 3]| {
+        let [request, into, out] = at;
+        format!("768=2|769={}|770=2|769={}|770=3|5979={}|", stamp(into), stamp(out), START + request)
+    };
+    let new = "150=0|39=0|151=100|";
+    let fill = "150=F|39=2|151=0|32=100|31=10|";
+    let cancel = head("F", 7, ("US", "EX"), 1) + &format!("11=f|41=b|55=ABC|54=1|60={}|", stamp(1));
+    let rejected = head("9", 9, ("EX", "US"), 2) + "37=eb|11=f|41=b|39=0|434=1|102=0|";
+    let ms = 1_000_000;
+    conversation(&[
+        (true, 100, &[head("A", 1, ("US", "EX"), 1) + "98=0|108=30|"], false),
+        (false, 200, &[head("A", 1, ("EX", "US"), 1) + "98=0|108=30|"], false),
+        // A market order, filled a millisecond later: nothing but the order says that it was marketable.
+        (true, 1_000, &[order(2, "a", "40=1")], false),
+        (false, 1_100, &[answer(2, "a", 780_000, 720_000, new) + &stations([720_000, 725_000, 765_000])], false),
+        (false, 2_000, &[answer(3, "a", 1_700_000, 1_690_000, fill)], false),
+        // A limit order that is sent again, and its answer.
+        (true, 3 * 1_000, &[order(3, "b", "40=2|44=10")], true),
+        (
+            false,
+            3_100,
+            &[answer(4, "b", 2_780_000, 2_720_000, new) + &stations([2_720_000, 2_725_000, 2_765_000])],
+            false,
+        ),
+        // Two in a segment; the second one's stations are in disorder.
+        (true, 4_000, &[order(4, "c", "40=2|44=10"), order(5, "d", "40=2|44=10")], false),
+        (false, 4_100, &[answer(5, "c", 3_780_000, 3_720_000, new)], false),
+        (
+            false,
+            4_120,
+            &[answer(6, "d", 3_800_000, 3_720_000, new) + &stations([3_730_000, 3_725_000, 3_765_000])],
+            false,
+        ),
+        (false, 4_120, &[answer(7, "d", 3_800_000, 3_720_000, fill)], false),
+        // A stop order that traded later, an order without an answer, and a cancel that came too late.
+        (true, 5_000, &[order(6, "e", "40=3|99=9")], false),
+        (false, 5_100, &[answer(8, "e", 4_780_000, 4_720_000, new)], false),
+        (false, 8_000, &[answer(10, "e", 7_780_000, 7 * ms, fill)], false),
+        (true, 9_000, &[cancel, order(8, "g", "40=2|44=9")], false),
+        (false, 9_100, &[rejected], false),
+    ])
+}
+
+#[test]
+fn stations_marketable_orders_and_requests_that_were_sent_again() {
+    let folder = Folder::new();
+    let file = folder.capture("stations.pcap", &singular_orders());
+    let report = report(&[&file]);
+    let split = &report["external_split"];
+    let n = |part: &str| split[part]["n"].as_u64().unwrap_or(0);
+    // Percentiles have three digits; the least is exact.
+    let least = |part: &str| split[part]["min_ns"].as_u64();
+    let without = |part: &str, reason: &str| split[part]["without"][reason].as_u64().unwrap_or(0);
+    for (part, count, least_ns) in [
+        ("gateway_in", 2, Some(5_000)),
+        ("matching", 2, Some(40_000)),
+        ("gateway_out", 2, Some(15_000)),
+        ("in_exchange", 5, Some(60_000)),
+        // Of b nobody knows which copy was answered; it stands in one line.
+        ("wire_residual", 4, Some(40_000)),
+        ("order_to_ack_new", 4, Some(100_000)),
+        ("order_to_ack_retransmitted", 1, Some(100_000)),
+        ("order_to_ack_rejected", 1, Some(100_000)),
+        ("batch_1", 2, Some(100_000)),
+        ("batch_2", 1, Some(120_000)),
+        ("order_to_fill", 2, None),
+        ("cancel_to_out", 0, None),
+    ] {
+        assert_eq!(n(part), count, "{part}: {split:#}");
+        assert!(least_ns.is_none() || least(part) == least_ns, "{part}: {}", split[part]);
+    }
+    for (part, reason, count) in [
+        ("gateway_in", "a later station has an earlier stamp", 1),
+        ("matching", "no stamps of both stations", 3),
+        ("wire_residual", "sent again", 1),
+        ("oneway_out_min", "sent again", 1),
+        ("order_to_ack_new", "no answer captured", 1),
+        ("order_to_fill", "rested first", 1),
+        ("cancel_to_out", "rejected", 1),
+    ] {
+        assert_eq!(without(part, reason), count, "{part} {reason}: {split:#}");
+    }
+    assert_eq!(split["order_to_fill"]["marketable_by"], serde_json::json!({ "order": 1, "transact_time": 1 }));
+    let screen = succeeds("analyze", &[], &[&file]);
+    let said =
+        "order_to_fill: marketable without asking a book: 1 by the order (market, immediate-or-cancel, fill-or-kill)";
+    assert!(screen.contains(said), "{screen}");
 }

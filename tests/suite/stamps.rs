@@ -7,7 +7,10 @@ use tickscope::capture::stamp::{Stamps, TapTime, Trailer};
 use tickscope::capture::{Input, Merged};
 use tickscope_model::TapId;
 
-use super::support::{captures, loss, report, table, text};
+use tickscope_sim::Scenario;
+
+use super::support::{captures, loss, report, succeeds, table, text};
+use super::tape::{Folder, Recorded, read};
 
 /// The times of all frames, and who stamped them.
 fn times(file: &Path, trailer: Trailer) -> (Vec<u64>, Option<Stamps>) {
@@ -112,4 +115,63 @@ fn headers_of_a_7280_are_what_tcpdump_reads() {
     }
     let stamps = stamps.expect("stamps");
     assert_eq!((stamps.format, stamps.counts.stamped, stamps.tai.0), (Some("arista-7280"), 16, 0));
+}
+
+/// A scenario's two taps at one place, one of which writes stamps; what `choose` makes of both is a capture.
+fn stamped(folder: &Folder, choose: impl Fn(usize, Recorded, Recorded) -> Recorded) -> PathBuf {
+    let mut scenario = Scenario::shipped("calm").expect("a shipped scenario");
+    scenario.duration.0 = 3_000_000_000;
+    let (mut plain, mut with) = (scenario.tap[0].clone(), scenario.tap[0].clone());
+    plain.name = "plain".into();
+    (with.name, with.trailer) = ("with".into(), tickscope_sim::Trailer::Metamako);
+    scenario.tap = vec![plain, with];
+    tickscope_sim::write(&scenario, 1, folder.path()).expect("the folder can be written to");
+    let frames = |name: &str| read(&std::fs::read(folder.path().join(name)).expect("it was just written"));
+    let (plain, with) = (frames("plain.pcap"), frames("with.pcap"));
+    assert_eq!(plain.len(), with.len());
+    let both = plain.into_iter().zip(with).enumerate();
+    let mixed: Vec<Recorded> = both.map(|(number, (plain, with))| choose(number, plain, with)).collect();
+    folder.capture("mixed.pcap", &mixed)
+}
+
+/// Half of the frames carry a stamp, which is less than the nine tenths that the vote asks for.
+#[test]
+fn a_vote_that_no_format_wins_is_reported_and_the_user_decides() {
+    let folder = Folder::new();
+    let file = stamped(&folder, |number, plain, with| if number % 2 == 0 { plain } else { with });
+    let undecided = |report: &serde_json::Value| report["taps"][0]["stamps"]["undecided"].clone();
+    let found = report(&[&file]);
+    let told = undecided(&found);
+    assert_eq!((&told["nearest"], &told["why"]), (&"metamako".into(), &"fewer than nine tenths carry it".into()));
+    let frames = told["frames"].as_u64().expect("a number");
+    assert!(told["of"] == 256 && (120..=128).contains(&frames), "{told}");
+    assert_eq!(found["taps"][0]["stamps"]["source"], "capture");
+    let screen = succeeds("analyze", &[], &[&file]);
+    assert!(screen.contains("! mixed: no format won the vote on stamps; nearest was metamako, in"), "{screen}");
+    // As the report says: the tap by its name, or all taps.
+    let named = PathBuf::from(format!("md={}", file.display()));
+    for (option, file) in [("md=metamako", &named), ("metamako", &file)] {
+        let report = succeeds("analyze", &["--json", "--trailer", option], &[file]);
+        let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+        let stamps = &report["taps"][0]["stamps"];
+        assert!(stamps["source"] == "metamako" && undecided(&report).is_null(), "{option}: {stamps}");
+        let (with, without) = (stamps["stamped"].as_u64(), stamps["without"]["none"].as_u64());
+        assert!(with > Some(100) && with.zip(without).is_some_and(|(with, without)| with.abs_diff(without) <= 1));
+    }
+    let none = succeeds("analyze", &["--json", "--trailer", "none"], &[&file]);
+    assert!(undecided(&serde_json::from_str(&none).expect("JSON")).is_null(), "nobody asked for a vote");
+}
+
+/// The stamps count TAI, the capture UTC: 37 s are taken off, and said.
+#[test]
+fn stamps_that_count_tai_become_utc() {
+    let folder = Folder::new();
+    let file = stamped(&folder, |_, _, with| Recorded { time_ns: with.time_ns - 37_000_000_000, ..with });
+    let found = report(&[&file]);
+    let stamps = &found["taps"][0]["stamps"];
+    assert_eq!((&stamps["source"], &stamps["taken_off_ns"]), (&"metamako".into(), &37_000_000_000_u64.into()));
+    let warning = stamps["warnings"][0].as_str().expect("a warning");
+    assert_eq!(warning, "the stamps are 37 s ahead of the capture's clock, as TAI is: 37 s were taken off");
+    // What the simulator's exchange stamped is 37 s later than what is left, and that is said, too.
+    assert_eq!(found["taps"][0]["looks_like_tai"], true, "{}", found["taps"][0]);
 }

@@ -181,5 +181,6 @@ pub(crate) fn rules() -> Rules {
         symbols: Vec::new(),
         sessions: Vec::new(),
         clocks: Vec::new(),
+        tap_clocks: Vec::new(),
     }
 }

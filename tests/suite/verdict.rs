@@ -12,8 +12,13 @@ const SECOND: f64 = 1e9;
 
 /// The report's verdict on a scenario: each slow stretch.
 fn slow(name: &str, seed: u64) -> Vec<Value> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("verdict-{name}-{seed}-{}", std::process::id()));
     let (_, text) = scenarios().iter().find(|(known, _)| *known == name).expect("a shipped scenario");
+    slow_in(text, name, seed)
+}
+
+/// The same of a scenario by its text.
+fn slow_in(text: &str, name: &str, seed: u64) -> Vec<Value> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("verdict-{name}-{seed}-{}", std::process::id()));
     let scenario = Scenario::parse(text, name).expect("it is one");
     tickscope_sim::write(&scenario, seed, &folder).expect("the folder can be written to");
     let files: Vec<_> =
@@ -65,6 +70,51 @@ fn both_slow() {
 fn calm_scenarios_give_no_verdict() {
     for seed in 1..=20 {
         let found = slow("calm", seed);
+        assert!(found.is_empty(), "{seed}: {found:#?}");
+    }
+}
+
+/// The trader listens to line A, which is late from second 20 to second 40; B brings everything 9 us after A usually does.
+const LATE_LINE: &str = r#"
+duration = "60s"
+[market]
+symbols = 10
+rate = 42.0
+branching = 0.3
+[[line]]
+name = "A"
+group = "233.54.12.111:26477"
+late = [{ from = "20s", to = "40s", add = "150us" }]
+[[line]]
+name = "B"
+group = "233.49.196.111:26477"
+delay = "14us"
+[trader]
+HEARD
+[[strategy]]
+kind = "react"
+on = "trade"
+style = "take"
+share = 0.75
+pause = "50ms"
+"#;
+
+#[test]
+fn a_late_line_is_market_datas_fault_and_nobodys_where_the_other_one_is_heard() {
+    for seed in 1..=4 {
+        let found = slow_in(&LATE_LINE.replace("HEARD", "line = \"A\""), "late-line", seed);
+        let [only] = found.as_slice() else { panic!("{seed}: {found:#?}") };
+        assert_eq!(only["culprit"], "market data", "{seed}");
+        let line = &only["late_line"];
+        // Line A was first by 9 us, and is then 141 us behind B, which tick-to-trade begins with.
+        assert_eq!((&line["line"], &line["usual_p50_ns"]), (&Value::from("A"), &Value::from(0)), "{seed}");
+        let during = line["during_p50_ns"].as_u64().expect("a number");
+        assert!((140_900..=141_100).contains(&during), "{seed}: {during}");
+        assert!(
+            only["sentence"].as_str().is_some_and(|text| text.contains("line A (233.54.12.111:26477) behind")),
+            "{only}"
+        );
+        let found = slow_in(&LATE_LINE.replace("HEARD", ""), "other-line", seed);
         assert!(found.is_empty(), "{seed}: {found:#?}");
     }
 }

@@ -42,8 +42,9 @@ pub fn segment(kind: SegmentKind) -> &'static str {
         }
         SegmentKind::Hop => "The same request, seen at a second tap.",
         SegmentKind::OrderToFill => {
-            "From an order to its first fill, only where it traded at once: it is a market order, the fill's TransactTime \
-             is that of the acknowledgement, or both came in one frame. What rests first waits for other people's orders."
+            "From an order to its first fill, only where it was marketable when it came. No book is asked: the order says so \
+             itself (market order, immediate-or-cancel, fill-or-kill), or it was filled at once: the fill's TransactTime is that \
+             of the acknowledgement, or both came in one frame. What rests first waits for other people's orders."
         }
         SegmentKind::AckToFill => {
             "From the acknowledgement of such an order to its first fill; 0 where both came in one frame."
@@ -66,6 +67,14 @@ pub fn segment(kind: SegmentKind) -> &'static str {
             "The latency of the first answer less in_exchange: network, network cards, and whatever lies in front of the \
              exchange's first stamp. A difference of two intervals, so no clocks need to agree."
         }
+        SegmentKind::GatewayIn => {
+            "Inside the exchange by its own clock, where the first answer says so: from RequestTime, when the gateway had the \
+             request (FIX: 5979 in nanoseconds since 1970), to the beginning of matching (TrdRegTimestamp of type 2, time in)."
+        }
+        SegmentKind::Matching => {
+            "Likewise: from the beginning of matching to its end (TrdRegTimestamp of type 3, time out)."
+        }
+        SegmentKind::GatewayOut => "Likewise: from the end of matching to SendingTime of the answer.",
     }
 }
 
@@ -173,6 +182,11 @@ pub const ORDERS: &[Row] = &[
     ("flags", "What makes the row doubtful: words with spaces between them, see FLAGS."),
     ("t2t_min_ns", "Where there are several candidates: the latency from the newest, which is t2t_ns."),
     ("t2t_max_ns", "Likewise: the latency from the oldest candidate."),
+    (
+        "error_ns",
+        "\u{b1} of those latencies of the row that lie between two clocks, of several the largest; empty where none does, or \
+         where nobody said how well the clocks are kept.",
+    ),
 ];
 
 /// Columns of `--segments`, in their order.
@@ -185,6 +199,7 @@ pub const SEGMENTS: &[Row] = &[
     ("symbol", "Symbol."),
     ("clordid", "ClOrdID of the request."),
     ("request", "Kind of request."),
+    ("error_ns", "\u{b1} of the latency, where its ends stand on different clocks and their error is known."),
 ];
 
 /// Keys of a line of `decode`, in their order.

@@ -3,7 +3,7 @@
 use tickscope_model::{Frame, Timestamp};
 
 use super::super::file::CaptureFile;
-use super::vote::{Ballot, ballots, decide};
+use super::vote::{Ballot, Undecided, ballots, decide, undecided};
 use super::{Stamper, Stamps, TapTime};
 
 /// See the head of this file.
@@ -20,8 +20,8 @@ pub(in crate::capture) struct Stampers {
 /// Whose times those of an interface are.
 enum Stamping {
     NotSeen,
-    /// The capture's own.
-    Own,
+    /// The capture's own; where others were near to winning the vote, how near.
+    Own(Option<Undecided>),
     Stamped(Box<Stamper>),
 }
 
@@ -56,7 +56,10 @@ impl Stampers {
             let rule = rule_of(rules, tap, file).unwrap_or(&default);
             let voters = self.ballots.get_mut(at).map(std::mem::take).unwrap_or_default();
             let stamper = decide(rule, &voters.0, self.is_all, speed);
-            *place = stamper.map_or(Stamping::Own, |stamper| Stamping::Stamped(Box::new(stamper)));
+            *place = match stamper {
+                Some(stamper) => Stamping::Stamped(Box::new(stamper)),
+                None => Stamping::Own(undecided(rule, &voters.0, self.is_all)),
+            };
         }
         self.current = matches!(place, Stamping::Stamped(_)).then_some(at);
     }
@@ -72,14 +75,20 @@ impl Stampers {
 
     /// Who stamped these interfaces, which are one tap, and how that went.
     pub(in crate::capture) fn report(&self, interfaces: impl Iterator<Item = usize>) -> Option<Stamps> {
-        let mut all = interfaces.filter_map(|at| match self.all.get(at)? {
-            Stamping::Stamped(stamper) => Some(stamper.report()),
-            _ => None,
-        });
-        let mut stamps = all.next()?;
+        let (mut stamped, mut undecided) = (Vec::new(), None);
+        for at in interfaces {
+            match self.all.get(at) {
+                Some(Stamping::Stamped(stamper)) => stamped.push(stamper.report()),
+                Some(Stamping::Own(Some(own))) => undecided = undecided.or(Some(own)),
+                _ => {}
+            }
+        }
+        let mut all = stamped.into_iter();
+        let Some(mut stamps) = all.next() else { return undecided.cloned().map(Stamps::of_undecided) };
         for other in all {
             stamps.counts.merge(&other.counts);
         }
+        stamps.undecided = undecided.cloned();
         Some(stamps)
     }
 }

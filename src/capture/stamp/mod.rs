@@ -28,6 +28,7 @@ pub(super) use self::file::{Stampers, rule_of};
 use self::stamper::Stamper;
 pub use self::stamper::{Counts, Stamps};
 use self::view::View;
+pub use self::vote::Undecided;
 
 /// One way in which a device writes times into frames.
 pub struct Format {

@@ -5,6 +5,7 @@
 use tickscope_model::{Frame, Nanos, Timestamp};
 
 use super::view::{SHORTEST, View};
+use super::vote::Undecided;
 use super::{Edge, Format, Keyframe, Lead, Mark, Place, Reading, Stamp};
 
 /// What became of a frame.
@@ -82,6 +83,15 @@ pub struct Stamps {
     pub tai: Nanos,
     pub counts: Counts,
     pub warnings: Vec<String>,
+    /// The vote that no format won.
+    pub undecided: Option<Undecided>,
+}
+
+impl Stamps {
+    /// The capture's own times, since no format won the vote.
+    pub(super) fn of_undecided(undecided: Undecided) -> Stamps {
+        Stamps { undecided: Some(undecided), ..Stamper::new(None, None).report() }
+    }
 }
 
 /// See the head of this file.
@@ -271,6 +281,7 @@ impl Stamper {
             tai: self.tai,
             counts: self.counts,
             warnings: self.warnings.clone(),
+            undecided: None,
         }
     }
 

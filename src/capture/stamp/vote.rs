@@ -217,6 +217,49 @@ pub(super) fn decide(time: &TapTime, voters: &[Sample], is_all: bool, speed: Opt
     (stamper.format.is_some() || is_end || !stamper.leads.is_empty()).then_some(stamper)
 }
 
+/// A vote that no format won, though frames carry something that one of them could have written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undecided {
+    /// The one that most of them carry.
+    pub format: &'static str,
+    /// In so many frames, of those that could carry it.
+    pub frames: usize,
+    pub of: usize,
+    /// Why that is not enough, for people.
+    pub why: String,
+}
+
+/// Fewer frames than these with a stamp are worth no word: bytes behind a packet may be anything.
+const WORTH_A_WORD: usize = 2;
+
+/// Says of a tap whose own times count whether the vote was near to another end.
+pub(super) fn undecided(time: &TapTime, voters: &[Sample], is_all: bool) -> Option<Undecided> {
+    if time.trailer != Trailer::Auto {
+        return None;
+    }
+    let trials = FORMATS.iter().flat_map(|format| {
+        let behind: &[usize] = if format.place == Place::Before { &[0] } else { &[0, 4] };
+        behind.iter().map(|&behind| Trial::run(format, behind, voters))
+    });
+    let mut trials: Vec<Trial> = trials.collect();
+    trials.reverse();
+    let nearest = trials.into_iter().max_by_key(|trial| (trial.sure, trial.hits()))?;
+    let (frames, of) = (nearest.hits(), nearest.hits() + nearest.misses);
+    if frames < WORTH_A_WORD || frames * 4 < of {
+        return None;
+    }
+    let why = if voters.len() < ENOUGH && !is_all {
+        format!("it has only {} frames in the first 16 MiB of the capture", voters.len())
+    } else if frames * 10 < of * 9 {
+        "fewer than nine tenths carry it".to_owned()
+    } else if frames < STEADY {
+        format!("without a checksum it takes {STEADY} frames")
+    } else {
+        "they do not keep pace with the capture's clock".to_owned()
+    };
+    Some(Undecided { format: nearest.format.name, frames, of, why })
+}
+
 /// Seconds by which TAI was ahead of UTC (Bulletin C of the IERS), newest first.
 const TAI_AHEAD: [(u64, i64); 5] = [
     (1_483_228_800, 37), // 2017-01-01
@@ -344,6 +387,33 @@ pub(super) mod tests {
             frame.truncate(60);
         }
         assert_eq!(elected(&mixed), None, "only 56 of 64");
+    }
+
+    #[test]
+    fn a_vote_that_nobody_wins_is_told() {
+        let told = |frames: &[(u64, Vec<u8>)], is_all| {
+            let rule = TapTime::default();
+            let undecided = undecided(&rule, &samples(frames), is_all)?;
+            Some((undecided.format, undecided.frames, undecided.of, undecided.why))
+        };
+        let mut mixed = vss(64, 0);
+        mixed.iter_mut().take(8).for_each(|(_, frame)| frame.truncate(60));
+        assert_eq!(told(&mixed, true), Some(("vss", 56, 64, "fewer than nine tenths carry it".to_owned())));
+        assert_eq!(
+            told(&vss(15, 0), true).map(|told| told.3),
+            Some("without a checksum it takes 16 frames".to_owned())
+        );
+        let few = told(&vss(20, 0), false).map(|told| told.3);
+        assert_eq!(few, Some("it has only 20 frames in the first 16 MiB of the capture".to_owned()));
+        let mut frozen = vss(64, 0);
+        let trailer = frozen[0].1[60..].to_vec();
+        for (_, frame) in &mut frozen {
+            frame.splice(60.., trailer.iter().copied());
+        }
+        let why = told(&frozen, true).map(|told| told.3);
+        assert_eq!(why, Some("they do not keep pace with the capture's clock".to_owned()));
+        let padded: Vec<_> = (0..100).map(|at| (START + at * 1000, udp(2))).collect();
+        assert_eq!(told(&padded, true), None, "nothing is there to decide on");
     }
 
     #[test]

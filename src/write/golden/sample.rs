@@ -72,6 +72,7 @@ pub(in super::super) fn full() -> Summary {
         recovered: 2,
         gaps: vec![Gap { time: Timestamp(START + 90 * SECOND), sequence: 4711, missing: 12, recovered: 2 }],
         line_delay,
+        lags: Vec::new(),
     });
     summary.sessions.push(Session {
         name: "TRADER->EXCH".into(),

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use tickscope_model::{Decimal, Loss, OrderEvent, OrderKind, Side};
+use tickscope_model::{Decimal, Loss, OrderEvent, OrderKind, Side, Stations};
 
 use super::dictionary::{Item, Version, items};
 use super::scan::{Field, Fields};
@@ -11,9 +11,9 @@ use super::time::{two_utc_ns, utc_ns};
 use crate::Output;
 
 /// The tags that are looked at.
-const TAGS: [u16; 37] = [
-    8, 11, 17, 20, 31, 32, 34, 35, 37, 38, 39, 41, 43, 44, 45, 48, 49, 52, 54, 55, 56, 60, 66, 97, 117, 141, 150, 151,
-    295, 296, 297, 379, 531, 548, 551, 1128, 1137,
+const TAGS: [u16; 40] = [
+    8, 11, 17, 20, 31, 32, 34, 35, 37, 38, 39, 40, 41, 43, 44, 45, 48, 49, 52, 54, 55, 56, 59, 60, 66, 97, 117, 141,
+    150, 151, 295, 296, 297, 379, 531, 548, 551, 768, 1128, 1137,
 ];
 
 /// No tag that is looked at is as large as this.
@@ -113,6 +113,14 @@ impl<'a> Values<'a> {
         }
     }
 
+    /// Whether an order trades when it comes or not at all, by `OrdType` (40) and `TimeInForce` (59). What waits for a
+    /// price, for the opening or for the close does not, whatever else it says.
+    fn is_immediate(&self) -> bool {
+        let (kind, force) = (self.text::<40>(), self.text::<59>());
+        let waits = matches!(kind, b"3" | b"4" | b"5" | b"A" | b"B" | b"J") || matches!(force, b"2" | b"7");
+        !waits && (kind == b"1" || matches!(force, b"3" | b"4"))
+    }
+
     /// `TransactTime` (60).
     pub(super) fn transact_ns(&self) -> Option<u64> {
         utc_ns(self.text::<60>())
@@ -161,6 +169,9 @@ const ONLY_HEADER: &[&[u8]] = &[
 
 fn one<'a>(message: &'a [u8], damaged: bool, values: &Values<'a>) -> OrderEvent<'a> {
     let mut event = OrderEvent { raw: message, ..event(damaged, values) };
+    if !values.text::<768>().is_empty() && event.message == b"8" {
+        event.stations = stations(message);
+    }
     match event.message {
         b"S" | b"AI" => event.clordid = values.text::<117>(),
         b"i" | b"Z" | b"b" => {
@@ -219,8 +230,39 @@ fn event<'a>(is_damaged: bool, values: &Values<'a>) -> OrderEvent<'a> {
     event.leaves = values.decimal::<151>();
     event.order_status = values.byte::<39>();
     event.exec_type = values.byte::<150>();
+    event.is_immediate = event.kind.is_request() && values.is_immediate();
     event
 }
+
+/// `TrdRegTimestamps`: the stamps of its types 2 (time in) and 3 (time out); of two of a type the first counts. Where such
+/// are, `RequestTime` (5979) is looked for too: nanoseconds since 1970, and of whatever else stands there, nothing.
+#[cold]
+fn stations(message: &[u8]) -> Stations {
+    let mut stations = Stations::default();
+    let mut stamp = 0;
+    for field in Fields::new(message) {
+        let slot = match (field.tag, field.value) {
+            (769, value) => {
+                stamp = utc_ns(value).unwrap_or(0);
+                continue;
+            }
+            (770, b"2") => &mut stations.in_ns,
+            (770, b"3") => &mut stations.out_ns,
+            (5979, value) if value.len() == EPOCH_DIGITS => {
+                stamp = number(value);
+                &mut stations.request_ns
+            }
+            _ => continue,
+        };
+        if *slot == 0 {
+            *slot = std::mem::take(&mut stamp);
+        }
+    }
+    stations
+}
+
+/// Nanoseconds since 1970 have so many digits from 2001 to 2286.
+const EPOCH_DIGITS: usize = 19;
 
 /// Whether a message whose groups hold instruments is about one of them at most: only then it has a symbol.
 fn is_one_instrument(message: &[u8], values: &Values<'_>) -> bool {
@@ -455,6 +497,48 @@ mod tests {
         for (message, expected) in rows {
             assert_eq!(kind_of(message), expected, "{message}");
         }
+    }
+
+    #[test]
+    fn orders_that_trade_at_once_or_not_at_all() {
+        let rows = [
+            ("35=D|40=1|", true),
+            ("35=D|40=1|59=0|", true),
+            ("35=D|40=2|44=1|59=3|", true),
+            ("35=D|40=2|44=1|59=4|", true),
+            ("35=G|40=1|", true),
+            ("35=D|40=2|44=1|59=0|", false),
+            ("35=D|", false),
+            // They wait for the opening, for the close, or for a price.
+            ("35=D|40=1|59=2|", false),
+            ("35=D|40=1|59=7|", false),
+            ("35=D|40=5|59=3|", false),
+            ("35=D|40=3|99=1|59=3|", false),
+            // A report repeats them.
+            ("35=8|150=0|39=0|40=1|", false),
+        ];
+        for (message, expected) in rows {
+            let text = message.replace('|', "\x01");
+            assert_eq!(event(false, &Values::of(text.as_bytes())).is_immediate, expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn stations_are_the_regulatory_stamps_of_their_types() {
+        let of = |fields: &str| {
+            let text = format!("35=8|150=0|39=0|11=c|{fields}").replace('|', "\x01");
+            let stations = one(text.as_bytes(), false, &Values::of(text.as_bytes())).stations;
+            [stations.request_ns, stations.in_ns, stations.out_ns]
+        };
+        let (first, second) = ("20260121-12:53:20.000000100", "20260121-12:53:20.000000250");
+        let start = 1_769_000_000_000_000_000;
+        let both = format!("768=3|769={first}|770=2|769={second}|770=3|769={second}|770=1|");
+        assert_eq!(of(&both), [0, start + 100, start + 250]);
+        assert_eq!(of(&format!("{both}5979=1769000000000000050|")), [start + 50, start + 100, start + 250]);
+        assert_eq!(of(&format!("{both}5979=20260121|")), [0, start + 100, start + 250], "no nanoseconds");
+        assert_eq!(of(&format!("768=2|769={first}|770=2|769={second}|770=2|")), [0, start + 100, 0]);
+        assert_eq!(of("768=2|770=2|769=soon|770=3|"), [0, 0, 0]);
+        assert_eq!(of(&format!("769={first}|770=2|")), [0, 0, 0], "no such group");
     }
 
     #[test]
