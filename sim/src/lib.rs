@@ -40,8 +40,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 pub use capture::Format;
-pub use scenario::{Scenario, Shipped, Tap, attribution_scenarios, scenarios, shipped};
+pub use scenario::{
+    During, Kind, On, Scenario, Shipped, Strategy, Style, Tap, attribution_scenarios, scenarios, shipped,
+};
 pub use scenario_error::ScenarioError;
+pub use time::Latency;
 pub use truth::COLUMNS;
 pub use world::Summary;
 

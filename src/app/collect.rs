@@ -80,8 +80,8 @@ enum Place {
 }
 
 impl Collector {
-    pub(super) fn start(tables: Tables, on_thread: bool) -> io::Result<Collector> {
-        let collected = Box::new(Collected { summary: Summary::default(), tables });
+    pub(super) fn start(summary: Summary, tables: Tables, on_thread: bool) -> io::Result<Collector> {
+        let collected = Box::new(Collected { summary, tables });
         if !on_thread {
             return Ok(Collector(Place::Here(collected)));
         }

@@ -1,7 +1,11 @@
 //! Cause to effect: requests with their triggers and answers become rows and segments.
 
 mod answers;
+pub mod attribution;
+mod closing;
 mod early;
+mod ids;
+mod links;
 mod pairer;
 mod parts;
 mod public;
@@ -10,7 +14,9 @@ mod row;
 mod trigger;
 mod walls;
 
+pub use ids::{IdRule, Named};
+pub use links::{LinkRule, Links};
 pub use pairer::{Paired, Pairer, Rules, View};
 pub use parts::{Answer, FillKind, Parts, PublicKind, Residual, Stamps};
-pub use row::{Detail, Flag, Flags, Method, Moment, OrderRow, SegmentRow, Trigger};
+pub use row::{Detail, Flag, Flags, Method, Moment, OrderRow, SegmentRow, Trigger, Weighed};
 pub use trigger::TriggerRule;

@@ -6,13 +6,18 @@ use std::sync::Arc;
 
 use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, Timestamp};
 
+use super::attribution::spent::Spent;
+use super::attribution::{Aggregate, Judge};
 use super::early::EarlyAnswers;
-use super::parts::{self, Parts, Private, Segmented};
+use super::ids;
+use super::links::Links;
+use super::parts::{Parts, Private, Segmented};
 use super::public::Public;
-use super::requests::{Open, RequestId, Requests, Session};
+use super::requests::{Open, Original, RequestId, Requests, Session};
 use super::row::{Detail, Flag, Flags, Moment, OrderRow};
-use super::trigger::{TriggerRule, Typical};
+use super::trigger::{Held, Reports, TriggerRule};
 use super::walls::{Relation, Walls};
+use crate::book::{Exposure, Tape};
 use crate::flow::{Acked, Arrival, Direction, Seen};
 use crate::hash::HashMap;
 use crate::merge::{Feeds, Symbols, Ticks};
@@ -45,6 +50,8 @@ pub struct Rules {
 /// What pairing looks things up in.
 pub struct View<'a> {
     pub ticks: &'a Ticks,
+    pub tape: &'a Tape,
+    pub links: &'a Links,
     pub feeds: &'a Feeds,
     pub symbols: &'a Symbols,
     /// Points that an order's own point takes its market data from, nearest first.
@@ -80,15 +87,25 @@ pub struct Pairer {
     pub requests_seen: u64,
     /// Second sightings of requests, which give a hop and no row.
     pub hops: u64,
-    pub(super) typical: Typical,
     pub(super) segmented: Segmented,
     pub(super) public: Public,
+    pub(super) judge: Judge,
+    pub(super) spent: Spent,
+    /// What requests could have reacted to, where no books are kept: a sample.
+    pub(super) sampled: Exposure,
+    pub(super) reports: Reports,
+    /// Requests that are done and wait for the two-pass model, oldest first.
+    pub(super) held: VecDeque<Held>,
+    /// Requests that wait for it, done or not, and their candidates.
+    pub(super) undecided: (usize, usize),
     scratch: Vec<u8>,
-    out: Vec<Paired>,
+    pub(super) out: Vec<Paired>,
 }
 
 impl Pairer {
     pub fn new(rules: Rules) -> Pairer {
+        let window_ns = u64::try_from(rules.trigger.window.0).unwrap_or(0);
+        let judge = Judge::new(rules.trigger.learning, window_ns);
         Pairer {
             rules,
             requests: Requests::default(),
@@ -105,12 +122,22 @@ impl Pairer {
             answers: 0,
             requests_seen: 0,
             hops: 0,
-            typical: Typical::default(),
             segmented: Segmented::default(),
             public: Public::default(),
+            judge,
+            spent: Spent::default(),
+            sampled: Exposure::default(),
+            reports: Reports::default(),
+            held: VecDeque::new(),
+            undecided: (0, 0),
             scratch: Vec::new(),
             out: Vec::new(),
         }
+    }
+
+    /// Latency and number of triggered requests without claiming any pair.
+    pub fn aggregate(&self) -> Option<Aggregate> {
+        self.judge.aggregate()
     }
 
     pub fn rules(&self) -> &Rules {
@@ -268,6 +295,11 @@ impl Pairer {
         let text = |bytes: &[u8]| -> Box<str> { String::from_utf8_lossy(bytes).into() };
         let placeholder = event.symbol.is_empty() || event.symbol == b"[N/A]";
         let orig = self.find(session, event.orig_clordid);
+        let original = orig.map(|orig| Original {
+            side: orig.row.side.or(orig.original.side),
+            price: orig.row.price.or(orig.original.price),
+        });
+        let original = original.unwrap_or_default();
         let known = (!placeholder).then(|| symbols.known(event.symbol)).flatten();
         let by_id = || if event.security_id.is_empty() { None } else { symbols.known(event.security_id) };
         let symbol = known.or_else(by_id).or_else(|| orig.and_then(|orig| orig.symbol));
@@ -320,6 +352,9 @@ impl Pairer {
             flags,
             t2t_min: None,
             t2t_max: None,
+            weighed: None,
+            bbo: None,
+            case: None,
             outcome: "unanswered",
             parts: Parts::default(),
             timeline,
@@ -329,6 +364,9 @@ impl Pairer {
             session,
             point: direction.key.point,
             symbol,
+            original,
+            id: ids::in_request(&self.rules.trigger.ids, event.raw),
+            case: None,
             sequence: event.sequence,
             done: None,
             answered: false,
@@ -460,6 +498,8 @@ impl Pairer {
             self.closing.pop_front();
             self.close(id);
         }
+        self.fit(false, view);
+        self.release(usize::MAX, view);
     }
 
     /// Whether [`Pairer::advance`] has anything to look at, for callers that come by for each frame.
@@ -475,10 +515,12 @@ impl Pairer {
         }
         self.look_at_market(Timestamp::MAX, view);
         self.compare_with_market();
+        self.fit(true, view);
         for id in self.requests.oldest(FINISHED_AT_ONCE) {
             self.close(id);
         }
-        if !self.requests.is_empty() {
+        self.release(FINISHED_AT_ONCE, view);
+        if !self.requests.is_empty() || !self.held.is_empty() {
             return true;
         }
         self.losses.add_many(Loss::Orphan, self.early.finish());
@@ -497,61 +539,6 @@ impl Pairer {
 
     pub(super) fn close_later(&mut self, id: RequestId, now: Timestamp) {
         self.closing.push_back((now, id));
-    }
-
-    /// Puts out a request's row; nothing can change it any more.
-    fn close(&mut self, id: RequestId) {
-        let Some(mut open) = self.requests.remove(id) else { return };
-        self.unwatch(&mut open);
-        let units = self.sessions[open.session].units;
-        if let Some(loss) = parts::measure(&mut open, units) {
-            self.losses.add(loss);
-        }
-        let session = &mut self.sessions[open.session];
-        if session.by_clordid.get(open.row.clordid.as_bytes()) == Some(&id) {
-            session.by_clordid.remove(open.row.clordid.as_bytes());
-        }
-        if let Some(order_id) = &open.order_id
-            && session.by_order_id.get(order_id) == Some(&id)
-        {
-            session.by_order_id.remove(order_id);
-        }
-        let row = &mut open.row;
-        let in_range = self.rules.from <= row.t_out && row.t_out < self.rules.to;
-        let wanted = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);
-        if !in_range || !wanted(&self.rules.symbols, &row.symbol) || !wanted(&self.rules.sessions, &row.session) {
-            self.losses.add(Loss::OutsideWindow);
-            return;
-        }
-        if open.ack_frame.is_some_and(|frame| open.report_frames.contains(&frame)) {
-            row.flags.set(Flag::AckWithAnswer);
-        }
-        if row.latency.iter().flatten().any(|latency| latency.0 < 0) {
-            row.flags.set(Flag::Negative);
-        }
-        row.timeline.sort_by_key(|moment| moment.time);
-        if open.echo {
-            self.hops += 1;
-            row.latency.iter_mut().enumerate().for_each(|(at, latency)| {
-                if at != SegmentKind::Hop.index() {
-                    *latency = None;
-                }
-            });
-        } else {
-            if !open.answered {
-                row.flags.set(Flag::Unanswered);
-                self.losses.add(Loss::Unanswered);
-            }
-            if row.trigger.is_none() {
-                self.losses.add(Loss::Untriggered);
-            }
-        }
-        if row.flags.has(Flag::AckWithAnswer) && row.latency(SegmentKind::TcpAck).is_some() {
-            self.losses.add(Loss::AckWithAnswer);
-        }
-        let negative = row.segments().filter(|(_, latency)| latency.0 < 0).count();
-        self.losses.add_many(Loss::Negative, negative as u64);
-        self.out.push(Paired { row: open.row, is_echo: open.echo });
     }
 }
 

@@ -2,6 +2,7 @@
 //! [`Summary`] is fed by `pair` and read by `write`; percentiles follow `HdrHistogram` (<https://hdrhistogram.org>).
 
 mod accounting;
+mod attribution;
 mod buckets;
 mod change;
 mod clock_bounds;
@@ -20,6 +21,7 @@ mod timeline;
 mod verdict;
 
 pub use accounting::Discrepancy;
+pub use attribution::{Attribution, Coverage, THRESHOLD};
 pub use clock_bounds::{Bound, BoundSide, Piece, pieces};
 pub use explain::{Explanation, Reason, explanations};
 pub use facts::{ClockRelation, Feed, Gap, Hops, Line, Relation, Session, Tap, Totals, TriggerRule};

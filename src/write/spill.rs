@@ -74,6 +74,7 @@ impl Spill for OrderRow {
 
     fn lighten(&mut self) {
         self.timeline = Vec::new();
+        (self.weighed, self.bbo, self.case) = (None, None, None);
     }
 
     fn encode(&self, names: &mut Names, bytes: &mut Vec<u8>) {
@@ -121,6 +122,9 @@ impl Spill for OrderRow {
             flags: take.flags()?,
             t2t_min: take.option(Take::nanos)?,
             t2t_max: take.option(Take::nanos)?,
+            weighed: None,
+            bbo: None,
+            case: None,
             outcome: take.fixed()?,
             parts: Parts::default(),
             timeline: Vec::new(),

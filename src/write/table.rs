@@ -287,6 +287,7 @@ pub(super) mod tests {
         });
         full.latency = std::array::from_fn(|at| Some(Nanos(1000 + i64::try_from(at).unwrap())));
         full.latency[SegmentKind::Hop.index()] = None;
+        full.latency[SegmentKind::FillToRequest.index()] = None;
         full.flags.set(Flag::Retransmitted);
         full.flags.set(Flag::AckWithAnswer);
         full.t2t_min = Some(Nanos(-4));

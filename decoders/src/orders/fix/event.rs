@@ -160,7 +160,7 @@ const ONLY_HEADER: &[&[u8]] = &[
 ];
 
 fn one<'a>(message: &'a [u8], damaged: bool, values: &Values<'a>) -> OrderEvent<'a> {
-    let mut event = event(damaged, values);
+    let mut event = OrderEvent { raw: message, ..event(damaged, values) };
     match event.message {
         b"S" | b"AI" => event.clordid = values.text::<117>(),
         b"i" | b"Z" | b"b" => {
@@ -266,10 +266,10 @@ fn each_of_group(
             }
         }
         orders += 1;
-        out.order(span.clone(), &event(damaged, &order));
+        out.order(span.clone(), &OrderEvent { raw: message, ..event(damaged, &order) });
     }
     if orders == 0 {
-        out.order(span.clone(), &without_entries(damaged, &outside));
+        out.order(span.clone(), &OrderEvent { raw: message, ..without_entries(damaged, &outside) });
     } else if stated.iter().any(|&stated| stated != orders) {
         // Entries without ClOrdID, or that could not be told apart.
         out.stray(Loss::Malformed, 1);

@@ -1,0 +1,78 @@
+//! The end of a request: nothing can change it any more, so its row is put out.
+
+use tickscope_model::{Loss, SegmentKind};
+
+use super::pairer::{Paired, Pairer};
+use super::parts;
+use super::requests::{Open, RequestId};
+use super::row::Flag;
+use super::trigger::Held;
+
+impl Pairer {
+    /// Nothing can change a request any more: its row is written, or waits for the model.
+    pub(super) fn close(&mut self, id: RequestId) {
+        let Some(mut open) = self.requests.remove(id) else { return };
+        self.unwatch(&mut open);
+        let units = self.sessions[open.session].units;
+        if let Some(loss) = parts::measure(&mut open, units) {
+            self.losses.add(loss);
+        }
+        let session = &mut self.sessions[open.session];
+        if session.by_clordid.get(open.row.clordid.as_bytes()) == Some(&id) {
+            session.by_clordid.remove(open.row.clordid.as_bytes());
+        }
+        if let Some(order_id) = &open.order_id
+            && session.by_order_id.get(order_id) == Some(&id)
+        {
+            session.by_order_id.remove(order_id);
+        }
+        if let Some(case) = open.case.take() {
+            self.held.push_back(Held { open, case });
+        } else {
+            self.write(open);
+        }
+    }
+
+    /// Puts out a request's row.
+    pub(super) fn write(&mut self, mut open: Box<Open>) {
+        let row = &mut open.row;
+        let in_range = self.rules.from <= row.t_out && row.t_out < self.rules.to;
+        let wanted = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);
+        if !in_range || !wanted(&self.rules.symbols, &row.symbol) || !wanted(&self.rules.sessions, &row.session) {
+            self.losses.add(Loss::OutsideWindow);
+            return;
+        }
+        if open.ack_frame.is_some_and(|frame| open.report_frames.contains(&frame)) {
+            row.flags.set(Flag::AckWithAnswer);
+        }
+        if row.latency.iter().flatten().any(|latency| latency.0 < 0) {
+            row.flags.set(Flag::Negative);
+        }
+        row.timeline.sort_by_key(|moment| moment.time);
+        if open.echo {
+            self.hops += 1;
+            row.latency.iter_mut().enumerate().for_each(|(at, latency)| {
+                if at != SegmentKind::Hop.index() {
+                    *latency = None;
+                }
+            });
+        } else {
+            if !open.answered {
+                row.flags.set(Flag::Unanswered);
+                self.losses.add(Loss::Unanswered);
+            }
+            if row.trigger.is_none() {
+                self.losses.add(Loss::Untriggered);
+            }
+            if row.flags.has(Flag::CrossClock) {
+                self.losses.add(Loss::CrossClock);
+            }
+        }
+        if row.flags.has(Flag::AckWithAnswer) && row.latency(SegmentKind::TcpAck).is_some() {
+            self.losses.add(Loss::AckWithAnswer);
+        }
+        let negative = row.segments().filter(|(_, latency)| latency.0 < 0).count();
+        self.losses.add_many(Loss::Negative, negative as u64);
+        self.out.push(Paired { row: open.row, is_echo: open.echo });
+    }
+}
