@@ -101,9 +101,15 @@ fn outcome(files: &[PathBuf], ahead: Option<(usize, usize)>) -> (String, usize) 
 }
 
 fn check(files: &[PathBuf], ahead: &[(usize, usize)]) -> Vec<usize> {
+    let all_steps = compare(files, ahead);
+    assert!(all_steps[0] > 100, "there is something to read");
+    all_steps
+}
+
+/// The same of captures that may be damaged in their first frame.
+fn compare(files: &[PathBuf], ahead: &[(usize, usize)]) -> Vec<usize> {
     let (expected, frames) = outcome(files, None);
     let mut all_steps = vec![frames];
-    assert!(frames > 100, "there is something to read");
     for &(threads, block) in ahead {
         let (found, steps) = outcome(files, Some((threads, block)));
         let difference = expected.lines().zip(found.lines()).find(|(one, other)| one != other);
@@ -204,6 +210,6 @@ proptest! {
             bytes[at] = *value;
         }
         std::fs::write(&files[0], bytes).expect("the folder can be written");
-        check(&files, &[(threads, block)]);
+        compare(&files, &[(threads, block)]);
     }
 }
