@@ -42,7 +42,9 @@ impl<'a> Bound<'a> {
         let nothing: f64 = timers.map(|rule| self.timer(rule, row, case)).sum();
         let sum: f64 = weights.iter().sum::<f64>() + nothing;
         if sum > 0.0 {
-            weights.iter_mut().for_each(|weight| *weight /= sum);
+            for weight in &mut weights {
+                *weight /= sum;
+            }
             (weights, nothing / sum)
         } else {
             (weights, 1.0)

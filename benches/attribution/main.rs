@@ -36,21 +36,13 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     let (mut wanted, mut seeds) = (Vec::new(), JUDGES);
     while let Some(argument) = arguments.next() {
-        let range = || {
-            arguments.next().and_then(|text| {
-                let (from, to) = text.split_once('-')?;
-                Some(from.parse().ok()?..=to.parse().ok()?)
-            })
-        };
-        match argument.as_str() {
-            "--seeds" => match { range }() {
-                Some(range) => seeds = range,
-                None => {
-                    eprintln!("--seeds FROM-TO");
-                    return ExitCode::FAILURE;
-                }
-            },
-            _ => wanted.push(argument),
+        if argument != "--seeds" {
+            wanted.push(argument);
+        } else if let Some(range) = arguments.next().as_deref().and_then(range) {
+            seeds = range;
+        } else {
+            eprintln!("--seeds FROM-TO");
+            return ExitCode::FAILURE;
         }
     }
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|one| one == name);
@@ -62,6 +54,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// `301-305`.
+fn range(text: &str) -> Option<std::ops::RangeInclusive<u64>> {
+    let (from, to) = text.split_once('-')?;
+    Some(from.parse().ok()?..=to.parse().ok()?)
 }
 
 /// The scenarios for everybody.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tickscope::capture::{Input, Merged};
 use tickscope::merge::{Feeds, Symbols};
 use tickscope::pair::attribution::Learning;
-use tickscope::pair::{OrderRow, Paired, Pairer, Rules, TriggerRule};
+use tickscope::pair::{OrderRow, Pairer, Rules, TriggerRule};
 use tickscope::pipeline::correlator::Correlator;
 use tickscope::pipeline::{Configured, Pipeline, first_look};
 use tickscope_model::Timestamp;
@@ -28,7 +28,9 @@ pub(crate) fn rows(files: &[PathBuf], learning: Learning) -> Result<Vec<OrderRow
     };
     let mut lane =
         Correlator::new(Symbols::default(), Feeds::new(Vec::new()), Pairer::new(rules), vec![vec![0]; files.len()]);
-    looked.iter().for_each(|name| lane.watch(name));
+    for name in &looked {
+        lane.watch(name);
+    }
     let (mut captures, mut pipeline) = (open()?, Pipeline::new(Configured::default(), None, points));
     let mut rows = Vec::new();
     let take = |lane: &mut Correlator, rows: &mut Vec<OrderRow>| {

@@ -36,7 +36,7 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
     summary.attribution.threshold = settings.trigger.confidence;
     let mut collector = Collector::start(summary, tables, threads > 0)?;
     if correlator.pairer.rules().trigger.keeps_books {
-        let looked = open::look_first(settings, &prepared)?;
+        let looked = open::look_first(settings, &prepared, threads)?;
         looked.iter().flatten().for_each(|name| correlator.watch(name));
     }
     prepared.pipeline.read_ahead(&mut prepared.captures, threads, BLOCK_BYTES);

@@ -325,8 +325,11 @@ mod tests {
 
     const WHOLE: Health = Health { is_whole: true, gaps: 0 };
 
+    /// A change, the best prices behind it, and what happened to them.
+    type Step = (BookChange, (i64, u32, i64, u32), Touch);
+
     /// Applies changes to a book and gives bid, its quantity, ask, its quantity (in cents) and what happened to them.
-    fn check(health: Health, changes: &[(BookChange, (i64, u32, i64, u32), Touch)]) -> Vec<Effect> {
+    fn check(health: Health, changes: &[Step]) -> Vec<Effect> {
         let mut books = Books::default();
         let mut effects = Vec::new();
         for (at, &(change, expected, touch)) in changes.iter().enumerate() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tickscope_model::{Loss, MarketKind, Nanos, SegmentKind, Side, SymbolId, TapId, Timestamp};
 
 use super::attribution::candidates::{self, ALWAYS, ALWAYS_WITHOUT_BOOKS, Candidate, Case, MOST, Wish};
-use super::attribution::{Learning, Origin, Verdict};
+use super::attribution::{Judge, Learning, Origin, Verdict};
 use super::ids::{self, IdRule};
 use super::links::LinkRule;
 use super::pairer::{Pairer, View};
@@ -72,7 +72,8 @@ impl TriggerRule {
         );
         let links: Vec<String> = self.links.iter().map(ToString::to_string).collect();
         if !links.is_empty() {
-            text.push_str(&format!("; links: {}", links.join(", ")));
+            text.push_str("; links: ");
+            text.push_str(&links.join(", "));
         }
         if !self.ids.is_empty() {
             text.insert_str(0, "the id that the request carries, else ");
@@ -166,15 +167,12 @@ impl Pairer {
             open.row.flags.set(Flag::TickEvicted);
             self.losses.add(Loss::TickEvicted);
         }
-        match verdict {
-            Some(verdict) => {
-                settle(&mut open.row, &case, &verdict, self.rules.trigger.window, view);
-                open.row.case = self.rules.trigger.keeps_cases.then(|| Box::new(case));
-            }
-            None => {
-                self.undecided = (self.undecided.0 + 1, self.undecided.1 + case.candidates.len());
-                open.case = Some(Box::new(case));
-            }
+        if let Some(verdict) = verdict {
+            settle(&mut open.row, &case, &verdict, self.rules.trigger.window, view);
+            open.row.case = self.rules.trigger.keeps_cases.then(|| Box::new(case));
+        } else {
+            self.undecided = (self.undecided.0 + 1, self.undecided.1 + case.candidates.len());
+            open.case = Some(Box::new(case));
         }
     }
 
@@ -288,7 +286,7 @@ impl Pairer {
         if self.judge.learning() != Learning::TwoPass {
             return;
         }
-        if is_end || self.judge.is_full(self.undecided) {
+        if is_end || Judge::is_full(self.undecided) {
             let open = self.requests.values_mut().filter(|open| !open.echo).filter_map(|open| open.case.as_deref());
             let held = self.held.iter().filter(|held| !held.open.echo).map(|held| held.case.as_ref());
             let cases: Vec<&Case> = held.chain(open).collect();

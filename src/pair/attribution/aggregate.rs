@@ -5,7 +5,7 @@ use super::lag::{self, BINS};
 use super::model::Observed;
 
 /// Moved moments for each request.
-const SURROGATES: u64 = 16;
+const SURROGATES: u8 = 16;
 
 /// See the head of this file.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,7 +26,7 @@ pub struct Aggregate {
 pub(crate) fn aggregate(sample: &[Observed], usual_ns: u64) -> Option<Aggregate> {
     let usual_ns = usual_ns.max(64);
     let within = lag::bin(usual_ns);
-    let furthest = usual_ns.saturating_mul(4 + SURROGATES / 2 + 1);
+    let furthest = usual_ns.saturating_mul(4 + u64::from(SURROGATES) / 2 + 1);
     let (mut seen, mut chance) = (vec![0.0; BINS], vec![0.0; BINS]);
     // Requests with a message so shortly before them, and moved moments.
     let (mut requests, mut with_message, mut moved_with_message) = (0_usize, 0_usize, 0_usize);
@@ -39,7 +39,7 @@ pub(crate) fn aggregate(sample: &[Observed], usual_ns: u64) -> Option<Aggregate>
         requests += 1;
         let (mut is_near, mut is_moved_near) = (false, [false; SURROGATES as usize]);
         for one in request.candidates.iter().filter(|one| one.cell < 16 * 9) {
-            let middle_ns = lag::start(usize::from(one.bin)) + (lag::width(usize::from(one.bin)) / 2.0) as u64;
+            let middle_ns = lag::middle(usize::from(one.bin));
             if one.bin <= within {
                 seen[usize::from(one.bin)] += 1.0;
                 is_near = true;
@@ -47,7 +47,7 @@ pub(crate) fn aggregate(sample: &[Observed], usual_ns: u64) -> Option<Aggregate>
             for (step, is_near) in (0..).zip(&mut is_moved_near) {
                 let moved = usual_ns * 4 + usual_ns * step / 2;
                 if let Some(lag_ns) = middle_ns.checked_sub(moved).filter(|lag_ns| lag::bin(*lag_ns) <= within) {
-                    chance[usize::from(lag::bin(lag_ns))] += 1.0 / SURROGATES as f64;
+                    chance[usize::from(lag::bin(lag_ns))] += 1.0 / f64::from(SURROGATES);
                     *is_near = true;
                 }
             }
@@ -62,10 +62,10 @@ pub(crate) fn aggregate(sample: &[Observed], usual_ns: u64) -> Option<Aggregate>
     let mode = (0..=usize::from(within)).max_by(|one, other| z(*one).total_cmp(&z(*other)))?;
     // A triggered request has a message for certain, any other as often as a moved moment has one.
     let all = requests as f64;
-    let (near, by_chance) = (with_message as f64 / all, moved_with_message as f64 / all / SURROGATES as f64);
+    let (near, by_chance) = (with_message as f64 / all, moved_with_message as f64 / all / f64::from(SURROGATES));
     let share_of_others = (1.0 - by_chance).max(1.0 / all);
     Some(Aggregate {
-        mode_ns: lag::start(mode) + (lag::width(mode) / 2.0) as u64,
+        mode_ns: lag::middle(mode),
         z: z(mode),
         triggered: (all * (near - by_chance) / share_of_others).max(0.0),
         error: (all * near * (1.0 - near) + by_chance).sqrt() / share_of_others,

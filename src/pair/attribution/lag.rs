@@ -26,6 +26,11 @@ pub(crate) fn start(bin: usize) -> u64 {
     }
 }
 
+/// The middle of a bin.
+pub(crate) fn middle(bin: usize) -> u64 {
+    start(bin).midpoint(start(bin + 1))
+}
+
 /// How wide a bin is.
 #[allow(clippy::cast_precision_loss, reason = "a bin's width has few digits")]
 pub(crate) fn width(bin: usize) -> f64 {

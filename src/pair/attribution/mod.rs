@@ -128,7 +128,7 @@ impl Judge {
     }
 
     /// Whether so much is held that the two-pass model must be made of it.
-    pub(crate) fn is_full(&self, (requests, candidates): (usize, usize)) -> bool {
+    pub(crate) fn is_full((requests, candidates): (usize, usize)) -> bool {
         requests >= MOST_HELD || candidates >= MOST_HELD_CANDIDATES
     }
 

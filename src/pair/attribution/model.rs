@@ -170,8 +170,8 @@ const FEW_REACTIONS: f64 = 3.0;
 const WIDE_ROUNDS: usize = 24;
 
 /// Rounds of learning at most, and the share of requests that must move for another one.
-const ROUNDS: usize = 50;
-const MOVED: f64 = 1e-3;
+const ROUNDS: usize = 200;
+const MOVED: f64 = 1e-4;
 
 impl Model {
     /// What is believed before the first request; `window_ns` is the longest latency.
@@ -231,7 +231,9 @@ impl Model {
             out.push(weight);
         }
         let scale = if sum > 0.0 { 1.0 / sum } else { 0.0 };
-        out.iter_mut().for_each(|weight| *weight *= scale);
+        for weight in out.iter_mut() {
+            *weight *= scale;
+        }
         if sum > 0.0 { nothing * scale } else { 1.0 }
     }
 
@@ -308,7 +310,7 @@ impl Tables {
         Tables { relation: vec![0.0; ROLES * CONTEXTS * RELATIONS], place: vec![0.0; ROLES * 2 * PLACES] }
     }
 
-    fn add(&mut self, role: usize, seen: &Seen, weight: f64) {
+    fn add(&mut self, role: usize, seen: Seen, weight: f64) {
         self.relation[role * CONTEXTS * RELATIONS + usize::from(seen.relation)] += weight;
         self.place[role * 2 * PLACES + usize::from(seen.place)] += weight;
     }
@@ -339,12 +341,12 @@ impl Sums {
                 let bin = usize::from(seen.bin);
                 sums.bins[bin] += weight;
                 sums.cells[role * CELLS + usize::from(seen.cell)] += weight;
-                sums.caused.add(role, seen, weight);
+                sums.caused.add(role, *seen, weight);
             }
             sums.requests += 1.0;
             sums.near += request.candidates.iter().filter(|seen| seen.bin < behind).map(|_| 1.0).sum::<f64>();
             let unrelated = request.candidates.iter().filter(|seen| behind <= seen.bin);
-            unrelated.take(UNRELATED).for_each(|seen| sums.not_caused.add(role, seen, 1.0));
+            unrelated.take(UNRELATED).for_each(|seen| sums.not_caused.add(role, *seen, 1.0));
         }
         sums
     }
@@ -383,11 +385,14 @@ impl Sums {
         let wide = smoothed(&self.bins, WIDE_ROUNDS);
         let most = masses.iter().copied().fold(0.0, f64::max);
         let top = masses.iter().position(|mass| *mass >= most).unwrap_or(0);
+        // In a busy market that would make reactions of requests that came by themselves.
+        let crowd = (self.near - total) / self.requests.max(1.0);
+        let few = FEW_REACTIONS * (1.0 - crowd).clamp(0.0, 1.0);
         for (mass, wide) in masses.iter_mut().zip(&wide).skip(top) {
-            let enough = *mass / (*mass + FEW_REACTIONS);
+            let enough = (*mass / (*mass + few).max(f64::MIN_POSITIVE)).min(1.0);
             *mass = enough * *mass + (1.0 - enough) * wide;
         }
-        one_hump(&mut masses, (self.near - total) / self.requests.max(1.0));
+        one_hump(&mut masses, crowd);
         let smoothed: f64 = masses.iter().sum();
         let believed = believed_density(window_ns);
         let kept = total / (total + LATENCY_BELIEF) / smoothed.max(1e-12);

@@ -9,7 +9,7 @@ use crate::hash::HashMap;
 
 /// How much rarer a request is that comes later, against one that comes at once. Believed, not learned: the few such
 /// requests would teach that their own lag is a usual latency.
-pub(super) const AGAIN: f64 = 0.002;
+pub(super) const AGAIN: f64 = 0.005;
 /// Messages that are remembered of a session and symbol.
 const REMEMBERED: usize = 4;
 /// Sessions and symbols that are remembered.
@@ -32,10 +32,10 @@ impl Spent {
         for candidate in case.candidates.iter_mut().filter(|candidate| candidate.origin == Origin::Symbol) {
             let Some(causes) = self.0.get(&(session, candidate.symbol)) else { return };
             let cause = causes.iter().flatten().find(|cause| cause.message == message(candidate));
-            // Several requests of one decision leave in less time than it took to come to it.
+            // Several requests of one decision leave together, and those of several strategies after like latencies.
             candidate.seen.is_spent = cause.is_some_and(|cause| {
                 let (first, later) = (cause.request.since(cause.message.0).0, time.since(cause.request).0);
-                later > first / 2
+                later > first.saturating_mul(2)
             });
         }
     }
