@@ -31,17 +31,15 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
     let tables = Tables::create(&arguments.output)?;
     let clocks = Clocks::relate(settings, &mut prepared)?;
     let mut correlator = correlator(arguments, settings, &prepared, &clocks)?;
+    let threads = threads(arguments);
     let mut summary = Summary::default();
     summary.attribution.threshold = settings.trigger.confidence;
-    let threads = threads(arguments);
     let mut collector = Collector::start(summary, tables, threads > 0)?;
     if correlator.pairer.rules().trigger.keeps_books {
-        // Books need every message, so nothing is read ahead.
-        let looked = open::look_first(settings, &prepared)?;
+        let looked = open::look_first(settings, &prepared, threads)?;
         looked.iter().flatten().for_each(|name| correlator.watch(name));
-    } else {
-        prepared.pipeline.read_ahead(&mut prepared.captures, threads, BLOCK_BYTES);
     }
+    prepared.pipeline.read_ahead(&mut prepared.captures, threads, BLOCK_BYTES);
     let stopped = open::run(&mut prepared, &arguments.display, &mut correlator, |correlator, now| {
         correlator.advance(now);
         collector.collect(correlator).context("writing rows")

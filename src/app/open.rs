@@ -64,7 +64,14 @@ pub(super) fn prepare(settings: &Settings, selection: &SelectionArgs, clock: &Cl
 }
 
 /// The names of symbols in the order flow; `None` where the captures cannot be read twice.
-pub(super) fn look_first(settings: &Settings, prepared: &Prepared) -> anyhow::Result<Option<BTreeSet<Box<[u8]>>>> {
+pub(super) fn look_first(
+    settings: &Settings,
+    prepared: &Prepared,
+    threads: usize,
+) -> anyhow::Result<Option<BTreeSet<Box<[u8]>>>> {
+    if let Some(spans) = prepared.captures.spans() {
+        return Ok(Some(first_look::quick(&spans, threads)));
+    }
     if settings.captures.iter().any(|capture| !capture.input.is_readable_twice()) {
         return Ok(None);
     }

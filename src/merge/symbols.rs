@@ -19,6 +19,8 @@ pub struct Symbols {
     /// Names that are watched and have no number yet, and the numbers that are.
     watched_names: HashSet<Box<[u8]>>,
     watched: Vec<bool>,
+    /// How many of these there are.
+    watching: u32,
 }
 
 impl Symbols {
@@ -63,7 +65,12 @@ impl Symbols {
         if self.watched.len() <= place {
             self.watched.resize(place + 1, false);
         }
-        self.watched[place] = true;
+        self.watching += u32::from(!std::mem::replace(&mut self.watched[place], true));
+    }
+
+    /// How many symbols are watched.
+    pub fn watching(&self) -> u32 {
+        self.watching
     }
 
     #[inline]

@@ -7,7 +7,7 @@ use tickscope_model::{Loss, Losses, MarketEvent, OrderEvent, SymbolId, Timestamp
 
 use super::exchange_clock::ExchangeClocks;
 use crate::book::{Books, Entry, Health, Tape};
-use crate::capture::{Captured, Packets, Place};
+use crate::capture::{Captured, Packets, Place, Watched};
 use crate::flow::{Arrival, Datagram, Direction, Lane, Seen};
 use crate::hash::HashMap;
 use crate::merge::{Feeds, Symbols, Tick, Ticks};
@@ -170,6 +170,29 @@ impl Correlator {
         }
         self.messages.market_used += count;
         self.ticks.keep(point, line, packets);
+        self.see_watched(point, line, packets, None);
+    }
+
+    /// The messages about watched symbols of packets that were read ahead, in order; `fresh`: those that are new. What
+    /// falls due between two packets is done between them, as where each of them is a frame.
+    fn see_watched(&mut self, point: u16, line: u16, packets: &Packets<'_>, fresh: Option<&[Range<u64>]>) {
+        let mut last = None;
+        for Watched { packet: number, event } in packets.watched() {
+            let Some(packet) = packets.block.packets.get(*number as usize) else { break };
+            let first = packets.run.first_of(packet);
+            if last != Some(*number) {
+                last = Some(*number);
+                self.advance(packet.time);
+            }
+            let position = event.sequence.saturating_sub(first);
+            if fresh.is_some_and(|fresh| !fresh.iter().any(|range| range.contains(&position))) {
+                continue;
+            }
+            self.packet_sequence = first;
+            let MarketEvent { kind, code, sequence, .. } = *event;
+            let (time, frame) = (packet.time, packets.frame(*number));
+            self.book(point, Tick { time, sequence, frame, line, code, kind, place: None }, event);
+        }
     }
 
     /// A single packet that was read ahead; false where it is a copy by the mirror port.
@@ -187,7 +210,8 @@ impl Correlator {
         let new = ranges.as_ref().map_or(count, |ranges| ranges.iter().map(|range| range.end - range.start).sum());
         self.messages.market_used += new;
         if !self.stale {
-            self.ticks.keep_announced(at.key.point, self.line, packet, ranges);
+            self.ticks.keep_announced(at.key.point, self.line, packet, ranges.clone());
+            self.see_watched(at.key.point, self.line, packet, ranges.as_deref());
         }
         true
     }
@@ -247,7 +271,6 @@ impl Lane for Correlator {
     }
 
     fn packets(&mut self, mut at: Datagram<'_>, packets: &Packets<'_>) -> u64 {
-        debug_assert!(!self.pairer.rules().trigger.keeps_books, "books need every message");
         let mut copies = 0;
         let mut rest = packets.clone();
         while !rest.range.is_empty() {
@@ -262,6 +285,14 @@ impl Lane for Correlator {
             rest = rest.behind(&one);
         }
         copies
+    }
+
+    fn is_watched(&self, symbol: SymbolId) -> bool {
+        self.symbols.is_watched(symbol)
+    }
+
+    fn watched(&self) -> u32 {
+        self.symbols.watching()
     }
 
     fn has_wants(&self) -> bool {

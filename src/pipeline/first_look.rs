@@ -3,12 +3,15 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{panic, thread};
 
 use tickscope_decoders::{Described, Fresh, Sequenced};
-use tickscope_model::{Loss, MarketEvent, OrderEvent, SymbolId};
+use tickscope_model::{Frame, LinkType, Loss, MarketEvent, OrderEvent, SymbolId, Timestamp};
 
 use super::{Configured, Pipeline};
-use crate::capture::{Captured, Merged};
+use crate::capture::{Captured, Merged, Span, ask_ahead};
+use crate::dissect::{Packet, Transport, dissect};
 use crate::flow::{Arrival, Datagram, Direction, Lane, Seen};
 
 /// Names that are remembered; more than any venue lists.
@@ -26,9 +29,91 @@ pub fn symbols(mut captures: Merged, configured: Configured, points: Vec<u16>) -
     names.0
 }
 
+/// Bytes of a file that a thread looks through at a time.
+const PIECE: usize = 16 << 20;
+
+/// The same of files that several threads can read at once. They look for the fields of FIX (55, 48) in whatever TCP carries,
+/// message or not, so some names may be of no request; and one that TCP has cut in two is missed: its symbol has a book from its
+/// first request on. Which names are found does not depend on the number of threads.
+pub fn quick(spans: &[(Span, Timestamp)], threads: usize) -> BTreeSet<Box<[u8]>> {
+    let pieces: Vec<(&Span, Timestamp, usize)> = spans
+        .iter()
+        .flat_map(|(span, near)| (0..span.length().div_ceil(PIECE)).map(move |piece| (span, *near, piece * PIECE)))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let some = || {
+        let mut names = Names::default();
+        while let Some(&(span, near, from)) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+            look_through(span, near, from..(from + PIECE).min(span.length()), &mut names);
+        }
+        names.0
+    };
+    thread::scope(|scope| {
+        // Where there is no thread to be had, the others do its work.
+        let others: Vec<_> =
+            (0..threads).filter_map(|_| thread::Builder::new().spawn_scoped(scope, some).ok()).collect();
+        let mut names = some();
+        for other in others {
+            names.extend(other.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked)));
+        }
+        names
+    })
+}
+
+/// The records that begin in this range of a file.
+fn look_through(span: &Span, near: Timestamp, range: Range<usize>, names: &mut Names) {
+    let bytes = span.bytes();
+    let mut at = range.start;
+    while let Some(start) = span.guess(at, range.end, near) {
+        at = start;
+        while at < range.end
+            && let Some(rest) = bytes.get(at..)
+            && let Some(record) = span.record_in(rest, at)
+        {
+            ask_ahead(rest);
+            let frame = span.frame_of(&record, record.bytes_in(rest, at));
+            if !is_plain_datagram(&frame)
+                && let Ok(Packet { transport: Transport::Tcp { payload, .. }, .. }) = dissect(&frame)
+            {
+                payload.split(|&byte| byte == SOH).for_each(|field| names.field(field));
+            }
+            at = record.next;
+        }
+        if range.end <= at {
+            break;
+        }
+        // Something that is no ordinary record.
+        at += 1;
+    }
+}
+
+/// The end of a field in FIX.
+const SOH: u8 = 1;
+
+/// Whether a frame is Ethernet, IPv4 and UDP, with nothing in between, as nearly all market data is.
+#[inline]
+fn is_plain_datagram(frame: &Frame<'_>) -> bool {
+    let is_ipv4 = frame.bytes.get(12..14) == Some(&[0x08, 0x00]);
+    is_ipv4 && frame.link == LinkType::Ethernet && frame.bytes.get(23) == Some(&17)
+}
+
 /// A lane that keeps nothing but names.
 #[derive(Default)]
 struct Names(BTreeSet<Box<[u8]>>);
+
+impl Names {
+    fn add(&mut self, name: &[u8]) {
+        if !name.is_empty() && self.0.len() < MOST_NAMES && !self.0.contains(name) {
+            self.0.insert(name.into());
+        }
+    }
+
+    fn field(&mut self, field: &[u8]) {
+        if let Some(name) = field.strip_prefix(b"55=").or(field.strip_prefix(b"48=")) {
+            self.add(name);
+        }
+    }
+}
 
 impl Lane for Names {
     fn frame(&mut self, _captured: &Captured<'_>) {}
@@ -55,11 +140,8 @@ impl Lane for Names {
         if !event.kind.is_request() {
             return;
         }
-        for name in [event.symbol, event.security_id] {
-            if !name.is_empty() && self.0.len() < MOST_NAMES && !self.0.contains(name) {
-                self.0.insert(name.into());
-            }
-        }
+        self.add(event.symbol);
+        self.add(event.security_id);
     }
 
     fn order_described(&mut self, _direction: &Direction<'_>, _seen: &Seen, _message: Described) {}
