@@ -113,13 +113,13 @@ pub struct Lessons {
     pub corrected: u32,
 }
 
-/// What skimming says of a packet.
+/// What skimming says of a packet; small enough to travel in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SkimmedPacket {
     /// The number of its first message.
     pub first: NonZeroU64,
     /// How many messages it has.
-    pub count: u64,
+    pub count: u16,
     /// Whether some of them are about watched symbols.
     pub is_watched: bool,
 }

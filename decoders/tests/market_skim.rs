@@ -112,7 +112,7 @@ proptest! {
             });
         prop_assert!(said.is_some() || !is_ordinary || first == 0, "an ordinary packet is read ahead");
         let Some(SkimmedPacket { first: number, count, is_watched: has_watched }) = said else { return Ok(()) };
-        prop_assert_eq!(&out.units, &vec![(UnitKind::Data, number.get(), count)]);
+        prop_assert_eq!(&out.units, &vec![(UnitKind::Data, number.get(), u64::from(count))]);
         prop_assert_eq!(bytes.get(skimmer.session()), Some(&b"SESSION001"[..]));
         prop_assert_eq!(decoder.lessons(), lessons, "it teaches nothing");
         prop_assert_eq!((out.others, out.losses.total(tickscope_model::Level::Message)), (0, 0));

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use tickscope_model::{Frame, LinkType, Nanos, TapId, Timestamp};
 
-use super::block::{Block, Contents, Packets, Part, Place};
+use super::block::{Block, Contents, Part};
 use super::error::{Cut, SourceError};
 use super::file::{CaptureFile, Interface};
 use super::map::prefetch;
 use super::open::{BLOCK, open_with};
+use super::packets::{Packets, Place};
 use super::span::Span;
 use super::stamp::{self, Stampers, Stamps, TapTime};
 

@@ -12,6 +12,7 @@ mod inflate;
 mod map;
 mod merge;
 mod open;
+mod packets;
 mod pcap;
 mod pcapng;
 mod span;
@@ -20,9 +21,10 @@ mod stream;
 
 #[cfg(test)]
 pub(crate) use block::test;
-pub use block::{Arriving, BLOCK_BYTES, Block, FlowMark, Packets, Part, Place, Run, Session, Shelf, Skimmed, Watched};
+pub use block::{Arriving, BLOCK_BYTES, Block, FlowMark, Part, Run, Session, Shelf, Skimmed, Watched};
 pub use error::{Cut, SourceError};
 pub use file::{CaptureFile, Interface};
 pub use merge::{Ahead, Captured, Input, Merged, Step, Tap};
 pub use open::open;
+pub use packets::{Packets, Place};
 pub use span::{Record, Span, ask_ahead};

@@ -324,7 +324,7 @@ fn add(
     (time, bytes, ip_id): (Timestamp, usize, u16),
 ) -> Option<()> {
     let SkimmedPacket { first, count, is_watched } = flow.skim.skim(payload, block.marks())?;
-    let first = first.get();
+    let (first, count) = (first.get(), u64::from(count));
     if first > HIGHEST_SEQUENCE {
         return None;
     }

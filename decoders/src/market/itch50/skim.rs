@@ -162,7 +162,7 @@ impl Skim for Skimmer {
                 is_watched |= self.is_watched(locate);
             })?
         };
-        Some(SkimmedPacket { first, count, is_watched })
+        Some(SkimmedPacket { first, count: u16::try_from(count).ok()?, is_watched })
     }
 
     fn watched(&self, input: &[u8], each: &mut dyn FnMut(&MarketEvent)) {
