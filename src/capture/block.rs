@@ -404,7 +404,7 @@ impl Block {
         skim.watched(payload, &mut |event| watched.push(Watched { packet, event: *event }));
     }
 
-    /// What `Unread::frame` and [`Packets::watched`] need; given back with [`Block::return_contents`].
+    /// What `Unread::frame` and [`super::Packets::watched`] need; given back with [`Block::return_contents`].
     pub fn take_contents(&mut self) -> Contents {
         mem::take(&mut self.contents)
     }

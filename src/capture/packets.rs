@@ -12,7 +12,7 @@ use super::block::{Block, Run, Skimmed, Watched};
 pub struct Packets<'a> {
     pub block: &'a Arc<Block>,
     pub run: &'a Run,
-    /// See [`Contents::watched`].
+    /// Messages about watched symbols of the whole block.
     pub all_watched: &'a [Watched],
     /// Those packets of the run that come before any other frame of the captures.
     pub range: Range<u32>,

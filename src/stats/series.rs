@@ -21,7 +21,7 @@ const BEYOND: &str = "(all others)";
 pub struct Sample {
     pub time: Timestamp,
     pub value_ns: u64,
-    /// Number of the request's symbol; the first number stands for all beyond [`SYMBOLS`].
+    /// Number of the request's symbol; the first number stands for all beyond `SYMBOLS`.
     pub symbol: u32,
 }
 
