@@ -92,9 +92,7 @@ pub trait Decoder: Send {
     fn gap(&mut self);
 
     /// A reader of packets that hold no surprise, with what this decoder knows now, where the protocol has one.
-    /// `is_watched`: symbols whose messages are wanted one by one.
-    fn skimmer(&self, is_watched: &dyn Fn(SymbolId) -> bool) -> Option<Arc<dyn Skim>> {
-        let _ = is_watched;
+    fn skimmer(&self) -> Option<Arc<dyn Skim>> {
         None
     }
 
@@ -113,17 +111,6 @@ pub struct Lessons {
     pub corrected: u32,
 }
 
-/// What skimming says of a packet; small enough to travel in registers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SkimmedPacket {
-    /// The number of its first message.
-    pub first: NonZeroU64,
-    /// How many messages it has.
-    pub count: u16,
-    /// Whether some of them are about watched symbols.
-    pub is_watched: bool,
-}
-
 /// Reads market-data packets ahead of their decoder, from another thread, for what a tick is made of and no more. What it
 /// says of a packet is what the decoder would say, or nothing: any packet that is damaged, rare or teaches something is
 /// left to the decoder.
@@ -131,12 +118,9 @@ pub trait Skim: Send + Sync {
     /// Where in a packet its session stands.
     fn session(&self) -> Range<usize>;
 
-    /// Marks what the packet's messages are about. `None` where only the decoder can read it; `marks` may then have got some
-    /// for nothing.
-    fn skim(&self, input: &[u8], marks: &mut Marks) -> Option<SkimmedPacket>;
-
-    /// Gives the event of each message of a skimmed packet that is about a watched symbol, as the decoder would.
-    fn watched(&self, input: &[u8], each: &mut dyn FnMut(&MarketEvent));
+    /// Marks what the packet's messages are about, and returns the number of the first message and their count.
+    /// `None` where only the decoder can read it; `marks` may then have got some for nothing.
+    fn skim(&self, input: &[u8], marks: &mut Marks) -> Option<(NonZeroU64, u64)>;
 
     /// What is marked for a message about this symbol; `None` where this skimmer does not know the symbol.
     fn mark_of(&self, symbol: SymbolId) -> Option<u16>;

@@ -5,7 +5,7 @@ mod market_support;
 
 use market_support::Collector;
 use proptest::prelude::*;
-use tickscope_decoders::{Fresh, Marks, PROTOCOLS, SkimmedPacket, UnitKind};
+use tickscope_decoders::{Fresh, Marks, PROTOCOLS, UnitKind};
 use tickscope_model::{MarketKind, SymbolId, Timestamp};
 
 /// Types, lengths and where the stock's name stands: the tables of Nasdaq TotalView-ITCH 5.0, sections 1.1 to 1.8.
@@ -96,8 +96,7 @@ proptest! {
             drawn.iter().map(|&(kind, locate, named, filler, shift)| message(kind, locate, named, filler, shift)).collect();
         let count = i32::try_from(messages.len()).expect("few") + lie;
         let bytes = packet(first, u16::try_from(count.max(0)).expect("few"), &messages, tail);
-        let is_watched = |symbol: SymbolId| symbol.0.is_multiple_of(2);
-        let skimmer = decoder.skimmer(&is_watched).expect("ITCH has one");
+        let skimmer = decoder.skimmer().expect("ITCH has one");
         let mut marks = Marks::default();
         let said = skimmer.skim(&bytes, &mut marks);
         let mut glances = Vec::new();
@@ -111,8 +110,8 @@ proptest! {
                 shift == 0 && (1..6).contains(&locate) && named == locate && !NEVER.contains(&MESSAGES[kind].0)
             });
         prop_assert!(said.is_some() || !is_ordinary || first == 0, "an ordinary packet is read ahead");
-        let Some(SkimmedPacket { first: number, count, is_watched: has_watched }) = said else { return Ok(()) };
-        prop_assert_eq!(&out.units, &vec![(UnitKind::Data, number.get(), u64::from(count))]);
+        let Some((number, count)) = said else { return Ok(()) };
+        prop_assert_eq!(&out.units, &vec![(UnitKind::Data, number.get(), count)]);
         prop_assert_eq!(bytes.get(skimmer.session()), Some(&b"SESSION001"[..]));
         prop_assert_eq!(decoder.lessons(), lessons, "it teaches nothing");
         prop_assert_eq!((out.others, out.losses.total(tickscope_model::Level::Message)), (0, 0));
@@ -120,12 +119,6 @@ proptest! {
         let read: Vec<(u32, MarketKind, u8)> =
             glances.iter().map(|glance| (glance.symbol.0, glance.kind, glance.code)).collect();
         prop_assert_eq!(&read, &seen);
-        let mut watched = Vec::new();
-        skimmer.watched(&bytes, &mut |event| watched.push(format!("{event:?}")));
-        let wanted = out.events.iter().filter(|event| is_watched(event.symbol));
-        let wanted: Vec<String> = wanted.map(|event| format!("{event:?}")).collect();
-        prop_assert_eq!(&watched, &wanted);
-        prop_assert_eq!(has_watched, !wanted.is_empty());
         for symbol in 0..4096 {
             let is_there = seen.iter().any(|message| message.0 == symbol);
             let is_marked = skimmer.mark_of(SymbolId(symbol)).is_some_and(|mark| marks.may_hold(mark));

@@ -7,7 +7,7 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tickscope_decoders::{Marks, PacketMarks, Skim};
-use tickscope_model::{Frame, LinkType, MarketEvent, SymbolId, TapId, Timestamp};
+use tickscope_model::{Frame, LinkType, SymbolId, TapId, Timestamp};
 
 use super::span::Span;
 
@@ -42,27 +42,11 @@ pub struct Block {
     open: Option<Open>,
     /// The marks of the packets that do not make a whole group yet.
     marked: Marks,
-    /// What is needed only while the block is read: taken away with [`Block::take_contents`], since its packets are needed for
-    /// much longer.
-    contents: Contents,
+    /// The bytes of all frames that the stages must read; taken away with [`Block::take_bytes`], since a block's packets
+    /// are needed for much longer.
+    bytes: Vec<u8>,
     /// Where its memory goes.
     shelf: Option<Shelf>,
-}
-
-/// What the stages need of a block while they read it.
-#[derive(Default)]
-pub struct Contents {
-    /// The bytes of all frames that they must read.
-    pub bytes: Vec<u8>,
-    /// Messages about watched symbols, in order.
-    pub watched: Vec<Watched>,
-}
-
-/// A message about a watched symbol, with the place of its packet in the block.
-#[derive(Clone, Copy, Debug)]
-pub struct Watched {
-    pub packet: u32,
-    pub event: MarketEvent,
 }
 
 /// The run at hand: its ends are written into it when it is closed.
@@ -81,8 +65,8 @@ pub struct Shelf(Arc<Mutex<Spares>>);
 #[derive(Default)]
 struct Spares {
     blocks: Vec<Block>,
-    /// … of blocks that have been read.
-    contents: Vec<Contents>,
+    /// [`Block::bytes`] of blocks whose frames have all been read.
+    bytes: Vec<Vec<u8>>,
 }
 
 impl Shelf {
@@ -91,13 +75,12 @@ impl Shelf {
     }
 
     fn take(&self) -> Block {
-        let (block, contents) = {
+        let (block, bytes) = {
             let mut spares = self.spares();
-            (spares.blocks.pop(), spares.contents.pop())
+            (spares.blocks.pop(), spares.bytes.pop())
         };
         let mut block = block.unwrap_or_else(Block::with_room);
-        let new = || Contents { bytes: Vec::with_capacity(BLOCK_BYTES / 32), watched: Vec::new() };
-        block.contents = contents.unwrap_or_else(new);
+        block.bytes = bytes.unwrap_or_else(|| Vec::with_capacity(BLOCK_BYTES / 32));
         block.shelf = Some(self.clone());
         block
     }
@@ -114,7 +97,7 @@ impl Drop for Block {
         spare.span = None;
         spare.open = None;
         spare.marked = Marks::default();
-        spare.contents = Contents::default();
+        spare.bytes.clear();
         shelf.spares().blocks.push(spare);
     }
 }
@@ -198,8 +181,6 @@ pub struct FlowMark {
     pub place: u32,
     pub number: u32,
     pub corrected: u32,
-    /// Which symbols were watched, see [`crate::flow::Lane::watched`].
-    pub watched: u32,
 }
 
 /// The session of a run; no envelope has a longer one.
@@ -390,30 +371,20 @@ impl Block {
     pub fn add_frame(&mut self, frame: &Frame<'_>) {
         self.close();
         let number = u16::try_from(self.frames).expect("nothing is added to a full block");
-        let bytes = &mut self.contents.bytes;
-        let (time, link, wire_len, from) = (frame.time, frame.link, frame.wire_len, bytes.len());
-        bytes.extend_from_slice(frame.bytes);
-        self.parts.push(Part::Frame(Unread { frame: number, time, link, wire_len, bytes: from..bytes.len() }));
+        let (time, link, wire_len, from) = (frame.time, frame.link, frame.wire_len, self.bytes.len());
+        self.bytes.extend_from_slice(frame.bytes);
+        self.parts.push(Part::Frame(Unread { frame: number, time, link, wire_len, bytes: from..self.bytes.len() }));
     }
 
-    /// Adds the messages about watched symbols of the packet that was added last.
-    #[inline(never)]
-    pub fn add_watched(&mut self, skim: &dyn Skim, payload: &[u8]) {
-        let Some(packet) = self.packets.len().checked_sub(1).and_then(|last| u32::try_from(last).ok()) else { return };
-        let watched = &mut self.contents.watched;
-        skim.watched(payload, &mut |event| watched.push(Watched { packet, event: *event }));
+    /// The bytes that `Unread::frame` needs; they are given back with [`Block::return_bytes`].
+    pub fn take_bytes(&mut self) -> Vec<u8> {
+        mem::take(&mut self.bytes)
     }
 
-    /// What `Unread::frame` and [`super::Packets::watched`] need; given back with [`Block::return_contents`].
-    pub fn take_contents(&mut self) -> Contents {
-        mem::take(&mut self.contents)
-    }
-
-    pub fn return_contents(&self, mut contents: Contents) {
-        contents.bytes.clear();
-        contents.watched.clear();
+    pub fn return_bytes(&self, mut bytes: Vec<u8>) {
+        bytes.clear();
         if let Some(shelf) = &self.shelf {
-            shelf.spares().contents.push(contents);
+            shelf.spares().bytes.push(bytes);
         }
     }
 
@@ -495,7 +466,7 @@ pub(crate) mod test {
             sequence: 0..count.into(),
             times: time(0)..=time(u64::from(count) - 1),
             bytes: 0,
-            flow: FlowMark { place: 0, number: 0, corrected: 0, watched: 0 },
+            flow: FlowMark { place: 0, number: 0, corrected: 0 },
             session: Session::new(b"").expect("short"),
             message: 0,
             frame: 0,

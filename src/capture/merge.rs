@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tickscope_model::{Frame, LinkType, Nanos, TapId, Timestamp};
 
-use super::block::{Block, Contents, Part};
+use super::block::{Block, Part};
 use super::error::{Cut, SourceError};
 use super::file::{CaptureFile, Interface};
 use super::map::prefetch;
@@ -119,7 +119,8 @@ const LINES_AHEAD: usize = 6;
 /// A block on its way through the merge.
 struct Reading {
     block: Arc<Block>,
-    contents: Contents,
+    /// The bytes of its frames.
+    bytes: Vec<u8>,
     /// The part at hand, and the first packet of it that was not handed out.
     part: usize,
     packet: u32,
@@ -151,7 +152,7 @@ impl Reading {
     fn ask_for_frames(&self) {
         if let Some(Part::Frame(frame)) = self.block.parts.get(self.part + FRAMES_AHEAD) {
             let bytes = frame.place();
-            bytes.step_by(64).take(LINES_AHEAD).for_each(|at| prefetch(&self.contents.bytes, at));
+            bytes.step_by(64).take(LINES_AHEAD).for_each(|at| prefetch(&self.bytes, at));
         }
     }
 
@@ -162,15 +163,15 @@ impl Reading {
     /// The frame at hand, where it is one.
     fn frame(&self, tap: TapId) -> Option<Frame<'_>> {
         let Part::Frame(kept) = self.block.parts.get(self.part)? else { return None };
-        Some(kept.frame(&self.contents.bytes, tap, self.first_frame))
+        Some(kept.frame(&self.bytes, tap, self.first_frame))
     }
 
     /// Hands out the packets of the run at hand that come before `until`.
     fn packets(&mut self, file: usize, tap: TapId, until: Option<(Timestamp, usize)>) -> Step<'_> {
-        let Reading { block, contents, part, packet, first_frame, .. } = self;
+        let Reading { block, part, packet, first_frame, .. } = self;
         let Some(Part::Run(run)) = block.parts.get(*part) else { return Step::End };
         let (range, first_frame) = (*packet..run.packets.end, *first_frame);
-        let all = Packets { block, run, all_watched: &contents.watched, range, first_frame, file, tap };
+        let all = Packets { block, run, range, first_frame, file, tap };
         let count = until.map_or(all.range.len(), |until| {
             all.packets().partition_point(|packet| (packet.time, file) < until).max(1)
         });
@@ -226,15 +227,15 @@ impl Lane {
             }
             if let Some(reading) = self.block.take() {
                 self.file.jump(reading.block.end, u64::from(reading.block.frames));
-                reading.block.return_contents(reading.contents);
+                reading.block.return_bytes(reading.bytes);
             }
         }
     }
 
     fn next_block(&mut self) -> Option<Reading> {
         let mut block = self.ahead.as_mut()?.block(self.file.place()?)?;
-        let contents = block.take_contents();
-        Some(Reading { block: Arc::new(block), contents, part: 0, packet: 0, first_frame: self.file.frames() + 1 })
+        let bytes = block.take_bytes();
+        Some(Reading { block: Arc::new(block), bytes, part: 0, packet: 0, first_frame: self.file.frames() + 1 })
     }
 
     /// A frame without a time keeps that of the frame before it.

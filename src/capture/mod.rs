@@ -21,7 +21,7 @@ mod stream;
 
 #[cfg(test)]
 pub(crate) use block::test;
-pub use block::{Arriving, BLOCK_BYTES, Block, FlowMark, Part, Run, Session, Shelf, Skimmed, Watched};
+pub use block::{Arriving, BLOCK_BYTES, Block, FlowMark, Part, Run, Session, Shelf, Skimmed};
 pub use error::{Cut, SourceError};
 pub use file::{CaptureFile, Interface};
 pub use merge::{Ahead, Captured, Input, Merged, Step, Tap};

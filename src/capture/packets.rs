@@ -5,15 +5,13 @@ use std::sync::Arc;
 
 use tickscope_model::{TapId, Timestamp};
 
-use super::block::{Block, Run, Skimmed, Watched};
+use super::block::{Block, Run, Skimmed};
 
 /// Part of a run, ready to be used: its packets, and where they belong.
 #[derive(Clone)]
 pub struct Packets<'a> {
     pub block: &'a Arc<Block>,
     pub run: &'a Run,
-    /// Messages about watched symbols of the whole block.
-    pub all_watched: &'a [Watched],
     /// Those packets of the run that come before any other frame of the captures.
     pub range: Range<u32>,
     /// Number of the block's first frame.
@@ -33,12 +31,6 @@ pub struct Place {
 impl<'a> Packets<'a> {
     pub fn packets(&self) -> &'a [Skimmed] {
         self.block.packets.get(self.range.start as usize..self.range.end as usize).unwrap_or(&[])
-    }
-
-    /// Their messages about watched symbols.
-    pub fn watched(&self) -> &'a [Watched] {
-        let before = |packet: u32| self.all_watched.partition_point(|watched| watched.packet < packet);
-        self.all_watched.get(before(self.range.start)..before(self.range.end)).unwrap_or(&[])
     }
 
     /// The first so many of them.

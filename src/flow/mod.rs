@@ -84,14 +84,6 @@ pub trait Lane {
     fn packets(&mut self, _at: Datagram<'_>, _packets: &Packets<'_>) -> u64 {
         0
     }
-    /// Symbols whose messages must come one by one, also of packets that were read ahead ([`Packets::watched`]). They only
-    /// become more, and with each of them the number changes that [`Lane::watched`] gives.
-    fn is_watched(&self, _symbol: SymbolId) -> bool {
-        false
-    }
-    fn watched(&self) -> u32 {
-        0
-    }
     /// Packets that were read ahead and must be read once more for what their messages say.
     fn has_wants(&self) -> bool {
         false

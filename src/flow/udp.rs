@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use tickscope_decoders::{Carrier, Decoder, Guess, Lessons, PROTOCOLS, Protocol, Skim};
-use tickscope_model::{Loss, SymbolId, TapId, Timestamp};
+use tickscope_model::{Loss, TapId, Timestamp};
 
 use crate::capture::{FlowMark, Packets};
 use crate::dissect::Packet;
@@ -129,8 +129,8 @@ impl UdpFlows {
         decoder.decode(payload, &mut AgainOutput { lane, at });
     }
 
-    /// Packets that were read ahead. False where that was by a flow or by lessons that are no longer true, or where the lane
-    /// has begun to watch more symbols since: then nothing has happened, and they must be read as datagrams.
+    /// Packets that were read ahead. False where that was by a flow or by lessons that are no longer true: then nothing
+    /// has happened, and they must be read as datagrams.
     pub fn packets<L: Lane>(&mut self, packets: &Packets<'_>, lane: &mut L) -> bool {
         let mark = packets.run.flow;
         let Some(UdpFlow { key, number, state: State::Known { protocol, .. }, lessons, .. }) =
@@ -138,7 +138,7 @@ impl UdpFlows {
         else {
             return false;
         };
-        if *number != mark.number || lessons.corrected != mark.corrected || lane.watched() != mark.watched {
+        if *number != mark.number || lessons.corrected != mark.corrected {
             return false;
         }
         let Some(times) = packets.times() else { return true };
@@ -157,13 +157,13 @@ impl UdpFlows {
         self.edition
     }
 
-    /// The flows that can be read ahead, with what a lane watches, and which edition of that it is.
-    pub fn skimmed(&self, watched: u32, is_watched: &dyn Fn(SymbolId) -> bool) -> Vec<SkimmedFlow> {
+    /// The flows that can be read ahead.
+    pub fn skimmed(&self) -> Vec<SkimmedFlow> {
         let skimmed = |(place, flow): (usize, &UdpFlow)| {
             let State::Known { decoder, .. } = &flow.state else { return None };
-            let (number, corrected) = (flow.number, flow.lessons.corrected);
-            let mark = FlowMark { place: u32::try_from(place).ok()?, number, corrected, watched };
-            let skim = decoder.skimmer(is_watched)?;
+            let mark =
+                FlowMark { place: u32::try_from(place).ok()?, number: flow.number, corrected: flow.lessons.corrected };
+            let skim = decoder.skimmer()?;
             Some(SkimmedFlow { key: flow.packed?, mark, session: skim.session(), skim })
         };
         self.flows.iter().enumerate().filter_map(skimmed).collect()

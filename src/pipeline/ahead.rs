@@ -10,7 +10,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use tickscope_decoders::SkimmedPacket;
 use tickscope_model::{Frame, Timestamp};
 
 use crate::capture::{Ahead, Arriving, BLOCK_BYTES, Block, Shelf, Span, ask_ahead};
@@ -323,18 +322,12 @@ fn add(
     payload: &[u8],
     (time, bytes, ip_id): (Timestamp, usize, u16),
 ) -> Option<()> {
-    let SkimmedPacket { first, count, is_watched } = flow.skim.skim(payload, block.marks())?;
-    let (first, count) = (first.get(), u64::from(count));
+    let (first, count) = flow.skim.skim(payload, block.marks())?;
+    let first = first.get();
     if first > HIGHEST_SEQUENCE {
         return None;
     }
     let session = payload.get(flow.session.clone())?;
     let packet = Arriving { flow: flow.mark, skim: &flow.skim, session, first, count, time, bytes, ip_id };
-    if !block.add(&packet) {
-        return None;
-    }
-    if is_watched {
-        block.add_watched(flow.skim.as_ref(), payload);
-    }
-    Some(())
+    block.add(&packet).then_some(())
 }

@@ -37,7 +37,7 @@ pub struct Pipeline {
     pub taps: Vec<TapCounts>,
     /// Where those who read ahead find what is known, and how much of it they were told.
     board: Board,
-    told: (u64, u32),
+    told: u64,
     /// Packets that several taps see, where there may be any.
     pub hops: Option<Hops>,
 }
@@ -62,7 +62,7 @@ impl Pipeline {
             points,
             taps: Vec::new(),
             board: Board::default(),
-            told: (0, 0),
+            told: 0,
             hops: None,
         }
     }
@@ -105,7 +105,7 @@ impl Pipeline {
                 self.frame(&captured, lane);
             }
         }
-        self.tell(lane);
+        self.tell();
         if lane.has_wants() {
             self.read_again(captures, lane);
         }
@@ -127,11 +127,10 @@ impl Pipeline {
     }
 
     /// Tells those who read ahead what has been learned since the last time.
-    fn tell<L: Lane>(&mut self, lane: &L) {
-        let now = (self.udp.edition(), lane.watched());
-        if self.told != now {
-            self.told = now;
-            self.board.put(Known::new(self.udp.skimmed(now.1, &|symbol| lane.is_watched(symbol))));
+    fn tell(&mut self) {
+        if self.told != self.udp.edition() {
+            self.told = self.udp.edition();
+            self.board.put(Known::new(self.udp.skimmed()));
         }
     }
 

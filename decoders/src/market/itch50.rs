@@ -112,22 +112,6 @@ impl Content {
     fn of(kind: MarketKind, reference: u64) -> Content {
         Content { kind, reference, ..Content::STATUS }
     }
-
-    #[inline]
-    fn event(self, head: &Head, symbol: SymbolId, sequence: u64) -> MarketEvent {
-        let Content { kind, side, price, quantity, reference } = self;
-        MarketEvent {
-            symbol,
-            kind,
-            code: head.message_type.0,
-            side,
-            price: price.map(Price4::get),
-            quantity,
-            sequence,
-            reference,
-            exchange_ns: head.timestamp.get(),
-        }
-    }
 }
 
 impl Decoder for Itch50 {
@@ -153,8 +137,8 @@ impl Decoder for Itch50 {
 
     fn gap(&mut self) {}
 
-    fn skimmer(&self, is_watched: &dyn Fn(SymbolId) -> bool) -> Option<Arc<dyn Skim>> {
-        Some(Arc::new(skim::Skimmer::new(&self.stocks, is_watched)))
+    fn skimmer(&self) -> Option<Arc<dyn Skim>> {
+        Some(Arc::new(skim::Skimmer::new(&self.stocks)))
     }
 
     fn lessons(&self) -> Lessons {
@@ -167,13 +151,64 @@ impl Itch50 {
     #[inline]
     fn read(&mut self, sent: &Sent<'_>, out: &mut dyn Output) -> Result<Option<Found>, Loss> {
         let bytes = sent.block.bytes;
-        let Some((head, stock, content)) = content(bytes)? else { return Ok(None) };
+        let Some(&code) = bytes.first() else { return Err(Loss::Malformed) };
+        let (head, stock, content) = match code {
+            b'A' => add_order(exactly::<AddOrder>(bytes)?),
+            b'F' => add_order(&exactly::<AddOrderMpid>(bytes)?.add),
+            b'D' => {
+                let delete = exactly::<OrderDelete>(bytes)?;
+                (&delete.head, None, Content::of(MarketKind::Book, delete.order_reference_number.get()))
+            }
+            b'U' => replace_order(exactly(bytes)?),
+            b'X' => {
+                let cancel = exactly::<OrderCancel>(bytes)?;
+                let content = Content::of(MarketKind::Book, cancel.order_reference_number.get());
+                (&cancel.head, None, Content { quantity: cancel.cancelled_shares.get().into(), ..content })
+            }
+            b'E' => {
+                let executed = exactly::<OrderExecuted>(bytes)?;
+                let content = Content::of(MarketKind::Trade, executed.match_number.get());
+                (&executed.head, None, Content { quantity: executed.executed_shares.get().into(), ..content })
+            }
+            b'C' => executed_with_price(exactly(bytes)?),
+            b'P' => trade(exactly(bytes)?),
+            b'Q' => cross_trade(exactly(bytes)?),
+            b'B' => {
+                let broken = exactly::<BrokenTrade>(bytes)?;
+                (&broken.head, None, Content::of(MarketKind::Trade, broken.match_number.get()))
+            }
+            b'I' => {
+                // Three prices and two quantities: none of them is *the* price, so they are left to `decode`.
+                let imbalance = exactly::<Imbalance>(bytes)?;
+                let content = Content::of(MarketKind::Auction, 0);
+                (
+                    &imbalance.head,
+                    Some(imbalance.stock),
+                    Content { side: imbalance.imbalance_direction.side(), ..content },
+                )
+            }
+            _ => match status(code, bytes)? {
+                Some((head, stock)) => (head, Some(stock), Content::STATUS),
+                None => return Ok(None),
+            },
+        };
         let locate = head.stock_locate.get();
         let symbol = match stock {
             Some(stock) => self.learned(locate, stock, out),
             None => self.known(locate).map(|known| known.symbol),
         };
-        let event = content.event(head, symbol.unwrap_or_default(), sent.sequence);
+        let Content { kind, side, price, quantity, reference } = content;
+        let event = MarketEvent {
+            symbol: symbol.unwrap_or_default(),
+            kind,
+            code,
+            side,
+            price: price.map(Price4::get),
+            quantity,
+            sequence: sent.sequence,
+            reference,
+            exchange_ns: head.timestamp.get(),
+        };
         Ok(Some(Found { event, has_symbol: symbol.is_some() }))
     }
 
@@ -252,48 +287,6 @@ impl Itch50 {
 
 /// Header, stock and content of a message.
 type Read<'a> = (&'a Head, Option<Stock>, Content);
-
-/// What a message says; `None` for messages that are about no stock.
-#[inline]
-fn content(bytes: &[u8]) -> Result<Option<Read<'_>>, Loss> {
-    let Some(&code) = bytes.first() else { return Err(Loss::Malformed) };
-    Ok(Some(match code {
-        b'A' => add_order(exactly::<AddOrder>(bytes)?),
-        b'F' => add_order(&exactly::<AddOrderMpid>(bytes)?.add),
-        b'D' => {
-            let delete = exactly::<OrderDelete>(bytes)?;
-            (&delete.head, None, Content::of(MarketKind::Book, delete.order_reference_number.get()))
-        }
-        b'U' => replace_order(exactly(bytes)?),
-        b'X' => {
-            let cancel = exactly::<OrderCancel>(bytes)?;
-            let content = Content::of(MarketKind::Book, cancel.order_reference_number.get());
-            (&cancel.head, None, Content { quantity: cancel.cancelled_shares.get().into(), ..content })
-        }
-        b'E' => {
-            let executed = exactly::<OrderExecuted>(bytes)?;
-            let content = Content::of(MarketKind::Trade, executed.match_number.get());
-            (&executed.head, None, Content { quantity: executed.executed_shares.get().into(), ..content })
-        }
-        b'C' => executed_with_price(exactly(bytes)?),
-        b'P' => trade(exactly(bytes)?),
-        b'Q' => cross_trade(exactly(bytes)?),
-        b'B' => {
-            let broken = exactly::<BrokenTrade>(bytes)?;
-            (&broken.head, None, Content::of(MarketKind::Trade, broken.match_number.get()))
-        }
-        b'I' => {
-            // Three prices and two quantities: none of them is *the* price, so they are left to `decode`.
-            let imbalance = exactly::<Imbalance>(bytes)?;
-            let content = Content::of(MarketKind::Auction, 0);
-            (&imbalance.head, Some(imbalance.stock), Content { side: imbalance.imbalance_direction.side(), ..content })
-        }
-        _ => match status(code, bytes)? {
-            Some((head, stock)) => (head, Some(stock), Content::STATUS),
-            None => return Ok(None),
-        },
-    }))
-}
 
 #[inline]
 fn add_order(add: &AddOrder) -> Read<'_> {

@@ -5,11 +5,11 @@
 use std::num::NonZeroU64;
 use std::ops::Range;
 
-use tickscope_model::{MarketEvent, MarketKind, SymbolId};
+use tickscope_model::{MarketKind, SymbolId};
 
 use super::KnownStock;
 use crate::framing::moldudp64;
-use crate::{Glance, Marks, Sequenced, Skim, SkimmedPacket, UnitKind};
+use crate::{Glance, Marks, Sequenced, Skim, UnitKind};
 
 /// See [`Skim`]. What is looked at for each message of a capture is small: it should fit into the first cache.
 pub(super) struct Skimmer {
@@ -18,12 +18,10 @@ pub(super) struct Skimmer {
     symbols: Vec<SymbolId>,
     /// By symbol; 0 where there is none.
     locates: Vec<u16>,
-    /// Whether messages are wanted one by one, by stock locate; empty where none are.
-    watched: Vec<bool>,
 }
 
 impl Skimmer {
-    pub(super) fn new(stocks: &[KnownStock], is_watched: &dyn Fn(SymbolId) -> bool) -> Skimmer {
+    pub(super) fn new(stocks: &[KnownStock]) -> Skimmer {
         let mut keys: Vec<u64> = stocks.iter().map(|stock| stock.key).collect();
         // Locate 0 is shared by all stocks that have none of their own.
         if let Some(first) = keys.first_mut() {
@@ -45,11 +43,7 @@ impl Skimmer {
                 }
             }
         }
-        let mut watched: Vec<bool> = stocks.iter().map(|stock| stock.key != 0 && is_watched(stock.symbol)).collect();
-        if !watched.contains(&true) {
-            watched.clear();
-        }
-        Skimmer { keys, symbols: stocks.iter().map(|stock| stock.symbol).collect(), locates, watched }
+        Skimmer { keys, symbols: stocks.iter().map(|stock| stock.symbol).collect(), locates }
     }
 }
 
@@ -105,11 +99,6 @@ static SHAPES: [Shape; 256] = {
 const PRINTABLE: usize = 31;
 
 impl Skimmer {
-    #[inline]
-    fn is_watched(&self, locate: u16) -> bool {
-        self.watched.get(usize::from(locate)).copied().unwrap_or(false)
-    }
-
     /// Gives each message's stock locate, shape, and bytes with its length in front, to `each`; `None` where only the decoder can read the packet.
     #[inline(always)]
     #[allow(
@@ -152,34 +141,8 @@ impl Skim for Skimmer {
         moldudp64::Header::SESSION
     }
 
-    fn skim(&self, input: &[u8], marks: &mut Marks) -> Option<SkimmedPacket> {
-        let mut is_watched = false;
-        let (first, count) = if self.watched.is_empty() {
-            self.read(input, |locate, _, _| marks.mark(locate))?
-        } else {
-            self.read(input, |locate, _, _| {
-                marks.mark(locate);
-                is_watched |= self.is_watched(locate);
-            })?
-        };
-        Some(SkimmedPacket { first, count: u16::try_from(count).ok()?, is_watched })
-    }
-
-    fn watched(&self, input: &[u8], each: &mut dyn FnMut(&MarketEvent)) {
-        let Some((header, _)) = moldudp64::Header::read(input) else { return };
-        let mut sequence = header.unit(UnitKind::Data).first;
-        self.read(input, |locate, shape, message| {
-            let number = sequence;
-            sequence = sequence.wrapping_add(1);
-            let bytes = message.get(2..2 + usize::from(shape.length));
-            if self.is_watched(locate)
-                && let Some(bytes) = bytes
-                && let Ok(Some((head, _, content))) = super::content(bytes)
-            {
-                let symbol = self.symbols.get(usize::from(locate)).copied().unwrap_or_default();
-                each(&content.event(head, symbol, number));
-            }
-        });
+    fn skim(&self, input: &[u8], marks: &mut Marks) -> Option<(NonZeroU64, u64)> {
+        self.read(input, |locate, _, _| marks.mark(locate))
     }
 
     fn mark_of(&self, symbol: SymbolId) -> Option<u16> {
