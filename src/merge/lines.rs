@@ -14,7 +14,7 @@ use super::arrivals::{Arrivals, Brought};
 use crate::capture::Packets;
 use crate::flow::{Datagram, Endpoint};
 use crate::hash::HashMap;
-use crate::stats::Histogram;
+use crate::stats::{Histogram, every_second};
 
 /// Separate gaps of a feed that are remembered until they are filled.
 const GAPS: usize = 4096;
@@ -126,11 +126,7 @@ impl Lags {
             return;
         }
         if self.kept.len() == LAGS {
-            let mut number = 0_usize;
-            self.kept.retain(|_| {
-                number += 1;
-                number.is_multiple_of(2)
-            });
+            every_second(&mut self.kept);
             self.halvings += 1;
         }
         self.kept.push(lag);

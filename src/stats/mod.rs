@@ -31,6 +31,7 @@ pub use histogram::{FEW, Histogram, QUANTILES, Quantile};
 pub use interop::{PercentileLine, moments, percentile_lines, write_interval_log};
 pub use market::LateLine;
 pub use oneway::OneWay;
+pub(crate) use series::every_second;
 pub use series::{Sample, Series, SeriesSet};
 pub use slowest::{Slowest, first_answer};
 pub use split::{Part, PartFigures, Split};

@@ -119,11 +119,7 @@ impl SeriesSet {
     #[cold]
     fn thin(&mut self) {
         let Some(series) = self.all.iter_mut().max_by_key(|series| series.samples.len()) else { return };
-        let mut number = 0_u64;
-        series.samples.retain(|_| {
-            number += 1;
-            number.is_multiple_of(2)
-        });
+        every_second(&mut series.samples);
         series.stride = series.stride.saturating_mul(2);
         self.kept = self.all.iter().map(|series| series.samples.len()).sum();
     }
@@ -131,6 +127,15 @@ impl SeriesSet {
     pub fn iter(&self) -> impl Iterator<Item = &Series> {
         self.all.iter()
     }
+}
+
+/// Lets go of every second value.
+pub(crate) fn every_second<T>(values: &mut Vec<T>) {
+    let mut number = 0_u64;
+    values.retain(|_| {
+        number += 1;
+        number.is_multiple_of(2)
+    });
 }
 
 #[cfg(test)]

@@ -127,6 +127,12 @@ fn whatever_the_offset_the_drift_and_the_resolution() {
     }
 }
 
+/// Adds to the last `[[tap]]` of a scenario's settings.
+fn add_settings(folder: &Path, more: &str) {
+    let file = folder.join("tickscope.toml");
+    std::fs::write(&file, text(&file) + more).expect("the folder can be written to");
+}
+
 #[test]
 fn clocks_that_nothing_relates_give_no_figures_between_them() {
     let mut scenario = Scenario::shipped("two-taps-offset").expect("a shipped scenario");
@@ -143,8 +149,7 @@ fn clocks_that_nothing_relates_give_no_figures_between_them() {
     let (report, _) = analyzed(&scenario, &folder, &["--offset", "orders=-400ms"]);
     assert_eq!(report["clocks"][0]["relation"], "given");
     assert!(report["segments"]["t2t"]["n"].as_u64() > Some(5) && report["segments"]["t2t"]["error_ns"].is_null());
-    let settings = text(&folder.join("tickscope.toml")) + "error = \"250ns\"\n";
-    std::fs::write(folder.join("tickscope.toml"), settings).expect("the folder can be written to");
+    add_settings(&folder, "error = \"250ns\"\n");
     let (report, _) = analyzed(&scenario, &folder, &["--offset", "orders=-400ms"]);
     assert_eq!(report["segments"]["t2t"]["error_ns"], 250);
     std::fs::remove_dir_all(folder).expect("the test's own folder can go");
@@ -182,8 +187,7 @@ fn wall_to_wall_between_two_clocks_carries_its_error() {
     scenario.duration.0 = 5_000_000_000;
     scenario.tap[1].offset.0 = 25_000;
     let folder = written(&scenario, 2, "w2w");
-    let settings = text(&folder.join("tickscope.toml")) + "offset = \"-25us\"\nerror = \"250ns\"\n";
-    std::fs::write(folder.join("tickscope.toml"), &settings).expect("the folder can be written to");
+    add_settings(&folder, "offset = \"-25us\"\nerror = \"250ns\"\n");
     let segments = folder.join("segments.csv");
     let (report, rows) = analyzed(&scenario, &folder, &["--segments", &segments.display().to_string()]);
     let w2w = &report["segments"]["w2w"];
@@ -213,7 +217,7 @@ fn wall_to_wall_between_two_clocks_carries_its_error() {
         );
     }
     // Nobody says how the clocks are related, nor can it be found: no figure between them.
-    let unrelated = settings.replace("offset = \"-25us\"\nerror = \"250ns\"\n", "");
+    let unrelated = text(&folder.join("tickscope.toml")).replace("offset = \"-25us\"\nerror = \"250ns\"\n", "");
     scenario.tap[0].sees = vec!["client".to_owned()];
     std::fs::remove_dir_all(&folder).expect("the test's own folder can go");
     let folder = written(&scenario, 2, "w2w-unrelated");

@@ -176,16 +176,18 @@ impl Trial {
     }
 }
 
+/// Each format at each place where it may stand, from the end of the list: of equals `max_by_key` takes the last, which is then
+/// the one that stands first in the list.
+fn trials(formats: &[&'static Format], voters: &[Sample]) -> impl Iterator<Item = Trial> {
+    formats.iter().rev().flat_map(move |format| {
+        let behind: &[usize] = if format.place == Place::Before { &[0] } else { &[4, 0] };
+        behind.iter().map(move |&behind| Trial::run(format, behind, voters))
+    })
+}
+
 /// The best of all formats, or of one.
 fn best(formats: &[&'static Format], voters: &[Sample]) -> Option<Trial> {
-    let trials = formats.iter().flat_map(|format| {
-        let behind: &[usize] = if format.place == Place::Before { &[0] } else { &[0, 4] };
-        behind.iter().map(|&behind| Trial::run(format, behind, voters))
-    });
-    // The last of equals is taken, so the list is gone through from its end.
-    let mut trials: Vec<Trial> = trials.filter(Trial::wins).collect();
-    trials.reverse();
-    trials.into_iter().max_by_key(|trial| (trial.hits(), trial.sure, trial.keyframes))
+    trials(formats, voters).filter(Trial::wins).max_by_key(|trial| (trial.hits(), trial.sure, trial.keyframes))
 }
 
 /// Who stamps a tap of which the user says `time`, and these frames were looked at; `None` where the capture's own times
@@ -237,13 +239,7 @@ pub(super) fn undecided(time: &TapTime, voters: &[Sample], is_all: bool) -> Opti
     if time.trailer != Trailer::Auto {
         return None;
     }
-    let trials = FORMATS.iter().flat_map(|format| {
-        let behind: &[usize] = if format.place == Place::Before { &[0] } else { &[0, 4] };
-        behind.iter().map(|&behind| Trial::run(format, behind, voters))
-    });
-    let mut trials: Vec<Trial> = trials.collect();
-    trials.reverse();
-    let nearest = trials.into_iter().max_by_key(|trial| (trial.sure, trial.hits()))?;
+    let nearest = trials(FORMATS, voters).max_by_key(|trial| (trial.sure, trial.hits()))?;
     let (frames, of) = (nearest.hits(), nearest.hits() + nearest.misses);
     if frames < WORTH_A_WORD || frames * 4 < of {
         return None;
