@@ -22,19 +22,32 @@ const WORDS: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Marks {
     words: [u64; WORDS],
-    /// The same of one packet, in fewer bits.
+    /// The same of the last packet, in fewer bits.
     packet: PacketMarks,
 }
 
-/// What a packet is about: a bit for each number, shared by numbers that are 32 apart.
+/// What a packet is about: two bits for each number, of its last five binary digits and of the five before, so that few
+/// numbers that are not there seem to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PacketMarks(u32);
 
 impl PacketMarks {
-    /// Whether there may be a message about what has this number.
+    /// Those of a packet with one message, about what has this number.
     #[inline]
-    pub fn may_hold(self, number: u16) -> bool {
-        self.0 >> (number % 32) & 1 != 0
+    pub fn of(number: u16) -> PacketMarks {
+        PacketMarks(1 << (number % 32) | 1 << (number / 32 % 32))
+    }
+
+    /// There is a message about what has this number.
+    #[inline]
+    pub fn mark(&mut self, number: u16) {
+        self.0 |= PacketMarks::of(number).0;
+    }
+
+    /// Whether there may be such a message as those others are of.
+    #[inline]
+    pub fn may_hold(self, other: PacketMarks) -> bool {
+        self.0 & other.0 == other.0
     }
 }
 
@@ -51,10 +64,15 @@ impl Marks {
         if let Some(word) = self.words.get_mut(usize::from(number) / 64 % WORDS) {
             *word |= 1 << (number % 64);
         }
-        self.packet.0 |= 1 << (number % 32);
     }
 
-    /// What was marked since the last time.
+    /// All messages of a packet are marked, with these marks of its own.
+    #[inline]
+    pub fn add_packet(&mut self, packet: PacketMarks) {
+        self.packet = packet;
+    }
+
+    /// The marks of the packet that was added last.
     #[inline]
     pub fn take_packet(&mut self) -> PacketMarks {
         std::mem::take(&mut self.packet)
@@ -73,16 +91,21 @@ mod tests {
 
     #[test]
     fn marks_are_of_their_number_and_its_namesakes() {
-        let mut marks = Marks::default();
+        let (mut marks, mut packet) = (Marks::default(), PacketMarks::default());
         for number in [0, 63, 64, 4095, 9000] {
             assert!(!marks.may_hold(number), "{number}");
             marks.mark(number);
+            packet.mark(number);
             assert!(marks.may_hold(number), "{number}");
         }
         assert!(marks.may_hold(4096) && marks.may_hold(9000 - 4096));
+        marks.add_packet(packet);
         let packet = marks.take_packet();
-        let of_packet: Vec<u16> = (0..32).filter(|&number| packet.may_hold(number)).collect();
-        assert_eq!(of_packet, [0, 8, 31]);
+        for number in [0, 63, 64, 4095, 9000] {
+            assert!(packet.may_hold(PacketMarks::of(number)), "{number}");
+        }
+        // Six bits are set: 36 of 1024 pairs of them.
+        assert_eq!((0..1024).filter(|&number| packet.may_hold(PacketMarks::of(number))).count(), 36);
         assert_eq!(marks.take_packet(), PacketMarks::default());
         assert_eq!((0..4096).filter(|&number| marks.may_hold(number)).count(), 5);
     }

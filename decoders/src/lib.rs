@@ -118,9 +118,11 @@ pub trait Skim: Send + Sync {
     /// Where in a packet its session stands.
     fn session(&self) -> Range<usize>;
 
-    /// Marks what the packet's messages are about, and returns the number of the first message and their count.
-    /// `None` where only the decoder can read it; `marks` may then have got some for nothing.
-    fn skim(&self, input: &[u8], marks: &mut Marks) -> Option<(NonZeroU64, u64)>;
+    /// Marks what the messages of a packet are about, and returns the number of the first message and their count.
+    /// The packet is the first `length` bytes of `input`; what stands behind says nothing, but loads may reach into it, and
+    /// without any such bytes (at the end of a file) nothing may be said. `None` where only the decoder can read it; `marks`
+    /// may then have got some for nothing.
+    fn skim(&self, input: &[u8], length: usize, marks: &mut Marks) -> Option<(NonZeroU64, u64)>;
 
     /// What is marked for a message about this symbol; `None` where this skimmer does not know the symbol.
     fn mark_of(&self, symbol: SymbolId) -> Option<u16>;

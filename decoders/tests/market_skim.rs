@@ -84,6 +84,7 @@ proptest! {
         first in prop_oneof![Just(0), 1..1_000_000_u64],
         lie in prop_oneof![20 => Just(0), 1 => -2..3_i32],
         tail in prop_oneof![20 => Just(0_usize), 1 => 1..4_usize],
+        behind in prop::collection::vec(prop_oneof![Just(0), any::<u8>()], 70..110),
     ) {
         let itch = PROTOCOLS.iter().find(|protocol| protocol.name == "itch50").expect("there is one");
         let (mut decoder, mut out) = ((itch.open)(), Collector { now: Timestamp(1), ..Collector::default() });
@@ -98,7 +99,16 @@ proptest! {
         let bytes = packet(first, u16::try_from(count.max(0)).expect("few"), &messages, tail);
         let skimmer = decoder.skimmer().expect("ITCH has one");
         let mut marks = Marks::default();
-        let said = skimmer.skim(&bytes, &mut marks);
+        let more = [&bytes[..], &behind].concat();
+        let said = skimmer.skim(&more, bytes.len(), &mut marks);
+        let zeros = [&bytes[..], &[0; 70]].concat();
+        prop_assert_eq!(skimmer.skim(&zeros, bytes.len(), &mut Marks::default()), said, "what stands behind says nothing");
+        let cut = bytes.len().saturating_sub(1 + behind.len() % 40);
+        let cut_bytes = [bytes.get(..cut).unwrap_or(&[]), &behind].concat();
+        let of_cut = skimmer.skim(&cut_bytes, cut, &mut Marks::default());
+        prop_assert_eq!(skimmer.skim(&more, cut, &mut Marks::default()), of_cut, "what stands behind says nothing");
+        let at_the_end = skimmer.skim(&bytes, bytes.len(), &mut Marks::default());
+        prop_assert!(at_the_end.is_none() || at_the_end == said, "at the end of a file");
         let mut glances = Vec::new();
         prop_assert_eq!(skimmer.glances(&bytes, &mut glances).is_some(), said.is_some());
 

@@ -201,20 +201,6 @@ impl Session {
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.length)).unwrap_or(&[])
     }
-
-    /// Whether it is this one. Most have eight to sixteen bytes: the first and the last eight are all of it.
-    #[inline]
-    fn is(&self, session: &[u8]) -> bool {
-        let mine = self.bytes();
-        match (mine.first_chunk::<8>(), session.first_chunk::<8>()) {
-            (Some(mine_first), Some(first)) => {
-                mine.len() == session.len()
-                    && mine_first == first
-                    && mine.last_chunk::<8>() == session.last_chunk::<8>()
-            }
-            _ => mine == session,
-        }
-    }
 }
 
 impl fmt::Debug for Session {
@@ -240,10 +226,7 @@ pub struct Skimmed {
 const _: () = assert!(size_of::<Skimmed>() == 24);
 
 /// A packet on its way into a block.
-pub struct Arriving<'a> {
-    pub flow: FlowMark,
-    pub skim: &'a Arc<dyn Skim>,
-    pub session: &'a [u8],
+pub struct Arriving {
     /// Number of its first message, and how many it has.
     pub first: u64,
     pub count: u64,
@@ -286,24 +269,29 @@ impl Block {
 
     /// Adds the frame that comes next as a packet, which is marked already and of the flow of the run at hand if there is
     /// one, to that run if it continues it, else to a new one. False where there is no room for it.
+    pub fn add(&mut self, session: &[u8], (flow, skim): (FlowMark, &Arc<dyn Skim>), packet: &Arriving) -> bool {
+        if self.open.as_ref().is_some_and(|open| open.session.bytes() == session) && self.go_on(packet) {
+            return true;
+        }
+        let is_open = !self.has_no_room(packet) && self.open_run(session, (flow, skim), packet).is_some();
+        is_open && self.go_on(packet)
+    }
+
+    /// Adds the frame that comes next as a packet, which is marked already and of the flow and the session of the run at
+    /// hand, if its messages are those that come next there, and there is room for it.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "measured: a packet is put together in registers, not in memory")]
     #[allow(
         clippy::cast_possible_truncation,
         reason = "a block has a MiB, at most 65,536 packets, and one longer record"
     )]
-    pub fn add(&mut self, packet: &Arriving<'_>) -> bool {
-        let messages = u64::from(self.messages) + packet.count;
-        if messages > u64::from(u16::MAX) {
+    pub fn go_on(&mut self, packet: &Arriving) -> bool {
+        if self.has_no_room(packet) {
             return false;
         }
         match &mut self.open {
-            Some(open) if open.next == packet.first && open.session.is(packet.session) => open.next += packet.count,
-            _ => {
-                if self.open_run(packet).is_none() {
-                    return false;
-                }
-            }
+            Some(open) if open.next == packet.first => open.next += packet.count,
+            _ => return false,
         }
         self.packets.push(Skimmed {
             time: packet.time,
@@ -313,12 +301,18 @@ impl Block {
             message: self.messages,
             ip_id: packet.ip_id,
         });
-        self.messages = messages as u16;
+        self.messages += packet.count as u16;
         self.packet_bytes += packet.bytes as u32;
         if self.packets.len().is_multiple_of(GROUP) {
-            self.marks.push(std::mem::take(&mut self.marked));
+            self.marks.push(mem::take(&mut self.marked));
         }
         true
+    }
+
+    /// Whether the messages of a packet can no longer be numbered.
+    #[inline]
+    fn has_no_room(&self, packet: &Arriving) -> bool {
+        u64::from(self.messages) + packet.count > u64::from(u16::MAX)
     }
 
     /// Ends the run at hand if it is of another flow than this.
@@ -328,13 +322,18 @@ impl Block {
         }
     }
 
-    /// Begins a run with this packet.
+    /// Begins a run that this packet goes on.
     #[cold]
-    fn open_run(&mut self, packet: &Arriving<'_>) -> Option<()> {
+    fn open_run(
+        &mut self,
+        session: &[u8],
+        (flow, skim): (FlowMark, &Arc<dyn Skim>),
+        packet: &Arriving,
+    ) -> Option<()> {
         self.close();
         let number = u32::try_from(self.packets.len()).ok()?;
-        let Arriving { flow, skim, first, count, time, .. } = *packet;
-        let session = Session::new(packet.session)?;
+        let Arriving { first, time, .. } = *packet;
+        let session = Session::new(session)?;
         let known = self.skims.iter().position(|(of, _)| *of == flow).unwrap_or_else(|| {
             self.skims.push((flow, Arc::clone(skim)));
             self.skims.len() - 1
@@ -350,7 +349,7 @@ impl Block {
             frame: u16::try_from(self.frames).ok()?,
             skim: u16::try_from(known).ok()?,
         }));
-        self.open = Some(Open { flow, session, next: first + count });
+        self.open = Some(Open { flow, session, next: first });
         Some(())
     }
 
@@ -416,6 +415,7 @@ impl Block {
     /// The last packet before packet `behind`, and not earlier than `since`, that may have a message with this mark.
     pub fn newest(&self, mark: u16, behind: u32, since: Timestamp) -> Option<u32> {
         let mut behind = behind as usize;
+        let of_packet = PacketMarks::of(mark);
         // Packets of a block are in order of time. Their times are looked at first: mostly few groups are asked for.
         while let Some(last) = behind.checked_sub(1) {
             let group = last / GROUP;
@@ -424,7 +424,7 @@ impl Block {
             }
             if self.marks.get(group).unwrap_or(&self.marked).may_hold(mark) {
                 let packets = self.packets.get(group * GROUP..behind)?;
-                if let Some(at) = packets.iter().rposition(|packet| packet.marks.may_hold(mark)) {
+                if let Some(at) = packets.iter().rposition(|packet| packet.marks.may_hold(of_packet)) {
                     let found = packets.get(at).filter(|packet| since <= packet.time);
                     return found.and(u32::try_from(group * GROUP + at).ok());
                 }

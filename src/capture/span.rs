@@ -12,11 +12,16 @@ use super::pcap::Records;
 use super::pcapng::{self, Order};
 
 impl Record {
-    /// Its frame's bytes, of the bytes that it begins with, which stand at this place of the file.
+    /// How many bytes of its frame were captured.
     #[inline]
-    pub fn bytes_in<'a>(&self, bytes: &'a [u8], at: usize) -> &'a [u8] {
-        let from = self.start - at;
-        bytes.get(from..from + self.captured).unwrap_or(&[])
+    pub fn captured(&self) -> usize {
+        self.captured
+    }
+
+    /// Its frame's bytes and all behind them, of the bytes that it begins with, which stand at this place of the file.
+    #[inline]
+    pub fn from_frame_in<'a>(&self, bytes: &'a [u8], at: usize) -> &'a [u8] {
+        bytes.get(self.start - at..).unwrap_or(&[])
     }
 }
 

@@ -79,10 +79,13 @@ pub struct Datagram<'a> {
     pub payload: &'a [u8],
 }
 
+/// Bytes of the headers of Ethernet, IPv4 without options, and UDP.
+pub const HEADERS: usize = 14 + 20 + 8;
+
 /// Eight bytes of the headers as one number.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "measured: as below")]
-fn word(headers: &[u8; 42], at: usize) -> u64 {
+fn word(headers: &[u8; HEADERS], at: usize) -> u64 {
     headers.get(at..).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
@@ -92,7 +95,7 @@ fn word(headers: &[u8; 42], at: usize) -> u64 {
 #[allow(clippy::inline_always, reason = "measured: as below")]
 #[allow(clippy::cast_possible_truncation, reason = "takes the lower bits on purpose")]
 pub(super) fn datagram<'a>(frame: &Frame<'a>) -> Option<Datagram<'a>> {
-    let (headers, rest) = frame.bytes.split_first_chunk::<42>()?;
+    let (headers, rest) = frame.bytes.split_first_chunk::<HEADERS>()?;
     // EtherType, version and header length, type of service, total length, identification.
     let start = word(headers, 12);
     if start >> 40 != 0x08_0045 || frame.link != LinkType::Ethernet {
@@ -127,20 +130,20 @@ impl Alike {
 
     /// Those like this one; `None` where its headers are not of the most common kind.
     pub(super) fn new(frame: &Frame<'_>) -> Option<Alike> {
-        let headers = frame.bytes.first_chunk::<42>()?;
+        let headers = frame.bytes.first_chunk::<HEADERS>()?;
         let is_plain = word(headers, 12) >> 40 == 0x08_0045 && frame.link == LinkType::Ethernet;
         is_plain.then(|| Alike(Alike::words(headers)))
     }
 
-    /// The IP identification and what UDP carries, where the frame is of the same flow, whole and no fragment.
+    /// The IP identification and how many bytes UDP carries behind these headers, where they are of the same flow, and the
+    /// packet is whole, no fragment, and fits into a frame of so many bytes.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "measured: as below")]
     #[allow(clippy::cast_possible_truncation, reason = "takes the lower bits on purpose")]
-    pub fn payload<'a>(&self, bytes: &'a [u8]) -> Option<(u16, &'a [u8])> {
-        let (headers, rest) = bytes.split_first_chunk::<42>()?;
+    pub fn payload(&self, headers: &[u8; HEADERS], frame: usize) -> Option<(u16, usize)> {
         let (start, end) = (word(headers, 12), word(headers, 34));
         let (total, length) = (usize::from((start >> 16) as u16), usize::from((end >> 16) as u16));
-        let is_whole = 14 + total <= bytes.len() && 20 + length <= total && 8 <= length;
+        let is_whole = 14 + total <= frame && 20 + length <= total && 8 <= length;
         let [one, two, three, four] = self.0;
         let [first, second, third, fourth] = Alike::words(headers);
         // One comparison of what differs anywhere: four of them cost more, and so do vectors.
@@ -148,12 +151,12 @@ impl Alike {
         if differs != 0 || !is_whole {
             return None;
         }
-        Some((start as u16, rest.get(..length - 8)?))
+        Some((start as u16, length - 8))
     }
 
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "measured: as below")]
-    fn words(headers: &[u8; 42]) -> [u64; 4] {
+    fn words(headers: &[u8; HEADERS]) -> [u64; 4] {
         let [start, middle, addresses, ports] = Alike::MASKS;
         [
             word(headers, 12) & start,

@@ -12,7 +12,7 @@ mod reader;
 mod slow;
 mod tunnel;
 
-pub use fast::{Alike, Datagram};
+pub use fast::{Alike, Datagram, HEADERS};
 pub use filter::{Filter, FilterError};
 pub use fragments::{Dissector, FragmentCounts};
 pub use packet::{Packet, TcpFlags, Transport};

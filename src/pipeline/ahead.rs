@@ -10,10 +10,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use tickscope_decoders::Skim;
 use tickscope_model::{Frame, Timestamp};
 
 use crate::capture::{Ahead, Arriving, BLOCK_BYTES, Block, Shelf, Span, ask_ahead};
-use crate::dissect::{Alike, alike, datagram};
+use crate::dissect::{Alike, Datagram, HEADERS, alike, datagram};
 use crate::flow::{SkimmedFlow, packed_key};
 use crate::merge::HIGHEST_SEQUENCE;
 
@@ -270,7 +271,6 @@ impl Source {
     fn read(&self, start: usize, until: usize, known: &Known) -> Block {
         let mut block = Block::begin(start, &self.span, &self.shelf);
         let mut latest = Timestamp::MIN;
-        let mut last: Option<(Alike, &SkimmedFlow)> = None;
         let bytes = self.span.bytes();
         while block.end < until
             && !block.is_full()
@@ -278,56 +278,106 @@ impl Source {
             && let Some(record) = self.span.record_in(rest, block.end)
         {
             ask_ahead(rest);
-            let frame = record.bytes_in(rest, block.end);
+            let from_frame = record.from_frame_in(rest, block.end);
+            let frame = self.span.frame_of(&record, from_frame.get(..record.captured()).unwrap_or(&[]));
             // A frame that steps back in time is left to the stages, so that packets of a block are in order.
             let is_late = record.time < latest;
-            let is_next = !is_late
-                && last.as_ref().is_some_and(|(alike, flow)| {
-                    alike.payload(frame).is_some_and(|(ip_id, payload)| {
-                        add(&mut block, flow, payload, (record.time, frame.len(), ip_id)).is_some()
-                    })
-                });
-            if !is_next {
-                let frame = self.span.frame_of(&record, frame);
-                match if is_late { None } else { self.skim(&frame, known, &mut block) } {
-                    Some(flow) => last = alike(&frame).map(|alike| (alike, flow)),
-                    None => block.add_frame(&frame),
-                }
+            let found = if is_late { None } else { self.skim(&frame, from_frame, known, &mut block) };
+            if found.is_none() {
+                block.add_frame(&frame);
             }
             latest = record.time.max(latest);
             block.frames += 1;
             block.end = record.next;
+            if let Some(next) = found.and_then(|(flow, payload)| Next::new(&frame, flow, payload)) {
+                latest = self.follow(&next, until, latest, &mut block);
+            }
         }
         block.close();
         block
     }
 
-    /// Adds a frame as a packet of market data, if it is one without surprises, and returns its flow.
+    /// Adds the packets that continue the run at hand, up to the first frame that is not one. Nearly all frames of nearly all
+    /// captures go through here, and through nothing else before somebody asks for them.
     #[inline(never)]
-    fn skim<'a>(&self, frame: &Frame<'_>, known: &'a Known, block: &mut Block) -> Option<&'a SkimmedFlow> {
-        let datagram = datagram(frame)?;
-        let flow = known.find(packed_key(self.point, datagram.addresses, datagram.ports))?;
+    fn follow(&self, next: &Next<'_>, until: usize, mut latest: Timestamp, block: &mut Block) -> Timestamp {
+        let bytes = self.span.bytes();
+        while block.end < until
+            && !block.is_full()
+            && let Some(rest) = bytes.get(block.end..)
+            && let Some(record) = self.span.record_in(rest, block.end)
+            && record.time >= latest
+            && let Some((headers, behind)) = record.from_frame_in(rest, block.end).split_first_chunk::<HEADERS>()
+            && let Some((ip_id, length)) = next.alike.payload(headers, record.captured())
+            && next.session.stands_in(behind)
+        {
+            ask_ahead(rest);
+            let Some((first, count)) = next.skim.skim(behind, length, block.marks()) else { break };
+            let (first, time, bytes) = (first.get(), record.time, record.captured());
+            if first > HIGHEST_SEQUENCE || !block.go_on(&Arriving { first, count, time, bytes, ip_id }) {
+                break;
+            }
+            latest = time;
+            block.frames += 1;
+            block.end = record.next;
+        }
+        latest
+    }
+
+    /// Adds a frame, which these bytes begin with, as a packet of market data, if it is one without surprises, and returns its
+    /// flow and what UDP carries.
+    #[inline(never)]
+    fn skim<'a, 'b>(
+        &self,
+        frame: &Frame<'b>,
+        from_frame: &[u8],
+        known: &'a Known,
+        block: &mut Block,
+    ) -> Option<(&'a SkimmedFlow, &'b [u8])> {
+        let Datagram { addresses, ports, ip_id, payload } = datagram(frame)?;
+        let flow = known.find(packed_key(self.point, addresses, ports))?;
         block.close_other(&flow.mark);
-        add(block, flow, datagram.payload, (frame.time, frame.bytes.len(), datagram.ip_id))?;
-        Some(flow)
+        let at = payload.as_ptr().addr() - frame.bytes.as_ptr().addr();
+        let (first, count) = flow.skim.skim(from_frame.get(at..)?, payload.len(), block.marks())?;
+        let (first, time, bytes) = (first.get(), frame.time, frame.bytes.len());
+        if first > HIGHEST_SEQUENCE {
+            return None;
+        }
+        let session = payload.get(flow.session.clone())?;
+        let packet = Arriving { first, count, time, bytes, ip_id };
+        block.add(session, (flow.mark, &flow.skim), &packet).then_some((flow, payload))
     }
 }
 
-/// Adds the payload of a datagram of this flow, with the time of its frame, the length of that, and its IP identification.
-#[inline(always)]
-#[allow(clippy::inline_always, reason = "measured: a packet is put together in registers, not in memory")]
-fn add(
-    block: &mut Block,
-    flow: &SkimmedFlow,
-    payload: &[u8],
-    (time, bytes, ip_id): (Timestamp, usize, u16),
-) -> Option<()> {
-    let (first, count) = flow.skim.skim(payload, block.marks())?;
-    let first = first.get();
-    if first > HIGHEST_SEQUENCE {
-        return None;
+/// By which a packet that continues a run is known, and what reads it.
+struct Next<'a> {
+    alike: Alike,
+    session: SessionWords,
+    skim: &'a dyn Skim,
+}
+
+impl<'a> Next<'a> {
+    /// Of the run that this frame was just added to. `None` where it is not of the most common kind.
+    fn new(frame: &Frame<'_>, flow: &'a SkimmedFlow, payload: &[u8]) -> Option<Next<'a>> {
+        Some(Next { alike: alike(frame)?, session: SessionWords::new(payload, &flow.session)?, skim: flow.skim.as_ref() })
     }
-    let session = payload.get(flow.session.clone())?;
-    let packet = Arriving { flow: flow.mark, skim: &flow.skim, session, first, count, time, bytes, ip_id };
-    block.add(&packet).then_some(())
+}
+
+/// A session, and where in a packet it stands. All have eight to sixteen bytes: the first and the last eight are all of it.
+struct SessionWords([(usize, [u8; 8]); 2]);
+
+impl SessionWords {
+    fn new(payload: &[u8], session: &Range<usize>) -> Option<SessionWords> {
+        let last = session.end.checked_sub(8).filter(|_| (8..=16).contains(&session.len()))?;
+        let word = |at: usize| Some((at, *payload.get(at..)?.first_chunk()?));
+        Some(SessionWords([word(session.start)?, word(last)?]))
+    }
+
+    /// Whether a packet is of this session.
+    #[inline]
+    fn stands_in(&self, payload: &[u8]) -> bool {
+        let SessionWords([first, last]) = self;
+        let stands = |(at, word): &(usize, [u8; 8])| payload.get(*at..).and_then(|rest| rest.first_chunk()) == Some(word);
+        stands(first) && stands(last)
+    }
 }

@@ -56,11 +56,6 @@ impl<'a> Blocks<'a> {
         Some(Block { bytes, span })
     }
 
-    /// The bytes of all blocks that were not taken.
-    pub(crate) fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-
     /// Whether every byte was used.
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()

@@ -9,7 +9,7 @@ use tickscope_model::{MarketKind, SymbolId};
 
 use super::KnownStock;
 use crate::framing::moldudp64;
-use crate::{Glance, Marks, Sequenced, Skim, UnitKind};
+use crate::{Glance, Marks, PacketMarks, Skim, UnitKind};
 
 /// See [`Skim`]. What is looked at for each message of a capture is small: it should fit into the first cache.
 pub(super) struct Skimmer {
@@ -22,7 +22,8 @@ pub(super) struct Skimmer {
 
 impl Skimmer {
     pub(super) fn new(stocks: &[KnownStock]) -> Skimmer {
-        let mut keys: Vec<u64> = stocks.iter().map(|stock| stock.key).collect();
+        let certain = |key: u64| if key & NO_NAME == 0 { key } else { 0 };
+        let mut keys: Vec<u64> = stocks.iter().map(|stock| certain(stock.key)).collect();
         // Locate 0 is shared by all stocks that have none of their own.
         if let Some(first) = keys.first_mut() {
             *first = 0;
@@ -59,8 +60,16 @@ struct Shape {
     compared: u64,
 }
 
+/// No message is longer; all bits.
+const LONGEST: u8 = 63;
+/// So many bytes are looked at of each message, its length field included: more than any has.
+const CHUNK: usize = 2 + LONGEST as usize + 1;
+/// No name begins further behind.
+const LAST_STOCK: u8 = 31;
+
 impl Shape {
     const fn new(length: u8, kind: MarketKind, stock: u8) -> Shape {
+        assert!(length <= LONGEST && stock + 2 <= LAST_STOCK);
         match stock {
             0 => Shape { length, stock, kind, compared: 0 },
             _ => Shape { length, stock: stock + 2, kind, compared: u64::MAX },
@@ -95,44 +104,59 @@ static SHAPES: [Shape; 256] = {
     shapes
 };
 
+/// A bit that no name has, since names are ASCII; 0, of what is not known, has it when one is taken away.
+const NO_NAME: u64 = 1 << 63;
+
 /// Where an execution with a price (`C`) says whether it is printed.
 const PRINTABLE: usize = 31;
 
 impl Skimmer {
-    /// Gives each message's stock locate, shape, and bytes with its length in front, to `each`; `None` where only the decoder can read the packet.
+    /// Gives each message's stock locate, shape, and first bytes with its length in front, to `each`; `None` where only the
+    /// decoder can read the packet, which is the first `length` bytes of `input`. Behind it stand [`CHUNK`] more, or `IS_LAST`.
     #[inline(always)]
     #[allow(
         clippy::inline_always,
         reason = "measured: `each` is a few instructions, done for each message of a capture"
     )]
-    #[allow(clippy::cast_possible_truncation, reason = "no more bits than that are left")]
-    fn read(&self, input: &[u8], mut each: impl FnMut(u16, &Shape, &[u8])) -> Option<(NonZeroU64, u64)> {
-        let (header, blocks) = moldudp64::Header::read(input)?;
-        let Sequenced { first, count, .. } = header.unit(UnitKind::Data);
-        if header.kind(!blocks.is_empty()) != UnitKind::Data {
+    fn read<const IS_LAST: bool>(
+        &self,
+        input: &[u8],
+        length: usize,
+        mut each: impl FnMut(u16, &Shape, &[u8; CHUNK]),
+    ) -> Option<(NonZeroU64, u64)> {
+        let (header, _) = moldudp64::Header::read(input)?;
+        let unit = header.unit(header.kind(true));
+        if unit.kind != UnitKind::Data {
             return None;
         }
         // Message types come in no order that a processor could foresee, so what can be wrong is collected and looked at
         // once: branches are left where they always go the same way.
         let mut wrong = 0;
-        let mut rest = blocks.rest();
-        for _ in 0..count {
-            // The length, the type and the locate are in the first eight bytes; no message is shorter.
-            let start = u64::from_be_bytes(*rest.first_chunk()?);
-            let [length, code, locate] = [start >> 48, start >> 40 & 0xff, start >> 24 & 0xffff];
-            let shape = SHAPES.get(code as usize)?;
-            let key = *self.keys.get(locate as usize)?;
-            let name = u64::from_le_bytes(*rest.get(usize::from(shape.stock)..)?.first_chunk()?);
-            wrong |= length ^ u64::from(shape.length);
-            wrong |= u64::from(key == 0);
-            wrong |= (name ^ key) & shape.compared;
-            each(locate as u16, shape, rest);
-            rest = rest.get(2 + length as usize..)?;
+        let mut unknown = 0;
+        let behind = if IS_LAST { 0 } else { CHUNK };
+        let mut rest = input.get(size_of::<moldudp64::Header>()..length + behind)?;
+        for _ in 0..unit.count {
+            let mut padded = [0; CHUNK];
+            let message = if IS_LAST {
+                padded.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+                &padded
+            } else {
+                rest.first_chunk::<CHUNK>()?
+            };
+            let &[above, bytes, code, locate @ .., _, _, _] = message.first_chunk::<8>()?;
+            let locate = u16::from_be_bytes(locate);
+            let shape = SHAPES.get(usize::from(code))?;
+            let key = *self.keys.get(usize::from(locate))?;
+            let name = u64::from_le_bytes(*message.get(usize::from(shape.stock & LAST_STOCK)..)?.first_chunk()?);
+            wrong |= u64::from(above) | u64::from(bytes ^ shape.length) | (name ^ key) & shape.compared;
+            unknown |= key.wrapping_sub(1);
+            each(locate, shape, message);
+            rest = rest.get(2 + usize::from(bytes & LONGEST)..)?;
         }
-        if wrong != 0 || !rest.is_empty() {
+        if wrong != 0 || unknown & NO_NAME != 0 || rest.len() != behind {
             return None;
         }
-        Some((NonZeroU64::new(first)?, count))
+        Some((NonZeroU64::new(unit.first)?, unit.count))
     }
 }
 
@@ -141,8 +165,15 @@ impl Skim for Skimmer {
         moldudp64::Header::SESSION
     }
 
-    fn skim(&self, input: &[u8], marks: &mut Marks) -> Option<(NonZeroU64, u64)> {
-        self.read(input, |locate, _, _| marks.mark(locate))
+    fn skim(&self, input: &[u8], length: usize, marks: &mut Marks) -> Option<(NonZeroU64, u64)> {
+        let mut packet = PacketMarks::default();
+        let mark = |locate, _: &Shape, _: &[u8; CHUNK]| {
+            marks.mark(locate);
+            packet.mark(locate);
+        };
+        let found = self.read::<false>(input, length, mark)?;
+        marks.add_packet(packet);
+        Some(found)
     }
 
     fn mark_of(&self, symbol: SymbolId) -> Option<u16> {
@@ -150,7 +181,7 @@ impl Skim for Skimmer {
     }
 
     fn glances(&self, input: &[u8], glances: &mut Vec<Glance>) -> Option<()> {
-        self.read(input, |locate, shape, message| {
+        self.read::<true>(input, input.len(), |locate, shape, message| {
             let code = message.get(2).copied().unwrap_or(0);
             let is_hidden = code == b'C' && message.get(2 + PRINTABLE) == Some(&b'N');
             let kind = if is_hidden { MarketKind::Book } else { shape.kind };
