@@ -439,8 +439,8 @@ impl Block {
     pub fn reread(&self, run: &Run, packet: u32) -> Option<(Frame<'_>, &dyn Skim)> {
         let (span, (_, skim)) = (self.span.as_deref()?, self.skims.get(usize::from(run.skim))?);
         let skimmed = self.packets.get(packet as usize)?;
-        let record = span.record(self.start + skimmed.at as usize)?;
-        (record.time == skimmed.time).then(|| (span.frame(&record, 0), skim.as_ref()))
+        let frame = span.frame_at(self.start + skimmed.at as usize, 0)?;
+        (frame.time == skimmed.time).then(|| (frame, skim.as_ref()))
     }
 }
 

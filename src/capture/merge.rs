@@ -264,7 +264,7 @@ impl Lane {
     /// A frame by its place in the file.
     fn reread(&self, file: usize, place: usize, number: u64) -> Captured<'_> {
         let span = self.ahead.as_ref().map(|ahead| ahead.span());
-        let found = span.and_then(|span| Some(span.frame(&span.record(place)?, number)));
+        let found = span.and_then(|span| span.frame_at(place, number));
         let nothing =
             Frame { tap: self.tap, link: LinkType::Ethernet, time: self.time, number, wire_len: 0, bytes: &[] };
         Captured { frame: found.unwrap_or(nothing), has_time: true, file }

@@ -27,4 +27,4 @@ pub use file::{CaptureFile, Interface};
 pub use merge::{Ahead, Captured, Input, Merged, Step, Tap};
 pub use open::open;
 pub use packets::{Packets, Place};
-pub use span::{Record, Span, ask_ahead};
+pub use span::{Record, Span};

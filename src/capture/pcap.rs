@@ -6,12 +6,15 @@ use tickscope_model::{LinkType, Timestamp};
 /// Length of the file header.
 pub(super) const HEADER: usize = 24;
 
+/// Bytes before a frame, in all files but those of the variant.
+pub(super) const COMMON_HEADER: usize = 16;
+
 /// How the records of this file are to be read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Records {
     big_endian: bool,
     /// Nanoseconds in a unit of the fraction: 1 or 1000.
-    unit_ns: u32,
+    pub(super) unit_ns: u32,
     /// Bytes before the frame: 16 or 24.
     pub(super) header: usize,
     /// A captured length above this is damage.
@@ -86,6 +89,11 @@ impl Records {
         let [seconds, fraction, captured, wire_len] = words;
         let time = u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * u64::from(self.unit_ns);
         Some(Record { time: Timestamp(time), captured, wire_len })
+    }
+
+    /// Whether heads are of the kind that nearly all files have: little-endian and 16 bytes long.
+    pub(super) fn is_common(&self) -> bool {
+        !self.big_endian && self.header == COMMON_HEADER
     }
 
     /// The resolution byte that pcapng would use for this clock.

@@ -7,23 +7,9 @@ use tickscope_model::{Frame, LinkType, Nanos, TapId, Timestamp};
 
 use super::clock::Clock;
 use super::file::LONGEST_BLOCK;
-use super::map::{Mapping, prefetch};
-use super::pcap::Records;
+use super::map::Mapping;
+use super::pcap::{self, Records};
 use super::pcapng::{self, Order};
-
-impl Record {
-    /// How many bytes of its frame were captured.
-    #[inline]
-    pub fn captured(&self) -> usize {
-        self.captured
-    }
-
-    /// Its frame's bytes and all behind them, of the bytes that it begins with, which stand at this place of the file.
-    #[inline]
-    pub fn from_frame_in<'a>(&self, bytes: &'a [u8], at: usize) -> &'a [u8] {
-        bytes.get(self.start - at..).unwrap_or(&[])
-    }
-}
 
 /// How records are read.
 #[derive(Clone, Copy)]
@@ -48,24 +34,62 @@ pub struct Span {
 /// A frame in a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Record {
-    /// Where its bytes begin, and how many there are.
+    /// Behind the beginning of the record.
     start: usize,
     captured: usize,
     wire_len: u32,
     /// With the tap's offset.
     pub time: Timestamp,
-    /// Where the next record begins.
-    pub next: usize,
+    /// Bytes of the record, its head and what may stand behind the frame included.
+    pub length: usize,
 }
 
-/// How far ahead lines are asked for, and how many. Measured: nearer than where one thread reads alone.
-const AHEAD: usize = 1024;
-const LINES: usize = 3;
+impl Record {
+    /// How many bytes of its frame were captured.
+    #[inline]
+    pub fn captured(&self) -> usize {
+        self.captured
+    }
 
-/// Asks for what comes soon of bytes that are read from front to back.
-#[inline]
-pub fn ask_ahead(bytes: &[u8]) {
-    (0..LINES).for_each(|line| prefetch(bytes, AHEAD + line * 64));
+    /// Its frame's bytes and all behind them, of the bytes that it begins with.
+    #[inline]
+    pub fn from_frame<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        bytes.get(self.start..).unwrap_or(&[])
+    }
+
+    /// Its frame's bytes, of the bytes that it begins with.
+    #[inline]
+    pub fn frame<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        self.from_frame(bytes).get(..self.captured).unwrap_or(&[])
+    }
+}
+
+/// Finds records in files of the most common kind, which are read in the shortest way.
+#[derive(Clone, Copy)]
+pub struct CommonRecords {
+    unit_ns: u64,
+    limit: u32,
+}
+
+impl CommonRecords {
+    /// The record that begins with the first of these bytes, if it is an ordinary frame and all there.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "measured: as below")]
+    pub fn record(&self, bytes: &[u8]) -> Option<Record> {
+        let (head, _) = bytes.split_first_chunk::<{ pcap::COMMON_HEADER }>()?;
+        let ([seconds, fraction, captured, wire_len], []) = head.as_chunks::<4>() else { return None };
+        let captured = u32::from_le_bytes(*captured);
+        let time = u64::from(u32::from_le_bytes(*seconds)) * 1_000_000_000
+            + u64::from(u32::from_le_bytes(*fraction)) * self.unit_ns;
+        let length = pcap::COMMON_HEADER + captured as usize;
+        (captured.wrapping_sub(1) < self.limit && length <= bytes.len()).then_some(Record {
+            start: pcap::COMMON_HEADER,
+            captured: captured as usize,
+            wire_len: u32::from_le_bytes(*wire_len),
+            time: Timestamp(time),
+            length,
+        })
+    }
 }
 
 /// So many records in a row must look like records for a guess to be made.
@@ -98,23 +122,33 @@ impl Span {
 
     /// The record that begins here, if it is an ordinary frame and all there.
     pub fn record(&self, at: usize) -> Option<Record> {
-        self.record_in(self.mapping.bytes().get(at..)?, at)
+        self.record_in(self.mapping.bytes().get(at..)?)
     }
 
-    /// The record that begins with the first of these bytes, which stand at this place of the file.
+    /// How records are found, where they are of the most common kind.
+    pub fn common(&self) -> Option<CommonRecords> {
+        match &self.records {
+            SpanRecords::Pcap(records) if records.is_common() && self.offset.0 == 0 => {
+                Some(CommonRecords { unit_ns: records.unit_ns.into(), limit: records.limit })
+            }
+            _ => None,
+        }
+    }
+
+    /// The record that begins with the first of these bytes.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "measured: called once a frame, from a loop that nothing else is in")]
-    pub fn record_in(&self, bytes: &[u8], at: usize) -> Option<Record> {
+    pub fn record_in(&self, bytes: &[u8]) -> Option<Record> {
         match &self.records {
             SpanRecords::Pcap(records) => {
                 let record = records.record(bytes)?;
                 let captured = usize::try_from(record.captured).ok()?;
-                let next = records.header + captured;
-                if captured == 0 || record.captured > records.limit || next > bytes.len() {
+                let length = records.header + captured;
+                if captured == 0 || record.captured > records.limit || length > bytes.len() {
                     return None;
                 }
                 let time = self.time(record.time);
-                Some(Record { start: at + records.header, captured, wire_len: record.wire_len, time, next: at + next })
+                Some(Record { start: records.header, captured, wire_len: record.wire_len, time, length })
             }
             SpanRecords::PcapNg { order, clock } => {
                 let (kind, length, packet) = pcapng::enhanced_head(*order, bytes)?;
@@ -125,8 +159,7 @@ impl Span {
                     return None;
                 }
                 let time = self.time(clock.time(packet.ticks?));
-                let start = at + packet.start;
-                Some(Record { start, captured, wire_len: packet.wire_len, time, next: at + total })
+                Some(Record { start: packet.start, captured, wire_len: packet.wire_len, time, length: total })
             }
         }
     }
@@ -136,11 +169,12 @@ impl Span {
         if self.offset.0 == 0 { time } else { time.shifted(self.offset) }
     }
 
-    /// The frame of a record.
+    /// The frame of the record that begins here, if it is an ordinary one and all there.
     #[inline]
-    pub fn frame(&self, record: &Record, number: u64) -> Frame<'_> {
-        let bytes = self.mapping.bytes().get(record.start..record.start + record.captured).unwrap_or(&[]);
-        Frame { number, ..self.frame_of(record, bytes) }
+    pub fn frame_at(&self, at: usize, number: u64) -> Option<Frame<'_>> {
+        let bytes = self.mapping.bytes().get(at..)?;
+        let record = self.record_in(bytes)?;
+        Some(Frame { number, ..self.frame_of(&record, record.frame(bytes)) })
     }
 
     /// The frame of a record whose bytes are these, without a number.
@@ -166,7 +200,7 @@ impl Span {
             if !is_cut_right || record.time.0.abs_diff(near.0) > LONGEST_NS {
                 return false;
             }
-            at = record.next;
+            at += record.length;
         }
         true
     }

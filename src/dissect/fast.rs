@@ -117,54 +117,57 @@ pub(super) fn datagram<'a>(frame: &Frame<'a>) -> Option<Datagram<'a>> {
     })
 }
 
-/// By which the next datagrams of a flow are known without taking them apart: the words of the headers in which nothing
-/// changes from one to the next.
+/// By which the next datagrams of a flow are known without taking them apart: source and target address, and both ports,
+/// behind plain headers.
 #[derive(Clone, Copy)]
-pub struct Alike([u64; 4]);
+pub struct Alike {
+    addresses: [u8; 8],
+    ports: [u8; 4],
+}
 
 impl Alike {
-    /// What is compared of the four words from the protocol type on: that type, version and header length; fragment, protocol
-    /// and addresses; ports.
-    const MASKS: [u64; 4] =
-        [0xffff_ff00_0000_0000, 0x3fff_00ff_0000_ffff, 0xffff_ffff_ffff_ffff, 0xffff_0000_0000_0000];
-
     /// Those like this one; `None` where its headers are not of the most common kind.
     pub(super) fn new(frame: &Frame<'_>) -> Option<Alike> {
         let headers = frame.bytes.first_chunk::<HEADERS>()?;
-        let is_plain = word(headers, 12) >> 40 == 0x08_0045 && frame.link == LinkType::Ethernet;
-        is_plain.then(|| Alike(Alike::words(headers)))
+        let alike = Alike { addresses: *part::<26, 8>(headers), ports: *part::<34, 4>(headers) };
+        (alike.is_of(headers) && frame.link == LinkType::Ethernet).then_some(alike)
+    }
+
+    /// Whether a frame that begins like this is of the flow, its headers plain, and it no fragment.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "measured: as below")]
+    fn is_of(&self, headers: &[u8; HEADERS]) -> bool {
+        // EtherType, version and header length; flags and fragment offset, protocol.
+        let start = u32::from_be_bytes(*part::<12, 4>(headers)) & 0xffff_ff00;
+        let middle = u32::from_be_bytes(*part::<20, 4>(headers)) & 0x3fff_00ff;
+        start == 0x0800_4500
+            && middle == 17
+            && *part::<26, 8>(headers) == self.addresses
+            && *part::<34, 4>(headers) == self.ports
     }
 
     /// The IP identification and how many bytes UDP carries behind these headers, where they are of the same flow, and the
     /// packet is whole, no fragment, and fits into a frame of so many bytes.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "measured: as below")]
-    #[allow(clippy::cast_possible_truncation, reason = "takes the lower bits on purpose")]
     pub fn payload(&self, headers: &[u8; HEADERS], frame: usize) -> Option<(u16, usize)> {
-        let (start, end) = (word(headers, 12), word(headers, 34));
-        let (total, length) = (usize::from((start >> 16) as u16), usize::from((end >> 16) as u16));
-        let is_whole = 14 + total <= frame && 20 + length <= total && 8 <= length;
-        let [one, two, three, four] = self.0;
-        let [first, second, third, fourth] = Alike::words(headers);
-        // One comparison of what differs anywhere: four of them cost more, and so do vectors.
-        let differs = one ^ first | two ^ second | three ^ third | four ^ fourth;
-        if differs != 0 || !is_whole {
+        let number = |bytes: &[u8; 2]| u16::from_be_bytes(*bytes);
+        let total = usize::from(number(part::<16, 2>(headers)));
+        let length = usize::from(number(part::<38, 2>(headers)));
+        let is_whole = 14 + total <= frame && 20 + length <= total;
+        if !self.is_of(headers) || !is_whole {
             return None;
         }
-        Some((start as u16, length - 8))
+        Some((number(part::<18, 2>(headers)), length.checked_sub(8)?))
     }
+}
 
-    #[inline(always)]
-    #[allow(clippy::inline_always, reason = "measured: as below")]
-    fn words(headers: &[u8; HEADERS]) -> [u64; 4] {
-        let [start, middle, addresses, ports] = Alike::MASKS;
-        [
-            word(headers, 12) & start,
-            word(headers, 20) & middle,
-            word(headers, 28) & addresses,
-            word(headers, 34) << 16 & ports,
-        ]
-    }
+/// Some bytes of the headers.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "measured: as below")]
+fn part<const AT: usize, const N: usize>(headers: &[u8; HEADERS]) -> &[u8; N] {
+    const { assert!(AT + N <= HEADERS) };
+    headers.get(AT..).and_then(|bytes| bytes.first_chunk()).unwrap_or(&[0; N])
 }
 
 #[inline(never)]

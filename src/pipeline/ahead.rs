@@ -13,7 +13,7 @@ use std::thread;
 use tickscope_decoders::Skim;
 use tickscope_model::{Frame, Timestamp};
 
-use crate::capture::{Ahead, Arriving, BLOCK_BYTES, Block, Shelf, Span, ask_ahead};
+use crate::capture::{Ahead, Arriving, BLOCK_BYTES, Block, Record, Shelf, Span};
 use crate::dissect::{Alike, Datagram, HEADERS, alike, datagram};
 use crate::flow::{SkimmedFlow, packed_key};
 use crate::merge::HIGHEST_SEQUENCE;
@@ -275,11 +275,9 @@ impl Source {
         while block.end < until
             && !block.is_full()
             && let Some(rest) = bytes.get(block.end..)
-            && let Some(record) = self.span.record_in(rest, block.end)
+            && let Some(record) = self.span.record_in(rest)
         {
-            ask_ahead(rest);
-            let from_frame = record.from_frame_in(rest, block.end);
-            let frame = self.span.frame_of(&record, from_frame.get(..record.captured()).unwrap_or(&[]));
+            let (frame, from_frame) = (self.span.frame_of(&record, record.frame(rest)), record.from_frame(rest));
             // A frame that steps back in time is left to the stages, so that packets of a block are in order.
             let is_late = record.time < latest;
             let found = if is_late { None } else { self.skim(&frame, from_frame, known, &mut block) };
@@ -288,9 +286,12 @@ impl Source {
             }
             latest = record.time.max(latest);
             block.frames += 1;
-            block.end = record.next;
+            block.end += record.length;
             if let Some(next) = found.and_then(|(flow, payload)| Next::new(&frame, flow, payload)) {
-                latest = self.follow(&next, until, latest, &mut block);
+                latest = match self.span.common() {
+                    Some(common) => self.follow(|bytes| common.record(bytes), &next, until, latest, &mut block),
+                    None => self.follow(|bytes| self.span.record_in(bytes), &next, until, latest, &mut block),
+                };
             }
         }
         block.close();
@@ -300,26 +301,32 @@ impl Source {
     /// Adds the packets that continue the run at hand, up to the first frame that is not one. Nearly all frames of nearly all
     /// captures go through here, and through nothing else before somebody asks for them.
     #[inline(never)]
-    fn follow(&self, next: &Next<'_>, until: usize, mut latest: Timestamp, block: &mut Block) -> Timestamp {
-        let bytes = self.span.bytes();
+    fn follow(
+        &self,
+        record_in: impl Fn(&[u8]) -> Option<Record>,
+        next: &Next<'_>,
+        until: usize,
+        mut latest: Timestamp,
+        block: &mut Block,
+    ) -> Timestamp {
+        let mut rest = self.span.bytes().get(block.end..).unwrap_or(&[]);
         while block.end < until
             && !block.is_full()
-            && let Some(rest) = bytes.get(block.end..)
-            && let Some(record) = self.span.record_in(rest, block.end)
+            && let Some(record) = record_in(rest)
             && record.time >= latest
-            && let Some((headers, behind)) = record.from_frame_in(rest, block.end).split_first_chunk::<HEADERS>()
+            && let Some((headers, behind)) = record.from_frame(rest).split_first_chunk::<HEADERS>()
             && let Some((ip_id, length)) = next.alike.payload(headers, record.captured())
             && next.session.stands_in(behind)
+            && let Some((first, count)) = next.skim.skim(behind, length, block.marks())
         {
-            ask_ahead(rest);
-            let Some((first, count)) = next.skim.skim(behind, length, block.marks()) else { break };
             let (first, time, bytes) = (first.get(), record.time, record.captured());
             if first > HIGHEST_SEQUENCE || !block.go_on(&Arriving { first, count, time, bytes, ip_id }) {
                 break;
             }
             latest = time;
             block.frames += 1;
-            block.end = record.next;
+            block.end += record.length;
+            rest = rest.get(record.length..).unwrap_or(&[]);
         }
         latest
     }
