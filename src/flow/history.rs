@@ -74,7 +74,8 @@ impl History {
         if place <= self.acks.forgotten {
             return Acked::Unseen;
         }
-        match self.acks.last.iter().find(|(acked, _)| *acked >= place) {
+        let first = self.acks.last.partition_point(|(acked, _)| *acked < place);
+        match self.acks.last.get(first) {
             None => Acked::NotYet,
             Some(&(_, arrival)) if time <= arrival.time => Acked::By(arrival),
             Some(_) => Acked::Unseen,

@@ -130,7 +130,8 @@ impl Skimmer {
             return None;
         }
         // Message types come in no order that a processor could foresee, so what can be wrong is collected and looked at
-        // once: branches are left where they always go the same way.
+        // once: branches are left where they always go the same way. (Measured: counting messages is faster than looking
+        // for the end of the packet, since the processor knows sooner where the loop ends.)
         let mut wrong = 0;
         let mut unknown = 0;
         let behind = if IS_LAST { 0 } else { CHUNK };
