@@ -1,7 +1,7 @@
 //! Where the rows of `analyze` go: into the report's figures and the tables. That is work for a thread of its own, so that
 //! the stages need not wait for it; the order stays that in which rows were closed.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::{io, mem, panic};
 
@@ -48,9 +48,16 @@ struct Batch {
 }
 
 impl Collected {
-    fn add(&mut self, batch: Batch) -> io::Result<()> {
+    /// Adds a batch, and returns the rows that nobody needs any more.
+    fn add(&mut self, batch: Batch) -> io::Result<Vec<Paired>> {
         for (time, count) in batch.market {
             self.summary.market(time, count);
+        }
+        if self.tables.orders.is_none() && self.tables.segments.is_none() {
+            for Paired { row, is_echo } in &batch.rows {
+                if *is_echo { self.summary.echo(row) } else { self.summary.order(row) }
+            }
+            return Ok(batch.rows);
         }
         for Paired { row, is_echo } in batch.rows {
             if let Some(table) = &mut self.tables.segments {
@@ -65,7 +72,7 @@ impl Collected {
                 table.push(*row)?;
             }
         }
-        Ok(())
+        Ok(Vec::new())
     }
 }
 
@@ -74,9 +81,18 @@ pub(super) struct Collector(Place);
 
 enum Place {
     Here(Box<Collected>),
-    Thread(SyncSender<Batch>, JoinHandle<io::Result<Box<Collected>>>),
+    Thread(Other),
     /// A row could not be written, and that was said.
     GivenUp,
+}
+
+/// The other thread.
+struct Other {
+    batches: SyncSender<Batch>,
+    /// Rows that are no longer needed. They are dropped where they were made: to give memory back to another thread takes
+    /// several times as long.
+    used: Receiver<Vec<Paired>>,
+    thread: JoinHandle<io::Result<Box<Collected>>>,
 }
 
 impl Collector {
@@ -86,8 +102,10 @@ impl Collector {
             return Ok(Collector(Place::Here(collected)));
         }
         let (batches, queue) = sync_channel(BATCHES);
-        let thread = thread::Builder::new().name("collect".to_owned()).spawn(move || collect(collected, &queue))?;
-        Ok(Collector(Place::Thread(batches, thread)))
+        let (done, used) = channel();
+        let thread =
+            thread::Builder::new().name("collect".to_owned()).spawn(move || collect(collected, &queue, &done))?;
+        Ok(Collector(Place::Thread(Other { batches, used, thread })))
     }
 
     /// Takes what is ready out of the correlator, once it is enough to be worth it.
@@ -100,8 +118,11 @@ impl Collector {
     fn take(&mut self, correlator: &mut Correlator) -> io::Result<()> {
         let batch = Batch { market: mem::take(&mut correlator.market_counts), rows: correlator.take() };
         match &mut self.0 {
-            Place::Here(collected) => collected.add(batch),
-            Place::Thread(batches, _) if batches.send(batch).is_ok() => Ok(()),
+            Place::Here(collected) => collected.add(batch).map(drop),
+            Place::Thread(other) if other.batches.send(batch).is_ok() => {
+                other.used.try_iter().for_each(drop);
+                Ok(())
+            }
             // It takes no more since it could not write.
             Place::Thread(..) | Place::GivenUp => self.end().map(drop),
         }
@@ -110,9 +131,11 @@ impl Collector {
     fn end(&mut self) -> io::Result<Box<Collected>> {
         match mem::replace(&mut self.0, Place::GivenUp) {
             Place::Here(collected) => Ok(collected),
-            Place::Thread(batches, thread) => {
+            Place::Thread(Other { batches, used, thread }) => {
                 drop(batches);
-                thread.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked))
+                let collected = thread.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked));
+                drop(used);
+                collected
             }
             Place::GivenUp => Err(io::Error::other("rows were given up")),
         }
@@ -126,9 +149,14 @@ impl Collector {
     }
 }
 
-fn collect(mut collected: Box<Collected>, queue: &Receiver<Batch>) -> io::Result<Box<Collected>> {
+fn collect(
+    mut collected: Box<Collected>,
+    queue: &Receiver<Batch>,
+    done: &Sender<Vec<Paired>>,
+) -> io::Result<Box<Collected>> {
     for batch in queue {
-        collected.add(batch)?;
+        // Nobody takes them back once everything was handed over.
+        let _ = done.send(collected.add(batch)?);
     }
     Ok(collected)
 }

@@ -392,9 +392,35 @@ impl Block {
         self.start + packet.at as usize
     }
 
-    /// The first packet that is later than `time`.
+    /// The first packet that is later than `time`. Looked for from where it would stand if packets came at an even pace,
+    /// since each step of a search costs a look into memory that nobody has looked at for long.
     pub fn behind(&self, time: Timestamp) -> u32 {
-        u32::try_from(self.packets.partition_point(|packet| packet.time <= time)).unwrap_or(u32::MAX)
+        let is_behind = |at: usize| self.packets.get(at).is_some_and(|packet| packet.time <= time);
+        let (mut low, mut high) = (0, self.packets.len());
+        if let (Some(first), Some(last)) = (self.packets.first(), self.packets.last())
+            && (first.time..last.time).contains(&time)
+        {
+            let share = u128::from(time.0 - first.time.0) * high as u128 / u128::from(last.time.0 - first.time.0);
+            let guess = usize::try_from(share).unwrap_or(0).min(high - 1);
+            let mut step = 8;
+            if is_behind(guess) {
+                low = guess;
+                while low + step < high && is_behind(low + step) {
+                    low += step;
+                    step *= 2;
+                }
+                high = high.min(low + step);
+            } else {
+                high = guess;
+                while step < high && !is_behind(high - step) {
+                    high -= step;
+                    step *= 2;
+                }
+                low = high.saturating_sub(step);
+            }
+        }
+        let between = self.packets.get(low..high).unwrap_or(&[]);
+        u32::try_from(low + between.partition_point(|packet| packet.time <= time)).unwrap_or(u32::MAX)
     }
 
     /// Messages of the block up to and with those of a packet.
@@ -447,6 +473,23 @@ impl Block {
 #[cfg(test)]
 pub(crate) mod test {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_first_packet_behind_a_time_is_found(
+            steps in prop::collection::vec(prop_oneof![Just(0), 0..9_u64, Just(1000)], 1..300),
+            at in 0..3000_u64,
+        ) {
+            let times: Vec<u64> = steps.iter().scan(100, |time, step| { *time += step; Some(*time) }).collect();
+            let count = u32::try_from(times.len()).expect("few");
+            let (block, _) = run(count, |number| Timestamp(times[usize::try_from(number).expect("few")]), 0);
+            for time in [at, 100 + at % (times[times.len() - 1] - 90)] {
+                let expected = times.iter().filter(|other| **other <= time).count();
+                prop_assert_eq!(block.behind(Timestamp(time)) as usize, expected);
+            }
+        }
+    }
 
     /// A block with one run of packets of one message each, numbered from 0, and that run.
     pub(crate) fn run(count: u32, time: impl Fn(u64) -> Timestamp, ip_id: u16) -> (Block, Run) {

@@ -1,7 +1,7 @@
 //! Latencies by session, symbol or outcome: a table of groups, each with a compact histogram a segment.
 //! The number of groups is limited; what comes beyond the limit is counted together, under a name that says so.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tickscope_model::SegmentKind;
 
@@ -9,41 +9,72 @@ use super::Histogram;
 
 use crate::hash::HashMap;
 
-/// Histograms by segment; only the segments that occur take room.
+/// Histograms by segment; only the segments that occur take room. Most symbols never get many values: so many are kept as
+/// they came, side by side, and become histograms only where somebody looks at them.
 #[derive(Clone, Debug, Default)]
-pub struct Latencies(Vec<(SegmentKind, Histogram)>);
+pub struct Latencies {
+    few: Vec<(SegmentKind, u64)>,
+    /// In table order; made of `few` when it is asked for, or there are more.
+    histograms: OnceLock<Vec<(SegmentKind, Histogram)>>,
+}
+
+/// So many values are few.
+const FEW: usize = 64;
 
 impl Latencies {
     pub fn record(&mut self, kind: SegmentKind, value_ns: u64) {
-        self.entry(kind).record(value_ns);
+        if self.histograms.get().is_none() && self.few.len() < FEW {
+            self.few.push((kind, value_ns));
+        } else {
+            entry(self.histograms_mut(), kind).record(value_ns);
+        }
     }
 
     pub fn merge(&mut self, other: &Latencies) {
-        for (kind, histogram) in &other.0 {
-            self.entry(*kind).merge(histogram);
+        if other.histograms.get().is_none() {
+            other.few.iter().for_each(|(kind, value_ns)| self.record(*kind, *value_ns));
+            return;
+        }
+        let histograms = self.histograms_mut();
+        for (kind, histogram) in other.histograms() {
+            entry(histograms, *kind).merge(histogram);
         }
     }
 
     pub fn of(&self, kind: SegmentKind) -> Option<&Histogram> {
-        self.0.iter().find(|(known, _)| *known == kind).map(|(_, histogram)| histogram)
+        self.iter().find(|(known, _)| *known == kind).map(|(_, histogram)| histogram)
     }
 
     /// In table order; none of them is empty.
     pub fn iter(&self) -> impl Iterator<Item = (SegmentKind, &Histogram)> {
-        self.0.iter().map(|(kind, histogram)| (*kind, histogram))
+        self.histograms().iter().map(|(kind, histogram)| (*kind, histogram))
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.few.is_empty() && self.histograms.get().is_none_or(Vec::is_empty)
     }
 
-    fn entry(&mut self, kind: SegmentKind) -> &mut Histogram {
-        let at = self.0.partition_point(|(known, _)| *known < kind);
-        if self.0.get(at).is_none_or(|(known, _)| *known != kind) {
-            self.0.insert(at, (kind, Histogram::default()));
-        }
-        &mut self.0[at].1
+    fn histograms(&self) -> &Vec<(SegmentKind, Histogram)> {
+        self.histograms.get_or_init(|| {
+            let mut histograms = Vec::new();
+            self.few.iter().for_each(|(kind, value_ns)| entry(&mut histograms, *kind).record(*value_ns));
+            histograms
+        })
     }
+
+    fn histograms_mut(&mut self) -> &mut Vec<(SegmentKind, Histogram)> {
+        self.histograms();
+        self.few = Vec::new();
+        self.histograms.get_mut().expect("made above")
+    }
+}
+
+fn entry(histograms: &mut Vec<(SegmentKind, Histogram)>, kind: SegmentKind) -> &mut Histogram {
+    let at = histograms.partition_point(|(known, _)| *known < kind);
+    if histograms.get(at).is_none_or(|(known, _)| *known != kind) {
+        histograms.insert(at, (kind, Histogram::default()));
+    }
+    &mut histograms[at].1
 }
 
 /// One line of a table: a session, a symbol, an outcome.
@@ -130,6 +161,8 @@ impl Groups {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn groups_beyond_the_limit_are_counted_together() {
@@ -142,6 +175,32 @@ mod tests {
         let seen: Vec<(String, u64)> =
             groups.by_requests().iter().map(|group| (group.name.to_string(), group.requests)).collect();
         assert_eq!(seen, [("(all others)".into(), 3), ("A".into(), 2), ("B".into(), 1)]);
+    }
+
+    proptest! {
+        #[test]
+        fn few_values_and_many_make_the_same_histograms(
+            values in prop::collection::vec((0..3_usize, 0..1_000_000_u64), 0..2 * FEW),
+            looks in prop::collection::vec(0..2 * FEW, 0..2),
+            cut in 0..2 * FEW,
+        ) {
+            let kinds = [SegmentKind::Ack, SegmentKind::TickToTrade, SegmentKind::Hop];
+            let mut expected: BTreeMap<SegmentKind, Histogram> = BTreeMap::new();
+            let (mut whole, mut one, mut other) = (Latencies::default(), Latencies::default(), Latencies::default());
+            for (at, &(kind, value)) in values.iter().enumerate() {
+                expected.entry(kinds[kind]).or_default().record(value);
+                whole.record(kinds[kind], value);
+                if at < cut { &mut one } else { &mut other }.record(kinds[kind], value);
+                if looks.contains(&at) {
+                    prop_assert!(whole.of(kinds[kind]).is_some() && one.iter().chain(other.iter()).count() > 0);
+                }
+            }
+            one.merge(&other);
+            for latencies in [&whole, &one] {
+                prop_assert_eq!(latencies.is_empty(), values.is_empty());
+                prop_assert!(latencies.iter().eq(expected.iter().map(|(kind, histogram)| (*kind, histogram))));
+            }
+        }
     }
 
     #[test]
