@@ -124,6 +124,11 @@ pub trait Skim: Send + Sync {
     /// may then have got some for nothing.
     fn skim(&self, input: &[u8], length: usize, marks: &mut Marks) -> Option<(NonZeroU64, u64)>;
 
+    /// Itself, where it is that of ITCH: who calls it for each packet of a capture need not find out each time whom to call.
+    fn as_itch50(&self) -> Option<&market::itch50::Skimmer> {
+        None
+    }
+
     /// What is marked for a message about this symbol; `None` where this skimmer does not know the symbol.
     fn mark_of(&self, symbol: SymbolId) -> Option<u16>;
 

@@ -288,9 +288,12 @@ impl Source {
             block.frames += 1;
             block.end += record.length;
             if let Some(next) = found.and_then(|(flow, payload)| Next::new(&frame, flow, payload)) {
-                latest = match self.span.common() {
-                    Some(common) => self.follow(|bytes| common.record(bytes), &next, until, latest, &mut block),
-                    None => self.follow(|bytes| self.span.record_in(bytes), &next, until, latest, &mut block),
+                let to = (until, latest);
+                latest = match (self.span.common(), next.skim.as_itch50()) {
+                    (Some(common), Some(itch)) => {
+                        self.follow(|bytes| common.record(bytes), (&next, itch), to, &mut block)
+                    }
+                    _ => self.follow(|bytes| self.span.record_in(bytes), (&next, next.skim), to, &mut block),
                 };
             }
         }
@@ -301,12 +304,11 @@ impl Source {
     /// Adds the packets that continue the run at hand, up to the first frame that is not one. Nearly all frames of nearly all
     /// captures go through here, and through nothing else before somebody asks for them.
     #[inline(never)]
-    fn follow(
+    fn follow<S: Skim + ?Sized>(
         &self,
         record_in: impl Fn(&[u8]) -> Option<Record>,
-        next: &Next<'_>,
-        until: usize,
-        mut latest: Timestamp,
+        (next, skimmer): (&Next<'_>, &S),
+        (until, mut latest): (usize, Timestamp),
         block: &mut Block,
     ) -> Timestamp {
         let mut rest = self.span.bytes().get(block.end..).unwrap_or(&[]);
@@ -317,7 +319,7 @@ impl Source {
             && let Some((headers, behind)) = record.from_frame(rest).split_first_chunk::<HEADERS>()
             && let Some((ip_id, length)) = next.alike.payload(headers, record.captured())
             && next.session.stands_in(behind)
-            && let Some((first, count)) = next.skim.skim(behind, length, block.marks())
+            && let Some((first, count)) = skimmer.skim(behind, length, block.marks())
         {
             let (first, time, bytes) = (first.get(), record.time, record.captured());
             if first > HIGHEST_SEQUENCE || !block.go_on(&Arriving { first, count, time, bytes, ip_id }) {

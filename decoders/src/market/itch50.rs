@@ -4,6 +4,8 @@
 mod messages;
 mod skim;
 
+pub use skim::Skimmer;
+
 use std::sync::Arc;
 
 use messages::{
@@ -138,7 +140,7 @@ impl Decoder for Itch50 {
     fn gap(&mut self) {}
 
     fn skimmer(&self) -> Option<Arc<dyn Skim>> {
-        Some(Arc::new(skim::Skimmer::new(&self.stocks)))
+        Some(Arc::new(Skimmer::new(&self.stocks)))
     }
 
     fn lessons(&self) -> Lessons {

@@ -12,7 +12,7 @@ use crate::framing::moldudp64;
 use crate::{Glance, Marks, PacketMarks, Skim, UnitKind};
 
 /// See [`Skim`]. What is looked at for each message of a capture is small: it should fit into the first cache.
-pub(super) struct Skimmer {
+pub struct Skimmer {
     /// The name of the stock as [`Stock::key`], by stock locate; 0 where nothing is known, or nothing certain.
     keys: Vec<u64>,
     symbols: Vec<SymbolId>,
@@ -166,6 +166,7 @@ impl Skim for Skimmer {
         moldudp64::Header::SESSION
     }
 
+    #[inline(always)]
     fn skim(&self, input: &[u8], length: usize, marks: &mut Marks) -> Option<(NonZeroU64, u64)> {
         let mut packet = PacketMarks::default();
         let mark = |locate, _: &Shape, _: &[u8; CHUNK]| {
@@ -175,6 +176,10 @@ impl Skim for Skimmer {
         let found = self.read::<false>(input, length, mark)?;
         marks.add_packet(packet);
         Some(found)
+    }
+
+    fn as_itch50(&self) -> Option<&Skimmer> {
+        Some(self)
     }
 
     fn mark_of(&self, symbol: SymbolId) -> Option<u16> {
