@@ -158,5 +158,6 @@ fn collect(
         // Nobody takes them back once everything was handed over.
         let _ = done.send(collected.add(batch)?);
     }
+    collected.summary.settle();
     Ok(collected)
 }

@@ -324,12 +324,7 @@ impl Block {
 
     /// Begins a run that this packet goes on.
     #[cold]
-    fn open_run(
-        &mut self,
-        session: &[u8],
-        (flow, skim): (FlowMark, &Arc<dyn Skim>),
-        packet: &Arriving,
-    ) -> Option<()> {
+    fn open_run(&mut self, session: &[u8], (flow, skim): (FlowMark, &Arc<dyn Skim>), packet: &Arriving) -> Option<()> {
         self.close();
         let number = u32::try_from(self.packets.len()).ok()?;
         let Arriving { first, time, .. } = *packet;

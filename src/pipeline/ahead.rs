@@ -368,7 +368,11 @@ struct Next<'a> {
 impl<'a> Next<'a> {
     /// Of the run that this frame was just added to. `None` where it is not of the most common kind.
     fn new(frame: &Frame<'_>, flow: &'a SkimmedFlow, payload: &[u8]) -> Option<Next<'a>> {
-        Some(Next { alike: alike(frame)?, session: SessionWords::new(payload, &flow.session)?, skim: flow.skim.as_ref() })
+        Some(Next {
+            alike: alike(frame)?,
+            session: SessionWords::new(payload, &flow.session)?,
+            skim: flow.skim.as_ref(),
+        })
     }
 }
 
@@ -386,7 +390,8 @@ impl SessionWords {
     #[inline]
     fn stands_in(&self, payload: &[u8]) -> bool {
         let SessionWords([first, last]) = self;
-        let stands = |(at, word): &(usize, [u8; 8])| payload.get(*at..).and_then(|rest| rest.first_chunk()) == Some(word);
+        let stands =
+            |(at, word): &(usize, [u8; 8])| payload.get(*at..).and_then(|rest| rest.first_chunk()) == Some(word);
         stands(first) && stands(last)
     }
 }

@@ -9,36 +9,43 @@ use super::Histogram;
 
 use crate::hash::HashMap;
 
-/// Histograms by segment; only the segments that occur take room. Most symbols never get many values: so many are kept as
-/// they came, side by side, and become histograms only where somebody looks at them.
+/// Histograms by segment; only the segments that occur take room. The latest values are kept as they came, side by side: of
+/// most symbols there never are more, and to add many at once takes a third of the time, since then the processor looks
+/// for several places in memory at the same time.
 #[derive(Clone, Debug, Default)]
 pub struct Latencies {
-    few: Vec<(SegmentKind, u64)>,
-    /// In table order; made of `few` when it is asked for, or there are more.
-    histograms: OnceLock<Vec<(SegmentKind, Histogram)>>,
+    /// In table order.
+    settled: Vec<(SegmentKind, Histogram)>,
+    latest: Vec<(SegmentKind, u64)>,
+    /// Both together, once somebody has looked at them.
+    seen: OnceLock<Vec<(SegmentKind, Histogram)>>,
 }
 
-/// So many values are few.
-const FEW: usize = 64;
+/// So many values are kept as they came.
+const LATEST: usize = 128;
 
 impl Latencies {
+    #[inline]
     pub fn record(&mut self, kind: SegmentKind, value_ns: u64) {
-        if self.histograms.get().is_none() && self.few.len() < FEW {
-            self.few.push((kind, value_ns));
-        } else {
-            entry(self.histograms_mut(), kind).record(value_ns);
+        self.latest.push((kind, value_ns));
+        if self.latest.len() >= LATEST || self.seen.get().is_some() {
+            self.settle();
         }
     }
 
     pub fn merge(&mut self, other: &Latencies) {
-        if other.histograms.get().is_none() {
-            other.few.iter().for_each(|(kind, value_ns)| self.record(*kind, *value_ns));
-            return;
+        self.settle();
+        for (kind, histogram) in &other.settled {
+            entry(&mut self.settled, *kind).merge(histogram);
         }
-        let histograms = self.histograms_mut();
-        for (kind, histogram) in other.histograms() {
-            entry(histograms, *kind).merge(histogram);
-        }
+        add(&mut self.settled, &other.latest);
+    }
+
+    /// Makes histograms of what was kept.
+    pub fn settle(&mut self) {
+        self.seen = OnceLock::new();
+        add(&mut self.settled, &self.latest);
+        self.latest.clear();
     }
 
     pub fn of(&self, kind: SegmentKind) -> Option<&Histogram> {
@@ -47,25 +54,23 @@ impl Latencies {
 
     /// In table order; none of them is empty.
     pub fn iter(&self) -> impl Iterator<Item = (SegmentKind, &Histogram)> {
-        self.histograms().iter().map(|(kind, histogram)| (*kind, histogram))
+        let both = || {
+            let mut both = self.settled.clone();
+            add(&mut both, &self.latest);
+            both
+        };
+        let histograms = if self.latest.is_empty() { &self.settled } else { self.seen.get_or_init(both) };
+        histograms.iter().map(|(kind, histogram)| (*kind, histogram))
     }
 
     pub fn is_empty(&self) -> bool {
-        self.few.is_empty() && self.histograms.get().is_none_or(Vec::is_empty)
+        self.latest.is_empty() && self.settled.is_empty()
     }
+}
 
-    fn histograms(&self) -> &Vec<(SegmentKind, Histogram)> {
-        self.histograms.get_or_init(|| {
-            let mut histograms = Vec::new();
-            self.few.iter().for_each(|(kind, value_ns)| entry(&mut histograms, *kind).record(*value_ns));
-            histograms
-        })
-    }
-
-    fn histograms_mut(&mut self) -> &mut Vec<(SegmentKind, Histogram)> {
-        self.histograms();
-        self.few = Vec::new();
-        self.histograms.get_mut().expect("made above")
+fn add(histograms: &mut Vec<(SegmentKind, Histogram)>, values: &[(SegmentKind, u64)]) {
+    for (kind, value_ns) in values {
+        entry(histograms, *kind).record(*value_ns);
     }
 }
 
@@ -142,6 +147,11 @@ impl Groups {
         })
     }
 
+    /// See [`Latencies::settle`].
+    pub fn settle(&mut self) {
+        self.all.iter_mut().for_each(|group| group.latencies.settle());
+    }
+
     pub fn len(&self) -> usize {
         self.all.len()
     }
@@ -179,10 +189,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn few_values_and_many_make_the_same_histograms(
-            values in prop::collection::vec((0..3_usize, 0..1_000_000_u64), 0..2 * FEW),
-            looks in prop::collection::vec(0..2 * FEW, 0..2),
-            cut in 0..2 * FEW,
+        fn values_that_are_kept_make_the_same_histograms(
+            values in prop::collection::vec((0..3_usize, 0..1_000_000_u64), 0..2 * LATEST),
+            looks in prop::collection::vec(0..2 * LATEST, 0..2),
+            cut in 0..2 * LATEST,
         ) {
             let kinds = [SegmentKind::Ack, SegmentKind::TickToTrade, SegmentKind::Hop];
             let mut expected: BTreeMap<SegmentKind, Histogram> = BTreeMap::new();

@@ -180,6 +180,13 @@ impl Summary {
         }
     }
 
+    /// Everything was added. Symbols are left as they are: few of them are looked at.
+    pub fn settle(&mut self) {
+        self.overall.settle();
+        self.by_session.settle();
+        self.by_outcome.settle();
+    }
+
     /// A request that another tap saw before, when it is closed.
     pub fn echo(&mut self, row: &OrderRow) {
         self.segments(row);

@@ -167,6 +167,7 @@ impl Skim for Skimmer {
     }
 
     #[inline(always)]
+    #[allow(clippy::inline_always, reason = "measured: done for each packet of a capture")]
     fn skim(&self, input: &[u8], length: usize, marks: &mut Marks) -> Option<(NonZeroU64, u64)> {
         let mut packet = PacketMarks::default();
         let mark = |locate, _: &Shape, _: &[u8; CHUNK]| {
