@@ -53,24 +53,15 @@ impl Collected {
         for (time, count) in batch.market {
             self.summary.market(time, count);
         }
-        if self.tables.orders.is_none() && self.tables.segments.is_none() {
-            for Paired { row, is_echo } in &batch.rows {
-                if *is_echo { self.summary.echo(row) } else { self.summary.order(row) }
-            }
-            return Ok(batch.rows);
-        }
-        for Paired { row, is_echo } in batch.rows {
+        for Paired { row, is_echo } in &batch.rows {
             if let Some(table) = &mut self.tables.segments {
                 row.segment_rows().try_for_each(|segment| table.push(segment))?;
             }
-            if is_echo {
-                self.summary.echo(&row);
-                continue;
-            }
-            self.summary.order(&row);
-            if let Some(table) = &mut self.tables.orders {
-                table.push(*row)?;
-            }
+            if *is_echo { self.summary.echo(row) } else { self.summary.order(row) }
+        }
+        let Some(table) = &mut self.tables.orders else { return Ok(batch.rows) };
+        for Paired { row, .. } in batch.rows.into_iter().filter(|paired| !paired.is_echo) {
+            table.push(*row)?;
         }
         Ok(Vec::new())
     }
@@ -131,11 +122,9 @@ impl Collector {
     fn end(&mut self) -> io::Result<Box<Collected>> {
         match mem::replace(&mut self.0, Place::GivenUp) {
             Place::Here(collected) => Ok(collected),
-            Place::Thread(Other { batches, used, thread }) => {
+            Place::Thread(Other { batches, thread, .. }) => {
                 drop(batches);
-                let collected = thread.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked));
-                drop(used);
-                collected
+                thread.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked))
             }
             Place::GivenUp => Err(io::Error::other("rows were given up")),
         }
