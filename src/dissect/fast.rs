@@ -82,11 +82,19 @@ pub struct Datagram<'a> {
 /// Bytes of the headers of Ethernet, IPv4 without options, and UDP.
 pub const HEADERS: usize = 14 + 20 + 8;
 
+/// Some bytes of the headers.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "measured: as below")]
+fn part<const AT: usize, const N: usize>(headers: &[u8; HEADERS]) -> &[u8; N] {
+    const { assert!(AT + N <= HEADERS) };
+    headers.get(AT..).and_then(|bytes| bytes.first_chunk()).unwrap_or(&[0; N])
+}
+
 /// Eight bytes of the headers as one number.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "measured: as below")]
-fn word(headers: &[u8; HEADERS], at: usize) -> u64 {
-    headers.get(at..).and_then(|bytes| bytes.first_chunk()).map_or(0, |bytes| u64::from_be_bytes(*bytes))
+fn word<const AT: usize>(headers: &[u8; HEADERS]) -> u64 {
+    u64::from_be_bytes(*part::<AT, 8>(headers))
 }
 
 /// The datagram, where the frame is of the common kind and carries one. Nearly all market data comes in Ethernet, IPv4
@@ -97,12 +105,12 @@ fn word(headers: &[u8; HEADERS], at: usize) -> u64 {
 pub(super) fn datagram<'a>(frame: &Frame<'a>) -> Option<Datagram<'a>> {
     let (headers, rest) = frame.bytes.split_first_chunk::<HEADERS>()?;
     // EtherType, version and header length, type of service, total length, identification.
-    let start = word(headers, 12);
+    let start = word::<12>(headers);
     if start >> 40 != 0x08_0045 || frame.link != LinkType::Ethernet {
         return datagram_behind_tags(frame);
     }
     // Flags and fragment offset, time to live, protocol, checksum and half an address; ports, length, checksum.
-    let (middle, end) = (word(headers, 20), word(headers, 34));
+    let (middle, end) = (word::<20>(headers), word::<34>(headers));
     let (total, length) = (usize::from((start >> 16) as u16), usize::from((end >> 16) as u16));
     let is_whole = 14 + total <= frame.bytes.len() && 20 + length <= total;
     let is_udp = middle >> 32 & 0x3fff_00ff == 17;
@@ -110,7 +118,7 @@ pub(super) fn datagram<'a>(frame: &Frame<'a>) -> Option<Datagram<'a>> {
         return None;
     }
     Some(Datagram {
-        addresses: word(headers, 26),
+        addresses: word::<26>(headers),
         ports: (end >> 32) as u32,
         ip_id: start as u16,
         payload: rest.get(..length.checked_sub(8)?)?,
@@ -160,14 +168,6 @@ impl Alike {
         }
         Some((number(part::<18, 2>(headers)), length.checked_sub(8)?))
     }
-}
-
-/// Some bytes of the headers.
-#[inline(always)]
-#[allow(clippy::inline_always, reason = "measured: as below")]
-fn part<const AT: usize, const N: usize>(headers: &[u8; HEADERS]) -> &[u8; N] {
-    const { assert!(AT + N <= HEADERS) };
-    headers.get(AT..).and_then(|bytes| bytes.first_chunk()).unwrap_or(&[0; N])
 }
 
 #[inline(never)]
