@@ -22,8 +22,6 @@ const WORDS: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Marks {
     words: [u64; WORDS],
-    /// The same of the last packet, in fewer bits.
-    packet: PacketMarks,
 }
 
 /// What a packet is about: two bits for each number, of its last five binary digits and of the five before, so that few
@@ -53,7 +51,7 @@ impl PacketMarks {
 
 impl Default for Marks {
     fn default() -> Marks {
-        Marks { words: [0; WORDS], packet: PacketMarks(0) }
+        Marks { words: [0; WORDS] }
     }
 }
 
@@ -64,18 +62,6 @@ impl Marks {
         if let Some(word) = self.words.get_mut(usize::from(number) / 64 % WORDS) {
             *word |= 1 << (number % 64);
         }
-    }
-
-    /// All messages of a packet are marked, with these marks of its own.
-    #[inline]
-    pub fn add_packet(&mut self, packet: PacketMarks) {
-        self.packet = packet;
-    }
-
-    /// The marks of the packet that was added last.
-    #[inline]
-    pub fn take_packet(&mut self) -> PacketMarks {
-        std::mem::take(&mut self.packet)
     }
 
     /// Whether there may be one.
@@ -99,14 +85,11 @@ mod tests {
             assert!(marks.may_hold(number), "{number}");
         }
         assert!(marks.may_hold(4096) && marks.may_hold(9000 - 4096));
-        marks.add_packet(packet);
-        let packet = marks.take_packet();
         for number in [0, 63, 64, 4095, 9000] {
             assert!(packet.may_hold(PacketMarks::of(number)), "{number}");
         }
         // Six bits are set: 36 of 1024 pairs of them.
         assert_eq!((0..1024).filter(|&number| packet.may_hold(PacketMarks::of(number))).count(), 36);
-        assert_eq!(marks.take_packet(), PacketMarks::default());
         assert_eq!((0..4096).filter(|&number| marks.may_hold(number)).count(), 5);
     }
 }

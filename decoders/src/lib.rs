@@ -111,6 +111,17 @@ pub struct Lessons {
     pub corrected: u32,
 }
 
+/// What skimming says of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SkimmedPacket {
+    /// The number of its first message.
+    pub first: NonZeroU64,
+    /// How many messages it has.
+    pub count: u64,
+    /// What they are about.
+    pub marks: PacketMarks,
+}
+
 /// Reads market-data packets ahead of their decoder, from another thread, for what a tick is made of and no more. What it
 /// says of a packet is what the decoder would say, or nothing: any packet that is damaged, rare or teaches something is
 /// left to the decoder.
@@ -118,11 +129,10 @@ pub trait Skim: Send + Sync {
     /// Where in a packet its session stands.
     fn session(&self) -> Range<usize>;
 
-    /// Marks what the messages of a packet are about, and returns the number of the first message and their count.
-    /// The packet is the first `length` bytes of `input`; what stands behind says nothing, but loads may reach into it, and
+    /// Marks what the messages of a packet are about, and says what else is seen of it. The packet is the first `length` bytes of `input`; what stands behind says nothing, but loads may reach into it, and
     /// without any such bytes (at the end of a file) nothing may be said. `None` where only the decoder can read it; `marks`
     /// may then have got some for nothing.
-    fn skim(&self, input: &[u8], length: usize, marks: &mut Marks) -> Option<(NonZeroU64, u64)>;
+    fn skim(&self, input: &[u8], length: usize, marks: &mut Marks) -> Option<SkimmedPacket>;
 
     /// Itself, where it is that of ITCH: who calls it for each packet of a capture need not find out each time whom to call.
     fn as_itch50(&self) -> Option<&market::itch50::Skimmer> {

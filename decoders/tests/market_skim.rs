@@ -5,7 +5,7 @@ mod market_support;
 
 use market_support::Collector;
 use proptest::prelude::*;
-use tickscope_decoders::{Fresh, Marks, PROTOCOLS, UnitKind};
+use tickscope_decoders::{Fresh, Marks, PROTOCOLS, PacketMarks, SkimmedPacket, UnitKind};
 use tickscope_model::{MarketKind, SymbolId, Timestamp};
 
 /// Types, lengths and where the stock's name stands: the tables of Nasdaq TotalView-ITCH 5.0, sections 1.1 to 1.8.
@@ -120,7 +120,7 @@ proptest! {
                 shift == 0 && (1..6).contains(&locate) && named == locate && !NEVER.contains(&MESSAGES[kind].0)
             });
         prop_assert!(said.is_some() || !is_ordinary || first == 0, "an ordinary packet is read ahead");
-        let Some((number, count)) = said else { return Ok(()) };
+        let Some(SkimmedPacket { first: number, count, marks: of_packet }) = said else { return Ok(()) };
         prop_assert_eq!(&out.units, &vec![(UnitKind::Data, number.get(), count)]);
         prop_assert_eq!(bytes.get(skimmer.session()), Some(&b"SESSION001"[..]));
         prop_assert_eq!(decoder.lessons(), lessons, "it teaches nothing");
@@ -133,6 +133,8 @@ proptest! {
             let is_there = seen.iter().any(|message| message.0 == symbol);
             let is_marked = skimmer.mark_of(SymbolId(symbol)).is_some_and(|mark| marks.may_hold(mark));
             prop_assert_eq!(is_marked, is_there, "symbol {}", symbol);
+            let is_of_packet = skimmer.mark_of(SymbolId(symbol)).is_some_and(|mark| of_packet.may_hold(PacketMarks::of(mark)));
+            prop_assert!(is_of_packet || !is_there, "symbol {}", symbol);
         }
     }
 }

@@ -234,6 +234,8 @@ pub struct Arriving {
     /// Captured bytes of its frame.
     pub bytes: usize,
     pub ip_id: u16,
+    /// What its messages are about.
+    pub marks: PacketMarks,
 }
 
 impl Block {
@@ -270,11 +272,12 @@ impl Block {
     /// Adds the frame that comes next as a packet, which is marked already and of the flow of the run at hand if there is
     /// one, to that run if it continues it, else to a new one. False where there is no room for it.
     pub fn add(&mut self, session: &[u8], (flow, skim): (FlowMark, &Arc<dyn Skim>), packet: &Arriving) -> bool {
-        if self.open.as_ref().is_some_and(|open| open.session.bytes() == session) && self.go_on(packet) {
-            return true;
+        let continues = |open: &Open| open.session.bytes() == session && open.next == packet.first;
+        let needs_run = !self.open.as_ref().is_some_and(continues);
+        if needs_run && (self.has_no_room(packet) || self.open_run(session, (flow, skim), packet).is_none()) {
+            return false;
         }
-        let is_open = !self.has_no_room(packet) && self.open_run(session, (flow, skim), packet).is_some();
-        is_open && self.go_on(packet)
+        self.go_on(packet)
     }
 
     /// Adds the frame that comes next as a packet, which is marked already and of the flow and the session of the run at
@@ -297,7 +300,7 @@ impl Block {
             time: packet.time,
             at: (self.end - self.start) as u32,
             bytes: self.packet_bytes,
-            marks: self.marked.take_packet(),
+            marks: packet.marks,
             message: self.messages,
             ip_id: packet.ip_id,
         });

@@ -36,7 +36,8 @@ pub struct Span {
 pub struct Record {
     /// Behind the beginning of the record.
     start: usize,
-    captured: usize,
+    /// How many bytes of its frame were captured.
+    pub captured: usize,
     wire_len: u32,
     /// With the tap's offset.
     pub time: Timestamp,
@@ -45,12 +46,6 @@ pub struct Record {
 }
 
 impl Record {
-    /// How many bytes of its frame were captured.
-    #[inline]
-    pub fn captured(&self) -> usize {
-        self.captured
-    }
-
     /// Its frame's bytes and all behind them, of the bytes that it begins with.
     #[inline]
     pub fn from_frame<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
@@ -118,11 +113,6 @@ impl Span {
 
     pub fn tap(&self) -> TapId {
         self.tap
-    }
-
-    /// The record that begins here, if it is an ordinary frame and all there.
-    pub fn record(&self, at: usize) -> Option<Record> {
-        self.record_in(self.mapping.bytes().get(at..)?)
     }
 
     /// How records are found, where they are of the most common kind.
@@ -195,7 +185,8 @@ impl Span {
 
     fn is_chain(&self, mut at: usize, near: Timestamp) -> bool {
         for _ in 0..CHAIN {
-            let Some(record) = self.record(at) else { return at == self.length() };
+            let record = self.bytes().get(at..).and_then(|bytes| self.record_in(bytes));
+            let Some(record) = record else { return at == self.length() };
             let is_cut_right = usize::try_from(record.wire_len).is_ok_and(|length| length >= record.captured);
             if !is_cut_right || record.time.0.abs_diff(near.0) > LONGEST_NS {
                 return false;

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use tickscope_decoders::Skim;
+use tickscope_decoders::{Skim, SkimmedPacket};
 use tickscope_model::{Frame, Timestamp};
 
 use crate::capture::{Ahead, Arriving, BLOCK_BYTES, Block, Record, Shelf, Span};
@@ -317,12 +317,12 @@ impl Source {
             && let Some(record) = record_in(rest)
             && record.time >= latest
             && let Some((headers, behind)) = record.from_frame(rest).split_first_chunk::<HEADERS>()
-            && let Some((ip_id, length)) = next.alike.payload(headers, record.captured())
+            && let Some((ip_id, length)) = next.alike.payload(headers, record.captured)
             && next.session.stands_in(behind)
-            && let Some((first, count)) = skimmer.skim(behind, length, block.marks())
+            && let Some(SkimmedPacket { first, count, marks }) = skimmer.skim(behind, length, block.marks())
         {
-            let (first, time, bytes) = (first.get(), record.time, record.captured());
-            if first > HIGHEST_SEQUENCE || !block.go_on(&Arriving { first, count, time, bytes, ip_id }) {
+            let (first, time, bytes) = (first.get(), record.time, record.captured);
+            if first > HIGHEST_SEQUENCE || !block.go_on(&Arriving { first, count, time, bytes, ip_id, marks }) {
                 break;
             }
             latest = time;
@@ -347,13 +347,14 @@ impl Source {
         let flow = known.find(packed_key(self.point, addresses, ports))?;
         block.close_other(&flow.mark);
         let at = payload.as_ptr().addr() - frame.bytes.as_ptr().addr();
-        let (first, count) = flow.skim.skim(from_frame.get(at..)?, payload.len(), block.marks())?;
+        let SkimmedPacket { first, count, marks } =
+            flow.skim.skim(from_frame.get(at..)?, payload.len(), block.marks())?;
         let (first, time, bytes) = (first.get(), frame.time, frame.bytes.len());
         if first > HIGHEST_SEQUENCE {
             return None;
         }
         let session = payload.get(flow.session.clone())?;
-        let packet = Arriving { first, count, time, bytes, ip_id };
+        let packet = Arriving { first, count, time, bytes, ip_id, marks };
         block.add(session, (flow.mark, &flow.skim), &packet).then_some((flow, payload))
     }
 }

@@ -10,8 +10,8 @@ use super::Histogram;
 use crate::hash::HashMap;
 
 /// Histograms by segment; only the segments that occur take room. The latest values are kept as they came, side by side: of
-/// most symbols there never are more, and to add many at once takes a third of the time, since then the processor looks
-/// for several places in memory at the same time.
+/// most symbols there never are more, and while many are added at once the processor can look for several places in memory
+/// at the same time.
 #[derive(Clone, Debug, Default)]
 pub struct Latencies {
     /// In table order.

@@ -9,7 +9,7 @@ use tickscope_model::{MarketKind, SymbolId};
 
 use super::KnownStock;
 use crate::framing::moldudp64;
-use crate::{Glance, Marks, PacketMarks, Skim, UnitKind};
+use crate::{Glance, Marks, PacketMarks, Skim, SkimmedPacket, UnitKind};
 
 /// See [`Skim`]. What is looked at for each message of a capture is small: it should fit into the first cache.
 pub struct Skimmer {
@@ -168,15 +168,14 @@ impl Skim for Skimmer {
 
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "measured: done for each packet of a capture")]
-    fn skim(&self, input: &[u8], length: usize, marks: &mut Marks) -> Option<(NonZeroU64, u64)> {
-        let mut packet = PacketMarks::default();
+    fn skim(&self, input: &[u8], length: usize, marks: &mut Marks) -> Option<SkimmedPacket> {
+        let mut of_packet = PacketMarks::default();
         let mark = |locate, _: &Shape, _: &[u8; CHUNK]| {
             marks.mark(locate);
-            packet.mark(locate);
+            of_packet.mark(locate);
         };
-        let found = self.read::<false>(input, length, mark)?;
-        marks.add_packet(packet);
-        Some(found)
+        let (first, count) = self.read::<false>(input, length, mark)?;
+        Some(SkimmedPacket { first, count, marks: of_packet })
     }
 
     fn as_itch50(&self) -> Option<&Skimmer> {
