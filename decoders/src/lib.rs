@@ -30,6 +30,8 @@ pub struct Protocol {
     pub role: Role,
     /// Which clock `MarketEvent::exchange_ns` is on.
     pub clock: ExchangeClock,
+    /// Whether its market data shows single orders by their numbers: what traded at once is then not among them.
+    pub shows_orders: bool,
     /// Looks at a payload (UDP) or at the first bytes of a stream (TCP).
     pub probe: fn(&[u8]) -> Guess,
     /// A decoder for one flow (UDP) or one direction of a conversation (TCP).

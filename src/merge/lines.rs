@@ -56,6 +56,8 @@ pub struct Line {
 pub struct Feed {
     pub point: u16,
     pub protocol: &'static Protocol,
+    /// When its first packet came.
+    since: Timestamp,
     /// The session as text where it is text, else in hex.
     pub session: String,
     /// Messages seen for the first time.
@@ -344,6 +346,11 @@ impl Feeds {
         let used = |letter: char| self.lines.iter().any(|line| line.feed == feed && line.letter == letter);
         ('A'..='Q').find(|&letter| !used(letter)).unwrap_or('Z')
     }
+
+    /// Whether a feed of this point that had begun by this time shows single orders.
+    pub fn shows_orders(&self, point: u16, time: Timestamp) -> bool {
+        self.feeds.iter().any(|feed| feed.point == point && feed.since <= time && feed.protocol.shows_orders)
+    }
 }
 
 impl Line {
@@ -412,6 +419,7 @@ impl Feed {
         Feed {
             point: at.key.point,
             protocol: at.protocol,
+            since: at.time,
             session,
             messages: 0,
             duplicates: 0,

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use tickscope_model::{Decimal, MarketEvent, MarketKind, Nanos, OrderKind, SegmentKind, Side, SymbolId, Timestamp};
 
 use super::pairer::{Pairer, View};
-use super::parts::PublicKind;
+use super::parts::{PublicKind, Told};
 use super::requests::{Open, RequestId, Session};
 use crate::capture::Place;
 
@@ -36,6 +36,8 @@ struct Sighting {
 /// An answered request, and the messages that may be about it.
 struct Asked {
     id: RequestId,
+    /// The market data there shows single orders.
+    shows_orders: bool,
     /// Time and sequence number.
     messages: Vec<(Timestamp, u64)>,
 }
@@ -151,6 +153,11 @@ impl Pairer {
         let Some(point) = (view.points)(open.point).into_iter().find(|point| view.ticks.has_point(*point)) else {
             return;
         };
+        let shows_orders = view.feeds.shows_orders(point, answered.shifted(WINDOW));
+        if shows_orders && reference(open).is_none() && !is_displayed(open) {
+            self.public.asked.push(Asked { id, shows_orders, messages: Vec::new() });
+            return;
+        }
         let is_own = |kind| matches!(kind, MarketKind::Book | MarketKind::Trade);
         let times = (sent, answered.shifted(WINDOW));
         let ticks = view.ticks.newest_first(point, symbol, times, view.ticks.messages());
@@ -171,7 +178,7 @@ impl Pairer {
             }
         }
         let messages = near.iter().map(|tick| (tick.time, tick.sequence)).collect();
-        self.public.asked.push(Asked { id, messages });
+        self.public.asked.push(Asked { id, shows_orders, messages });
     }
 
     /// Packets that must be read once more before [`Pairer::compare_with_market`].
@@ -186,21 +193,22 @@ impl Pairer {
 
     /// All that was asked for has been read.
     pub fn compare_with_market(&mut self) {
-        for Asked { id, messages } in std::mem::take(&mut self.public.asked) {
+        for Asked { id, shows_orders, messages } in std::mem::take(&mut self.public.asked) {
             let Some(mut open) = self.requests.take(id) else { continue };
             let of_symbol = |sighting: &&Sighting| {
                 Some(sighting.event.symbol) == open.symbol
                     && messages.contains(&(sighting.time, sighting.event.sequence))
             };
-            let mut events: Vec<Sighting> = self.public.recent.iter().filter(of_symbol).copied().collect();
+            let recent = if messages.is_empty() { None } else { Some(self.public.recent.iter()) };
+            let mut events: Vec<Sighting> = recent.into_iter().flatten().filter(of_symbol).copied().collect();
             events.sort_by_key(|sighting| (sighting.time, sighting.event.sequence));
             events.dedup_by_key(|sighting| (sighting.time, sighting.event.sequence));
             let session = &mut self.sessions[open.session];
-            let is_number = open.order_id.as_deref().is_some_and(|id| number(id).is_some());
+            let is_number = reference(&open).is_some();
             let may_infer = session.public_references == 0 && (!is_number || session.public_tries >= INFER_AFTER);
             // Decided here, where requests come in one order however captures are read.
             if !session.is_hopeless() {
-                compare(&mut open, &events, may_infer);
+                compare(&mut open, &events, shows_orders, may_infer);
             }
             session.public_tries += 1;
             session.public_references += u64::from(open.row.parts.public == PublicKind::ByReference);
@@ -217,8 +225,8 @@ impl Pairer {
 
 /// Finds the message that a request is about among those of its symbol, in time order. Where the exchange's numbers of
 /// orders are those of market data, a request without one there is not shown, and nothing is inferred.
-fn compare(open: &mut Open, events: &[Sighting], may_infer: bool) {
-    let reference = open.order_id.as_deref().and_then(number);
+fn compare(open: &mut Open, events: &[Sighting], shows_orders: bool, may_infer: bool) {
+    let reference = reference(open);
     let is_order = |sighting: &&Sighting| sighting.event.kind == MarketKind::Book;
     let by_reference = events.iter().filter(is_order).find(|it| Some(it.event.reference) == reference);
     if let Some(found) = by_reference {
@@ -237,9 +245,7 @@ fn compare(open: &mut Open, events: &[Sighting], may_infer: bool) {
             && same_quantity(row.quantity, sighting.event.quantity)
             && same_side(row.side, sighting.event.side)
     };
-    // A later fill may be known or not, depending on how the capture is read.
-    let told = open.private.first.or(open.private.fill);
-    let fill = open.private.fill.filter(|fill| told.is_some_and(|told| fill.time <= told.time.shifted(WINDOW)));
+    let fill = fill(open);
     let is_fill = |sighting: &&Sighting| {
         sighting.event.kind == MarketKind::Trade
             && fill.is_some_and(|fill| {
@@ -248,10 +254,9 @@ fn compare(open: &mut Open, events: &[Sighting], may_infer: bool) {
                     && same_quantity(fill.quantity, sighting.event.quantity)
             })
     };
-    // What traded at once was never displayed as an order, and feeds that show single orders show the other side's.
-    let is_displayed = row.request == OrderKind::New && fill.is_none_or(|fill| !open.private.is_at_once(&fill));
-    let shows_orders = events.iter().any(|it| it.event.kind == MarketKind::Book && it.event.reference != 0);
+    let is_displayed = is_displayed(open);
     let mut orders = events.iter().filter(is_named).filter(|_| is_displayed);
+    // Feeds that show single orders show the other side's where something trades.
     let mut trades = events.iter().filter(is_fill).filter(|_| !shows_orders);
     let answered = open.private.first.map(|told| told.time);
     match (orders.next(), orders.next(), trades.next(), trades.next()) {
@@ -260,6 +265,22 @@ fn compare(open: &mut Open, events: &[Sighting], may_infer: bool) {
         (None, _, Some(found), None) => set(open, PublicKind::Inferred, found.time, fill.map(|fill| fill.time)),
         (None, _, None, _) => open.row.parts.public = PublicKind::NotSeen,
     }
+}
+
+/// The exchange's number of the order, where it is one.
+fn reference(open: &Open) -> Option<u64> {
+    open.order_id.as_deref().and_then(number)
+}
+
+/// The first fill. A later one than the window's end may be known or not, depending on how the capture is read.
+fn fill(open: &Open) -> Option<Told> {
+    let told = open.private.first.or(open.private.fill);
+    open.private.fill.filter(|fill| told.is_some_and(|told| fill.time <= told.time.shifted(WINDOW)))
+}
+
+/// Whether market data can show the request as an order: what traded at once was never displayed.
+fn is_displayed(open: &Open) -> bool {
+    open.row.request == OrderKind::New && fill(open).is_none_or(|fill| !open.private.is_at_once(&fill))
 }
 
 fn set(open: &mut Open, kind: PublicKind, public: Timestamp, private: Option<Timestamp>) {

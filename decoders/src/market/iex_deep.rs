@@ -17,6 +17,7 @@ pub static PROTOCOL: Protocol = Protocol {
     carrier: Carrier::Udp,
     role: Role::MarketData,
     clock: ExchangeClock::Epoch,
+    shows_orders: false,
     probe: iex::probe::<Deep>,
     open: iex::open::<Deep>,
     message_name: iex::message_name::<Deep>,

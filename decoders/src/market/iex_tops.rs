@@ -17,6 +17,7 @@ pub static PROTOCOL: Protocol = Protocol {
     carrier: Carrier::Udp,
     role: Role::MarketData,
     clock: ExchangeClock::Epoch,
+    shows_orders: false,
     probe: iex::probe::<Tops>,
     open: iex::open::<Tops>,
     message_name: iex::message_name::<Tops>,

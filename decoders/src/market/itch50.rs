@@ -30,6 +30,7 @@ pub static PROTOCOL: Protocol = Protocol {
     carrier: Carrier::Udp,
     role: Role::MarketData,
     clock: ExchangeClock::NewYorkMidnight,
+    shows_orders: true,
     probe,
     open,
     message_name,

@@ -25,6 +25,7 @@ pub static PROTOCOL: Protocol = Protocol {
     carrier: Carrier::Tcp,
     role: Role::OrderEntry,
     clock: ExchangeClock::Epoch,
+    shows_orders: false,
     probe,
     open,
     message_name: |_| "",
