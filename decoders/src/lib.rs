@@ -144,9 +144,9 @@ pub trait Skim: Send + Sync {
     /// What is marked for a message about this symbol; `None` where this skimmer does not know the symbol.
     fn mark_of(&self, symbol: SymbolId) -> Option<u16>;
 
-    /// Adds one glance for each message of a packet that was skimmed, in order. `None` where it no longer is what it was:
-    /// somebody else has written into the file.
-    fn glances(&self, input: &[u8], glances: &mut Vec<Glance>) -> Option<()>;
+    /// Gives a glance at each message of a packet that was skimmed, in order. `None` where it no longer is what it was:
+    /// somebody else has written into the file; what was given then means nothing.
+    fn glances(&self, input: &[u8], each: &mut dyn FnMut(Glance)) -> Option<()>;
 }
 
 /// Where a decoder puts what it found. `span` is where a message lies in `input`, its own length field included:

@@ -93,8 +93,8 @@ impl KeptBlocks {
     pub(super) fn newest_first<'a>(&'a self, point: u16, symbol: SymbolId, time: Timestamp) -> Vec<Cursor<'a>> {
         let tracks = self.tracks.iter().filter(|track| !track.is_empty());
         let cursor = |track: &'a VecDeque<Kept>| {
-            let (block, found, glances) = (track.len(), Vec::new(), Vec::new());
-            Cursor { track, point, symbol, time, block, behind: 0, glances, found, next: None, is_due: true }
+            let (block, found) = (track.len(), Vec::new());
+            Cursor { track, point, symbol, time, block, behind: 0, found, next: None, is_due: true }
         };
         tracks.map(cursor).collect()
     }
@@ -115,8 +115,6 @@ pub(super) struct Cursor<'a> {
     block: usize,
     /// The packets of it before this one have not been looked at.
     behind: u32,
-    /// Room for the messages of a packet.
-    glances: Vec<Glance>,
     /// What was found in the packet that was looked at last, oldest first.
     found: Vec<(Tick, u32)>,
     /// The tick that this cursor stands at, and which message it is.
@@ -139,7 +137,7 @@ impl Cursor<'_> {
             let packet = kept.and_then(newest);
             if let (Some(kept), Some(packet)) = (kept, packet) {
                 self.behind = packet;
-                kept.find(self.symbol, packet, &mut self.glances, &mut self.found);
+                kept.find(self.symbol, packet, &mut self.found);
                 self.next = self.found.pop();
             } else {
                 let Some(older) = self.block.checked_sub(1) else { return };
@@ -157,33 +155,34 @@ impl Cursor<'_> {
 impl Kept {
     /// The ticks of a symbol in a packet, if it has been used. Like a tick of the ring each is numbered after the last message
     /// of its packet.
-    fn find(&self, symbol: SymbolId, packet: u32, glances: &mut Vec<Glance>, found: &mut Vec<(Tick, u32)>) {
+    fn find(&self, symbol: SymbolId, packet: u32, found: &mut Vec<(Tick, u32)>) {
         let at = self.used.partition_point(|used| used.packets.end <= packet);
         let Some(used) = self.used.get(at).filter(|used| used.packets.start <= packet) else { return };
-        // Where the file is no longer what it was, its reader notices and reports that.
         let Some(skimmed) = self.block.packets.get(packet as usize) else { return };
-        if messages(&self.block, &used.run, packet, glances).is_none() {
-            return;
-        }
         let (line, first) = (used.line, used.run.first_of(skimmed));
         let frame = self.first_frame + u64::from(used.run.frame_of(packet));
         let place = Place { file: self.file, place: self.block.place_of(skimmed), number: frame };
         let before = self.block.messages_before(used.packets.start);
         let message = used.message.wrapping_add(u32::from(self.block.messages_behind(packet) - before));
-        let of_symbol = (0..).zip(glances.iter()).filter(|(_, glance)| glance.symbol == symbol);
-        for (position, &Glance { code, kind, .. }) in of_symbol {
-            if used.fresh.as_ref().is_none_or(|fresh| fresh.iter().any(|range| range.contains(&position))) {
+        let (before, mut position) = (found.len(), 0);
+        let mut each = |Glance { symbol: of, code, kind }: Glance| {
+            let is_new = || used.fresh.as_ref().is_none_or(|fresh| fresh.iter().any(|range| range.contains(&position)));
+            if of == symbol && is_new() {
                 let (time, sequence) = (skimmed.time, first + position);
                 let tick = Tick { time, sequence, frame, line, code, kind, place: Some(place) };
                 found.push((tick, message));
             }
+            position += 1;
+        };
+        // Where the file is no longer what it was, its reader notices and reports that.
+        if messages(&self.block, &used.run, packet, &mut each).is_none() {
+            found.truncate(before);
         }
     }
 }
 
 /// The messages of a packet, read from the file once more.
-pub(super) fn messages(block: &Block, run: &Run, packet: u32, glances: &mut Vec<Glance>) -> Option<()> {
+pub(super) fn messages(block: &Block, run: &Run, packet: u32, each: &mut dyn FnMut(Glance)) -> Option<()> {
     let (frame, skim) = block.reread(run, packet)?;
-    glances.clear();
-    skim.glances(datagram(&frame)?.payload, glances)
+    skim.glances(datagram(&frame)?.payload, each)
 }

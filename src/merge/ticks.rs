@@ -295,7 +295,7 @@ impl Ticks {
         let Some(packet) = packets.block.packets.get(at as usize) else { return };
         // Where the file is no longer what it was, its reader notices and reports that.
         let mut glances = Vec::new();
-        if messages(packets.block, packets.run, at, &mut glances).is_none() {
+        if messages(packets.block, packets.run, at, &mut |glance| glances.push(glance)).is_none() {
             return;
         }
         let (time, frame, first) = (packet.time, packets.frame(at), packets.run.first_of(packet));

@@ -41,16 +41,25 @@ impl Pairer {
     fn matched(&mut self, session: usize, id: RequestId, seen: &Seen, event: &OrderEvent<'_>) {
         self.answers_matched += 1;
         if !event.order_id.is_empty() && event.order_id != b"NONE" {
-            self.sessions[session].by_order_id.insert(event.order_id.into(), id);
-            if let Some(open) = self.requests.get_mut(id) {
-                open.order_id = Some(event.order_id.into());
-            }
+            self.name_by_order_id(session, id, event.order_id);
         }
         self.sessions[session].units.learn(event);
         self.apply(session, id, seen, event);
         let private = self.requests.get_mut(id).map(|open| (open.row.request, &mut open.private));
         if private.is_some_and(|(request, private)| private.tell(request, seen, event)) {
             self.look_later(id, seen.time);
+        }
+    }
+
+    /// The exchange calls a request by this OrderID; mostly it has done so before.
+    fn name_by_order_id(&mut self, session: usize, id: RequestId, order_id: &[u8]) {
+        let by_order_id = &mut self.sessions[session].by_order_id;
+        match by_order_id.get_mut(order_id) {
+            Some(known) => *known = id,
+            None => drop(by_order_id.insert(order_id.into(), id)),
+        }
+        if let Some(open) = self.requests.get_mut(id).filter(|open| open.order_id.as_deref() != Some(order_id)) {
+            open.order_id = Some(order_id.into());
         }
     }
 
@@ -95,15 +104,14 @@ impl Pairer {
             OrderKind::Replaced => (None, "replaced", "replaced"),
             _ => (None, "pending", ""),
         };
-        if let Some(slot) = kind.and_then(|kind| open.row.latency.get_mut(kind.index())) {
+        if let Some(kind) = kind {
             // The smallest: where the capture delivered segments out of order, the second fill may be the first seen.
-            *slot = Some(slot.map_or(latency, |earlier| earlier.min(latency)));
+            open.row.latency.set_least(kind, latency);
         }
         open.answered |= !outcome.is_empty();
         let last = event.leaves.is_some_and(|leaves| leaves.mantissa == 0) || event.order_status == b'2';
         if event.kind == OrderKind::Fill && last {
-            let slot = &mut open.row.latency[SegmentKind::FullFill.index()];
-            *slot = Some(slot.map_or(latency, |earlier| earlier.min(latency)));
+            open.row.latency.set_least(SegmentKind::FullFill, latency);
         }
         let moment = Moment { time: seen.time, tap: seen.tap, frame: seen.frame, what, detail: Detail::of(event) };
         if open.row.timeline.len() < 64 {

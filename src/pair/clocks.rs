@@ -99,7 +99,7 @@ impl Pairer {
                 all[kind.index()] = across;
                 continue;
             }
-            open.row.latency[kind.index()] = None;
+            open.row.latency.forget(kind);
             // One loss a request, however many of its latencies are concerned.
             if !open.echo && !open.row.flags.has(Flag::CrossClock) {
                 open.row.flags.set(Flag::CrossClock);

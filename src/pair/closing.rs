@@ -2,6 +2,7 @@
 
 use tickscope_model::{Loss, SegmentKind};
 
+use super::measured::Measured;
 use super::pairer::{Paired, Pairer};
 use super::parts;
 use super::requests::{Open, RequestId};
@@ -42,17 +43,17 @@ impl Pairer {
         if open.ack_frame.is_some_and(|frame| open.report_frames.contains(&frame)) {
             row.flags.set(Flag::AckWithAnswer);
         }
-        if row.latency.iter().flatten().any(|latency| latency.0 < 0) {
+        if row.latency.iter().any(|(_, latency)| latency.0 < 0) {
             row.flags.set(Flag::Negative);
         }
         row.timeline.sort_by_key(|moment| moment.time);
         if open.echo {
             self.hops += 1;
-            row.latency.iter_mut().enumerate().for_each(|(at, latency)| {
-                if at != SegmentKind::Hop.index() {
-                    *latency = None;
-                }
-            });
+            let hop = row.latency(SegmentKind::Hop);
+            row.latency = Measured::default();
+            if let Some(hop) = hop {
+                row.latency.set(SegmentKind::Hop, hop);
+            }
         } else {
             if !open.answered {
                 row.flags.set(Flag::Unanswered);

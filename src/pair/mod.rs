@@ -4,6 +4,7 @@ mod answers;
 mod clocks;
 mod closing;
 mod early;
+mod measured;
 mod pairer;
 mod parts;
 mod public;
@@ -13,6 +14,7 @@ mod trigger;
 mod walls;
 
 pub use clocks::{Across, RelatedClock};
+pub use measured::Measured;
 pub use pairer::{Paired, Pairer, Rules, View};
 pub use parts::{Answer, Evidence, FillKind, Parts, PublicKind, Residual, Stamps, Way};
 pub use row::{Detail, Flag, Flags, Method, Moment, OrderRow, SegmentRow, Trigger};

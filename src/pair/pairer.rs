@@ -8,6 +8,7 @@ use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, T
 
 use super::clocks::RelatedClock;
 use super::early::EarlyAnswers;
+use super::measured::Measured;
 use super::parts::{Parts, Private, Segmented};
 use super::public::Public;
 use super::requests::{Open, RequestId, Requests, Session};
@@ -50,8 +51,15 @@ pub struct View<'a> {
     pub ticks: &'a Ticks,
     pub feeds: &'a Feeds,
     pub symbols: &'a Symbols,
-    /// Points that an order's own point takes its market data from, nearest first.
-    pub points: &'a dyn Fn(u16) -> Vec<u16>,
+    /// For each point the points that its orders take market data from, nearest first.
+    pub points: &'a [Vec<u16>],
+}
+
+impl View<'_> {
+    /// The points that orders of this point take market data from, nearest first; mostly only this one.
+    pub(super) fn points_of<'a>(&'a self, point: &'a u16) -> &'a [u16] {
+        self.points.get(usize::from(*point)).map_or(std::slice::from_ref(point), Vec::as_slice)
+    }
 }
 
 /// What comes out: a request that is closed.
@@ -86,6 +94,8 @@ pub struct Pairer {
     pub(super) typical: Typical,
     pub(super) segmented: Segmented,
     pub(super) public: Public,
+    /// Room for what [`Pairer::acknowledged`] finds, and for the name of a session.
+    acknowledged: Vec<RequestId>,
     scratch: Vec<u8>,
     pub(super) out: Vec<Paired>,
 }
@@ -111,6 +121,7 @@ impl Pairer {
             typical: Typical::default(),
             segmented: Segmented::default(),
             public: Public::default(),
+            acknowledged: Vec::new(),
             scratch: Vec::new(),
             out: Vec::new(),
         }
@@ -268,7 +279,6 @@ impl Pairer {
         event: &OrderEvent<'_>,
         symbols: &Symbols,
     ) -> Open {
-        let text = |bytes: &[u8]| -> Box<str> { String::from_utf8_lossy(bytes).into() };
         let placeholder = event.symbol.is_empty() || event.symbol == b"[N/A]";
         let orig = self.find(session, event.orig_clordid);
         let known = (!placeholder).then(|| symbols.known(event.symbol)).flatten();
@@ -304,14 +314,16 @@ impl Pairer {
             what: "request",
             detail: Detail::of_request(event),
         });
-        let chain = if event.orig_clordid.is_empty() { event.clordid } else { event.orig_clordid };
+        let clordid: Arc<str> = String::from_utf8_lossy(event.clordid).into();
+        let orig_clordid: Box<str> = String::from_utf8_lossy(event.orig_clordid).into();
+        let chain = if orig_clordid.is_empty() { Arc::clone(&clordid) } else { Arc::from(&*orig_clordid) };
         let row = Box::new(OrderRow {
             tap: seen.tap,
             frame: seen.frame,
             session: self.sessions[session].name.clone(),
-            clordid: String::from_utf8_lossy(event.clordid).into(),
-            orig_clordid: text(event.orig_clordid),
-            chain: text(chain),
+            clordid,
+            orig_clordid,
+            chain,
             request: event.kind,
             symbol: name,
             side: event.side,
@@ -319,7 +331,7 @@ impl Pairer {
             quantity: event.quantity,
             t_out: seen.time,
             trigger: None,
-            latency: [None; SegmentKind::ALL.len()],
+            latency: Measured::default(),
             flags,
             t2t_min: None,
             t2t_max: None,
@@ -365,7 +377,7 @@ impl Pairer {
                 if let Some(open) = self.requests.get_mut(echo) {
                     open.echo = true;
                     open.other_tap = Some(if echo == id { other_tap } else { tap });
-                    open.row.latency[SegmentKind::Hop.index()] = Some(latency);
+                    open.row.latency.set(SegmentKind::Hop, latency);
                 }
             }
             Relation::Wall(other, other_tap, other_time) => {
@@ -374,7 +386,7 @@ impl Pairer {
                     if time < other_time { (other, other_time.since(time)) } else { (id, time.since(other_time)) };
                 if let Some(open) = self.requests.get_mut(later) {
                     open.other_tap = Some(if later == id { other_tap } else { tap });
-                    open.row.latency[SegmentKind::WallToWall.index()] = Some(latency);
+                    open.row.latency.set(SegmentKind::WallToWall, latency);
                 }
             }
             Relation::Ambiguous => {
@@ -395,24 +407,25 @@ impl Pairer {
     pub fn acknowledged(&mut self, direction: &Direction<'_>, place: u64, arrival: Arrival) {
         let key = (direction.conversation, direction.key.source < direction.key.target);
         let Some(queue) = self.unacknowledged.get_mut(&key) else { return };
-        let mut done = Vec::new();
+        let mut done = std::mem::take(&mut self.acknowledged);
         queue.retain(|&(end, id)| {
             if end <= place {
                 done.push(id);
             }
             place < end
         });
-        if queue.is_empty() {
+        if queue.is_empty() && self.unacknowledged.len() > MOST_CONVERSATIONS {
             self.unacknowledged.remove(&key);
         }
-        for id in done {
+        for id in done.drain(..) {
             self.acknowledge(id, arrival);
         }
+        self.acknowledged = done;
     }
 
     fn acknowledge(&mut self, id: RequestId, arrival: Arrival) {
         if let Some(open) = self.requests.get_mut(id) {
-            open.row.latency[SegmentKind::TcpAck.index()] = Some(arrival.time.since(open.row.t_out));
+            open.row.latency.set(SegmentKind::TcpAck, arrival.time.since(open.row.t_out));
             open.ack_frame = Some((arrival.tap, arrival.frame));
             open.row.timeline.push(Moment {
                 time: arrival.time,

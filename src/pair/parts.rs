@@ -271,7 +271,7 @@ pub(super) fn measure(open: &mut Open, units: Units) -> Option<Loss> {
     let (sent, private, row) = (open.row.t_out, &open.private, &mut open.row);
     let mut set = |kind: SegmentKind, latency: Nanos| {
         if latency.0 >= 0 {
-            row.latency[kind.index()] = Some(latency);
+            row.latency.set(kind, latency);
         }
     };
     if let Some(fill) = private.fill {

@@ -150,7 +150,7 @@ impl Pairer {
         }
         let (Some(symbol), Some(told)) = (open.symbol, open.private.first.or(open.private.fill)) else { return };
         let (sent, answered) = (open.row.t_out, told.time);
-        let Some(point) = (view.points)(open.point).into_iter().find(|point| view.ticks.has_point(*point)) else {
+        let Some(point) = view.points_of(&open.point).iter().copied().find(|point| view.ticks.has_point(*point)) else {
             return;
         };
         let shows_orders = view.feeds.shows_orders(point, answered.shifted(WINDOW));
@@ -286,12 +286,12 @@ fn is_displayed(open: &Open) -> bool {
 fn set(open: &mut Open, kind: PublicKind, public: Timestamp, private: Option<Timestamp>) {
     let row = &mut open.row;
     row.parts.public = kind;
-    row.latency[SegmentKind::OrderToMd.index()] = Some(public.since(row.t_out));
+    row.latency.set(SegmentKind::OrderToMd, public.since(row.t_out));
     let Some(private) = private else { return };
     let ahead = public.since(private);
     let (kind, lead) =
         if ahead.0 >= 0 { (SegmentKind::PrivateFirst, ahead) } else { (SegmentKind::PublicFirst, Nanos(-ahead.0)) };
-    row.latency[kind.index()] = Some(lead);
+    row.latency.set(kind, lead);
 }
 
 /// An OrderID that is a number, as full-depth feeds write it.

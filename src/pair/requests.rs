@@ -12,6 +12,8 @@ use crate::hash::HashMap;
 
 /// At most this many requests are open at a time; beyond that the oldest is closed and flagged.
 const OPEN_LIMIT: usize = 100_000;
+/// The names of so many more requests than are open may be remembered.
+const FEW: usize = 4096;
 /// So many messages back, a session-level reject still finds its request.
 const RECENT_MESSAGES: usize = 4096;
 
@@ -188,6 +190,10 @@ impl Requests {
         let open = self.open.remove(&id);
         while self.order.front().is_some_and(|front| !self.open.contains_key(front)) {
             self.order.pop_front();
+        }
+        // One that is never closed must not keep the names of all that came behind it.
+        if self.order.len() > 2 * self.open.len() + FEW {
+            self.order.retain(|id| self.open.contains_key(id));
         }
         open
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tickscope_model::{Decimal, Nanos, OrderEvent, OrderKind, SegmentKind, Side, TapId, Timestamp};
 
 use super::clocks::Across;
+use super::measured::Measured;
 use super::parts::Parts;
 
 /// One request with everything that is known about it. Columns are those of `--orders` in INTERFACE.md.
@@ -18,7 +19,7 @@ pub struct OrderRow {
     pub clordid: Arc<str>,
     pub orig_clordid: Box<str>,
     /// ClOrdID of the chain's first order.
-    pub chain: Box<str>,
+    pub chain: Arc<str>,
     pub request: OrderKind,
     pub symbol: Arc<str>,
     pub side: Option<Side>,
@@ -26,8 +27,8 @@ pub struct OrderRow {
     pub quantity: Option<Decimal>,
     pub t_out: Timestamp,
     pub trigger: Option<Trigger>,
-    /// Latencies by [`SegmentKind::index`]; `Hop` stays empty here.
-    pub latency: [Option<Nanos>; SegmentKind::ALL.len()],
+    /// Its latencies; `Hop` stays empty here.
+    pub latency: Measured,
     pub flags: Flags,
     /// Bracket of t2t over all candidates, where there are several.
     pub t2t_min: Option<Nanos>,
@@ -46,7 +47,7 @@ pub struct OrderRow {
 
 impl OrderRow {
     pub fn latency(&self, kind: SegmentKind) -> Option<Nanos> {
-        self.latency.get(kind.index()).copied().flatten()
+        self.latency.get(kind)
     }
 
     pub fn across_of(&self, kind: SegmentKind) -> Across {
@@ -55,8 +56,8 @@ impl OrderRow {
 
     /// Its latencies in table order, but for a TCP ACK that rode on the answer, which stays out of the network figures.
     pub fn segments(&self) -> impl Iterator<Item = (SegmentKind, Nanos)> + '_ {
-        let is_measured = |kind: &SegmentKind| *kind != SegmentKind::TcpAck || !self.flags.has(Flag::AckWithAnswer);
-        SegmentKind::ALL.into_iter().filter(is_measured).filter_map(|kind| Some((kind, self.latency(kind)?)))
+        let rides = self.flags.has(Flag::AckWithAnswer);
+        self.latency.iter().filter(move |(kind, _)| *kind != SegmentKind::TcpAck || !rides)
     }
 
     /// The same as rows of their own.

@@ -82,7 +82,8 @@ impl Pairer {
         let symbol: Option<SymbolId> = open.symbol.or_else(|| view.symbols.known(open.row.symbol.as_bytes()));
         let Some(symbol) = symbol else { return };
         let mut evicted = false;
-        for point in (view.points)(open.point) {
+        let own_point = open.point;
+        for &point in view.points_of(&own_point) {
             if !view.ticks.has_point(point) {
                 continue; // a point without market data passes the question on to the next nearest
             }
@@ -111,7 +112,7 @@ impl Pairer {
                 let protocol = view.feeds.feeds[line.feed].protocol;
                 let t2t = time.since(found.tick.time);
                 if is_related {
-                    open.row.latency[SegmentKind::TickToTrade.index()] = Some(t2t);
+                    open.row.latency.set(SegmentKind::TickToTrade, t2t);
                 }
                 if !open.echo {
                     self.typical.learn(t2t);

@@ -102,13 +102,8 @@ impl Correlator {
     }
 
     fn with_view<R>(&mut self, work: impl FnOnce(&mut Pairer, &View<'_>) -> R) -> R {
-        let points = &self.points;
-        let view = View {
-            ticks: &self.ticks,
-            feeds: &self.feeds,
-            symbols: &self.symbols,
-            points: &|point| points.get(usize::from(point)).cloned().unwrap_or_else(|| vec![point]),
-        };
+        let view =
+            View { ticks: &self.ticks, feeds: &self.feeds, symbols: &self.symbols, points: &self.points };
         work(&mut self.pairer, &view)
     }
 

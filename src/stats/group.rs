@@ -10,25 +10,31 @@ use super::Histogram;
 use crate::hash::HashMap;
 
 /// Histograms by segment; only the segments that occur take room. The latest values are kept as they came, side by side: of
-/// most symbols there never are more, and while many are added at once the processor can look for several places in memory
-/// at the same time.
+/// most symbols there never are more, and where many are added at once, one segment behind the other, its histogram stays
+/// in the cache meanwhile.
 #[derive(Clone, Debug, Default)]
 pub struct Latencies {
     /// In table order.
     settled: Vec<(SegmentKind, Histogram)>,
+    /// How many values they hold.
+    count: usize,
     latest: Vec<(SegmentKind, u64)>,
     /// Both together, once somebody has looked at them.
     seen: OnceLock<Vec<(SegmentKind, Histogram)>>,
 }
 
-/// So many values are kept as they came.
+/// So many values are kept as they came, and one for each [`SHARE`] that are settled …
 const LATEST: usize = 128;
+const SHARE: usize = 8;
+/// … but no more than these.
+const MOST_LATEST: usize = 2048;
 
 impl Latencies {
     #[inline]
     pub fn record(&mut self, kind: SegmentKind, value_ns: u64) {
         self.latest.push((kind, value_ns));
-        if self.latest.len() >= LATEST || self.seen.get().is_some() {
+        let most = LATEST.max(self.count / SHARE).min(MOST_LATEST);
+        if self.latest.len() >= most || self.seen.get().is_some() {
             self.settle();
         }
     }
@@ -39,12 +45,14 @@ impl Latencies {
             entry(&mut self.settled, *kind).merge(histogram);
         }
         add(&mut self.settled, &other.latest);
+        self.count += other.count + other.latest.len();
     }
 
     /// Makes histograms of what was kept.
     pub fn settle(&mut self) {
         self.seen = OnceLock::new();
         add(&mut self.settled, &self.latest);
+        self.count += self.latest.len();
         self.latest.clear();
     }
 
@@ -69,8 +77,10 @@ impl Latencies {
 }
 
 fn add(histograms: &mut Vec<(SegmentKind, Histogram)>, values: &[(SegmentKind, u64)]) {
-    for (kind, value_ns) in values {
-        entry(histograms, *kind).record(*value_ns);
+    let kinds = values.iter().fold(0_u32, |kinds, (kind, _)| kinds | 1 << kind.index());
+    for kind in SegmentKind::ALL.into_iter().filter(|kind| kinds >> kind.index() & 1 != 0) {
+        let histogram = entry(histograms, kind);
+        values.iter().filter(|(of, _)| *of == kind).for_each(|(_, value_ns)| histogram.record(*value_ns));
     }
 }
 

@@ -55,6 +55,7 @@ impl Slowest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pair::Measured;
     use crate::stats::summary::tests::row;
 
     #[test]
@@ -70,12 +71,12 @@ mod tests {
     #[test]
     fn the_first_answer_is_the_earliest_and_never_negative() {
         let mut row = row("1", 0);
-        row.latency = [None; SegmentKind::ALL.len()];
+        row.latency = Measured::default();
         assert_eq!(first_answer(&row), None);
-        row.latency[SegmentKind::TickToTrade.index()] = Some(Nanos(1));
-        row.latency[SegmentKind::FirstFill.index()] = Some(Nanos(30));
-        row.latency[SegmentKind::Ack.index()] = Some(Nanos(40));
-        row.latency[SegmentKind::Reject.index()] = Some(Nanos(-5));
+        row.latency.set(SegmentKind::TickToTrade, Nanos(1));
+        row.latency.set(SegmentKind::FirstFill, Nanos(30));
+        row.latency.set(SegmentKind::Ack, Nanos(40));
+        row.latency.set(SegmentKind::Reject, Nanos(-5));
         assert_eq!(first_answer(&row), Some((SegmentKind::FirstFill, Nanos(30))));
     }
 }

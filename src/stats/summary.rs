@@ -328,13 +328,13 @@ pub(crate) mod tests {
     use super::*;
     use std::sync::Arc;
 
-    use crate::pair::{Flags, Parts};
+    use crate::pair::{Flags, Measured, Parts};
     use tickscope_model::{Loss, OrderKind, TapId};
 
     /// An answered order with an ack of 1 µs.
     pub(crate) fn row(clordid: &str, time_ns: u64) -> OrderRow {
-        let mut latency = [None; SegmentKind::ALL.len()];
-        latency[SegmentKind::Ack.index()] = Some(Nanos(1000));
+        let mut latency = Measured::default();
+        latency.set(SegmentKind::Ack, Nanos(1000));
         OrderRow {
             tap: TapId(0),
             frame: 1,
@@ -365,7 +365,7 @@ pub(crate) mod tests {
     fn an_ack_that_rides_on_the_answer_stays_out_of_the_figures() {
         let mut summary = Summary::default();
         let mut row = row("1", 0);
-        row.latency[SegmentKind::TcpAck.index()] = Some(Nanos(1000));
+        row.latency.set(SegmentKind::TcpAck, Nanos(1000));
         row.flags.set(Flag::AckWithAnswer);
         summary.order(&row);
         assert_eq!(summary.ack_with_answer(), 1);
@@ -378,7 +378,7 @@ pub(crate) mod tests {
     fn a_negative_latency_is_counted_and_in_no_histogram() {
         let mut summary = Summary::default();
         let mut row = row("1", 0);
-        row.latency[SegmentKind::TickToTrade.index()] = Some(Nanos(-7));
+        row.latency.set(SegmentKind::TickToTrade, Nanos(-7));
         summary.order(&row);
         assert!(summary.overall.of(SegmentKind::TickToTrade).is_none());
         assert!(summary.slowest_internal.is_empty());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tickscope_model::{Decimal, Nanos, OrderKind, SegmentKind, Side, TapId, Timestamp};
 
 use super::Spill;
-use crate::pair::{Across, Flag, Flags, Method, OrderRow, Parts, SegmentRow, Trigger};
+use crate::pair::{Across, Flag, Flags, Measured, Method, OrderRow, Parts, SegmentRow, Trigger};
 
 /// Texts that rows share, each kept once.
 #[derive(Default)]
@@ -92,8 +92,8 @@ impl Spill for OrderRow {
         put.option(self.quantity, Put::decimal);
         put.number(self.t_out.0);
         put.option(self.trigger.as_ref(), Put::trigger);
-        for latency in self.latency {
-            put.option(latency, Put::nanos);
+        for kind in SegmentKind::ALL {
+            put.option(self.latency.get(kind), Put::nanos);
         }
         let bits = Flag::ALL.iter().enumerate().filter(|(_, flag)| self.flags.has(**flag));
         put.number(bits.fold(0, |bits, (index, _)| bits | 1 << index));
@@ -111,7 +111,7 @@ impl Spill for OrderRow {
             session: take.shared()?,
             clordid: take.text()?.into(),
             orig_clordid: take.text()?,
-            chain: take.text()?,
+            chain: take.text()?.into(),
             request: take.one_of(&KINDS)?,
             symbol: take.shared()?,
             side: take.option(|take| take.one_of(&SIDES))?,
@@ -318,10 +318,12 @@ impl Take<'_> {
         }
     }
 
-    fn latencies(&mut self) -> Option<[Option<Nanos>; SegmentKind::ALL.len()]> {
-        let mut latencies = [None; SegmentKind::ALL.len()];
-        for latency in &mut latencies {
-            *latency = self.option(Take::nanos)?;
+    fn latencies(&mut self) -> Option<Measured> {
+        let mut latencies = Measured::default();
+        for kind in SegmentKind::ALL {
+            if let Some(latency) = self.option(Take::nanos)? {
+                latencies.set(kind, latency);
+            }
         }
         Some(latencies)
     }
@@ -387,8 +389,8 @@ mod tests {
         for flag in Flag::ALL {
             row.flags.set(*flag);
         }
-        row.latency[0] = Some(Nanos(i64::MIN));
-        row.latency[1] = Some(Nanos(i64::MAX));
+        row.latency.set(SegmentKind::TickToTrade, Nanos(i64::MIN));
+        row.latency.set(SegmentKind::TcpAck, Nanos(i64::MAX));
         row.price = Some(Decimal::new(i64::MIN, 18));
         let read = back(&row);
         assert_eq!(read.flags, row.flags);

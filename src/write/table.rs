@@ -289,8 +289,10 @@ pub(super) mod tests {
             method: Method::Latest,
             confidence: 0.9,
         });
-        full.latency = std::array::from_fn(|at| Some(Nanos(1000 + i64::try_from(at).unwrap())));
-        full.latency[SegmentKind::Hop.index()] = None;
+        for (value, kind) in (1000..).zip(SegmentKind::ALL) {
+            full.latency.set(kind, Nanos(value));
+        }
+        full.latency.forget(SegmentKind::Hop);
         full.flags.set(Flag::Retransmitted);
         full.flags.set(Flag::AckWithAnswer);
         full.t2t_min = Some(Nanos(-4));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tickscope_model::{Decimal, Loss, Nanos, OrderEvent, SegmentKind, Side, TapId, Timestamp};
 
-use crate::pair::{Detail, Flag, Method, Moment, OrderRow, Trigger};
+use crate::pair::{Detail, Flag, Measured, Method, Moment, OrderRow, Trigger};
 use crate::stats::summary_tests::row;
 use crate::stats::{Feed, Gap, Histogram, Line, Session, Summary, Tap, Totals, TriggerRule};
 
@@ -132,9 +132,9 @@ fn order(step: u64) -> OrderRow {
     row.side = Some(Side::Buy);
     row.price = Decimal::parse(b"26.05");
     row.quantity = Decimal::parse(b"100");
-    row.latency = [None; SegmentKind::ALL.len()];
-    row.latency[SegmentKind::TickToTrade.index()] = Some(Nanos(if step == 77 { -250 } else { t2t }));
-    row.latency[SegmentKind::TcpAck.index()] = Some(Nanos(18_000 + noise(step + 9000)));
+    row.latency = Measured::default();
+    row.latency.set(SegmentKind::TickToTrade, Nanos(if step == 77 { -250 } else { t2t }));
+    row.latency.set(SegmentKind::TcpAck, Nanos(18_000 + noise(step + 9000)));
     if step.is_multiple_of(10) {
         row.flags.set(Flag::AckWithAnswer);
     }
@@ -143,9 +143,9 @@ fn order(step: u64) -> OrderRow {
         row.flags.set(Flag::Unanswered);
     } else if step % 50 == 3 {
         row.outcome = "rejected";
-        row.latency[SegmentKind::Reject.index()] = Some(Nanos(ack / 2));
+        row.latency.set(SegmentKind::Reject, Nanos(ack / 2));
     } else {
-        row.latency[SegmentKind::Ack.index()] = Some(Nanos(ack));
+        row.latency.set(SegmentKind::Ack, Nanos(ack));
     }
     row.trigger = Some(Trigger {
         tap: TapId(0),
@@ -179,9 +179,9 @@ pub(in super::super) fn orders_only() -> Summary {
     for step in 0..20_u64 {
         let mut row = row(&format!("{step}"), START + step * SECOND);
         let reject = i64::try_from(22_687_012 + step * 554_000).unwrap();
-        row.latency = [None; SegmentKind::ALL.len()];
-        row.latency[SegmentKind::Reject.index()] = Some(Nanos(reject));
-        row.latency[SegmentKind::TcpAck.index()] = Some(Nanos(reject));
+        row.latency = Measured::default();
+        row.latency.set(SegmentKind::Reject, Nanos(reject));
+        row.latency.set(SegmentKind::TcpAck, Nanos(reject));
         row.flags.set(Flag::AckWithAnswer);
         row.outcome = "rejected";
         summary.order(&row);

@@ -186,13 +186,13 @@ impl Skim for Skimmer {
         self.locates.get(symbol.0 as usize).copied().filter(|&locate| locate != 0)
     }
 
-    fn glances(&self, input: &[u8], glances: &mut Vec<Glance>) -> Option<()> {
+    fn glances(&self, input: &[u8], each: &mut dyn FnMut(Glance)) -> Option<()> {
         self.read::<true>(input, input.len(), |locate, shape, message| {
             let code = message.get(2).copied().unwrap_or(0);
             let is_hidden = code == b'C' && message.get(2 + PRINTABLE) == Some(&b'N');
             let kind = if is_hidden { MarketKind::Book } else { shape.kind };
             let symbol = self.symbols.get(usize::from(locate)).copied().unwrap_or_default();
-            glances.push(Glance { symbol, code, kind });
+            each(Glance { symbol, code, kind });
         })
         .map(|_| ())
     }
