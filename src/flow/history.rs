@@ -74,6 +74,10 @@ impl History {
         if place <= self.acks.forgotten {
             return Acked::Unseen;
         }
+        // Nearly always the message has just come.
+        if self.acks.last.back().is_none_or(|(acked, _)| *acked < place) {
+            return Acked::NotYet;
+        }
         let first = self.acks.last.partition_point(|(acked, _)| *acked < place);
         match self.acks.last.get(first) {
             None => Acked::NotYet,

@@ -64,7 +64,8 @@ impl KeptBlocks {
         if is_new(track) {
             let (block, first_frame) = (packets.block.clone(), packets.first_frame);
             let (newest, latest, file) = (messages, Timestamp::MIN, packets.file);
-            track.push_back(Kept { block, point, file, first_frame, newest, latest, used: Vec::new() });
+            let used = Vec::with_capacity(block.parts.len() / 2 + 1);
+            track.push_back(Kept { block, point, file, first_frame, newest, latest, used });
         }
         let Some(kept) = track.back_mut() else { return };
         let sequence = packets.sequence();
@@ -81,7 +82,7 @@ impl KeptBlocks {
 
     /// Lets go of blocks that are too old for any look-up.
     fn forget(&mut self, messages: u32) {
-        let is_old = |kept: &Kept| messages.wrapping_sub(kept.newest) > RING + RING / 8;
+        let is_old = |kept: &Kept| messages.wrapping_sub(kept.newest) > RING + (1 << 16);
         for track in &mut self.tracks {
             while track.front().is_some_and(is_old) {
                 track.pop_front();
@@ -90,18 +91,31 @@ impl KeptBlocks {
     }
 
     /// A cursor for each file, in front of the symbol's newest tick that is not later than `time`.
-    pub(super) fn newest_first<'a>(&'a self, point: u16, symbol: SymbolId, time: Timestamp) -> Vec<Cursor<'a>> {
+    pub(super) fn newest_first<'a>(&'a self, point: u16, symbol: SymbolId, time: Timestamp) -> Cursors<'a> {
         let tracks = self.tracks.iter().filter(|track| !track.is_empty());
         let cursor = |track: &'a VecDeque<Kept>| {
             let (block, found) = (track.len(), Vec::new());
             Cursor { track, point, symbol, time, block, behind: 0, found, next: None, is_due: true }
         };
-        tracks.map(cursor).collect()
+        let mut cursors = tracks.map(cursor);
+        Cursors { first: cursors.next(), others: cursors.collect() }
     }
 
     /// Whether any market data was seen at this point.
     pub(super) fn has_point(&self, point: u16) -> bool {
         self.tracks.iter().flatten().any(|kept| kept.point == point)
+    }
+}
+
+/// A cursor for each file; mostly it is one.
+pub(super) struct Cursors<'a> {
+    first: Option<Cursor<'a>>,
+    others: Vec<Cursor<'a>>,
+}
+
+impl<'a> Cursors<'a> {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Cursor<'a>> {
+        self.first.iter_mut().chain(&mut self.others)
     }
 }
 

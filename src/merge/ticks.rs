@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use tickscope_model::{MarketKind, SymbolId, Timestamp};
 
-use super::kept::{Cursor, KeptBlocks, messages};
+use super::kept::{Cursors, KeptBlocks, messages};
 use crate::capture::{Packets, Place};
 
 /// Ticks in the ring, 32 bytes each.
@@ -356,7 +356,7 @@ pub struct Walk<'a> {
     messages: u32,
     /// Number of the next tick in the ring.
     ring: u32,
-    cursors: Vec<Cursor<'a>>,
+    cursors: Cursors<'a>,
 }
 
 impl Walk<'_> {

@@ -21,6 +21,8 @@ use crate::merge::{Feeds, Symbols, Ticks};
 
 /// A request that is done is kept this long, for answers that cross it on the wire.
 const LINGER: Nanos = Nanos(10_000_000_000);
+/// … and until the next multiple of this: where many are closed together, what that takes is in the caches.
+const CLOSING_EVERY: u64 = 100_000_000;
 /// A look-up of a trigger waits this long, since frames of other taps and queues may be a little late.
 const LOOKUP_DELAY: Nanos = Nanos(5_000_000);
 
@@ -476,7 +478,7 @@ impl Pairer {
             return;
         }
         while let Some(&(time, id)) = self.closing.front() {
-            if now.since(time).0 <= LINGER.0 {
+            if now.0 / CLOSING_EVERY <= time.shifted(LINGER).0 / CLOSING_EVERY {
                 break;
             }
             self.closing.pop_front();

@@ -56,6 +56,34 @@ impl Buckets {
         }
     }
 
+    /// The bucket of the sample with this rank, counted from 1.
+    pub(super) fn at_rank(&self, rank: u64) -> Option<u16> {
+        match self {
+            Buckets::List(numbers) => {
+                let place = usize::try_from(rank.checked_sub(1)?).ok()?;
+                let mut numbers = numbers.clone();
+                (place < numbers.len()).then(|| *numbers.select_nth_unstable(place).1)
+            }
+            Buckets::Pages(pages) => {
+                let mut before = 0;
+                for (page, counts) in pages.iter().enumerate() {
+                    let Some(counts) = counts else { continue };
+                    let total: u64 = counts.iter().sum();
+                    if before + total < rank {
+                        before += total;
+                        continue;
+                    }
+                    let reaches = |count: &u64| {
+                        before += count;
+                        before >= rank
+                    };
+                    return counts.iter().position(reaches).and_then(|place| u16::try_from(page * PAGE + place).ok());
+                }
+                None
+            }
+        }
+    }
+
     /// Those that were hit, ascending.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u16, u64)> + '_ {
         let (list, pages): (&[u16], &[Option<Page>]) = match self {
@@ -112,6 +140,9 @@ mod tests {
             }
             let samples: u64 = expected.values().sum();
             prop_assert_eq!(matches!(buckets, Buckets::Pages(_)), samples > LONGEST_LIST as u64);
+            let mut ranks = expected.iter().flat_map(|(&number, &count)| std::iter::repeat_n(number, count as usize));
+            prop_assert!((1..=samples).all(|rank| buckets.at_rank(rank) == ranks.next()));
+            prop_assert_eq!(buckets.at_rank(samples + 1), None);
             prop_assert_eq!(buckets.iter().collect::<Vec<_>>(), expected.into_iter().collect::<Vec<_>>());
         }
     }

@@ -132,14 +132,7 @@ impl Histogram {
     }
 
     fn at_rank(&self, rank: u64) -> u64 {
-        let mut seen = 0;
-        for (index, count) in self.buckets.iter() {
-            seen += count;
-            if seen >= rank {
-                return highest_of(index).clamp(self.min, self.max);
-            }
-        }
-        self.max
+        self.buckets.at_rank(rank).map_or(self.max, |index| highest_of(index).clamp(self.min, self.max))
     }
 
     /// How many samples lie above the one that the percentile names.
