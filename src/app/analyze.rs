@@ -1,7 +1,7 @@
 //! `tickscope analyze`: captures to a report, with tables and histogram files beside it.
 
-use std::io;
 use std::thread;
+use std::{io, mem};
 
 use anyhow::Context;
 use tickscope_model::{Loss, MarketKind, TapId};
@@ -55,7 +55,10 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
     }
     let was_cut = open::say_cuts(&prepared, &arguments.display);
     write(arguments, &summary, tables, &names)?;
-    Ok(if was_cut || is_lossy(&summary.losses) { Outcome::DataLost } else { Outcome::Done })
+    let outcome = if was_cut || is_lossy(&summary.losses) { Outcome::DataLost } else { Outcome::Done };
+    // The process ends; to give back every single piece of memory before that takes time and helps nobody.
+    mem::forget((summary, correlator));
+    Ok(outcome)
 }
 
 /// More threads than these only wait for the stages.

@@ -1,10 +1,14 @@
 //! Counts by bucket for a histogram: while there are few samples, a list of their buckets as they came (2 bytes each, so
-//! that every symbol can have one), and pages of 128 counts once they are many. Either takes a sample at once.
+//! that every symbol can have one), and pages of 128 counts once those take less room. Either takes a sample at once.
 
-/// A list that is longer than this becomes pages.
-const LONGEST_LIST: usize = 256;
+/// A list that is longer than this becomes pages …
+const LONGEST_LIST: usize = 4096;
+/// … and from this length on it is looked, with each doubling, whether they would be smaller.
+const SHORT_LIST: usize = 512;
 /// Buckets in a page.
 const PAGE: usize = 128;
+/// Pages of all buckets that there may be, as bits of these.
+const PAGE_WORDS: usize = (u16::MAX as usize + 1) / PAGE / 64;
 
 /// Counts of neighbouring buckets.
 type Page = Box<[u64; PAGE]>;
@@ -37,7 +41,12 @@ impl Buckets {
             }
             Buckets::List(numbers) => match usize::try_from(count) {
                 Ok(count) if count <= LONGEST_LIST - numbers.len() => {
+                    let doublings = |length: usize| (length / SHORT_LIST).checked_ilog2();
+                    let before = doublings(numbers.len());
                     numbers.extend(std::iter::repeat_n(number, count));
+                    if doublings(numbers.len()) != before && are_pages_smaller(numbers) {
+                        self.spread();
+                    }
                 }
                 _ => {
                     self.spread();
@@ -53,6 +62,13 @@ impl Buckets {
             for number in numbers {
                 self.add(number, 1);
             }
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &Buckets) {
+        match other {
+            Buckets::List(numbers) => numbers.iter().for_each(|&number| self.add(number, 1)),
+            Buckets::Pages(_) => other.iter().for_each(|(number, count)| self.add(number, count)),
         }
     }
 
@@ -114,6 +130,18 @@ impl Buckets {
     }
 }
 
+#[cold]
+fn are_pages_smaller(numbers: &[u16]) -> bool {
+    let mut hit = [0_u64; PAGE_WORDS];
+    for page in numbers.iter().map(|number| usize::from(*number) / PAGE) {
+        if let Some(word) = hit.get_mut(page / 64) {
+            *word |= 1 << (page % 64);
+        }
+    }
+    let pages: usize = hit.iter().map(|word| word.count_ones() as usize).sum();
+    pages * size_of::<[u64; PAGE]>() <= size_of_val(numbers)
+}
+
 /// Whichever form they have.
 impl PartialEq for Buckets {
     fn eq(&self, other: &Self) -> bool {
@@ -131,7 +159,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn both_forms_count_like_a_map(numbers in prop::collection::vec(0..56_320_u16, 0..2 * LONGEST_LIST)) {
+        fn both_forms_count_like_a_map(
+            numbers in prop::collection::vec(0..56_320_u16, 0..LONGEST_LIST / 2),
+            width in prop_oneof![Just(56_320_u16), 1..2000_u16],
+        ) {
+            let numbers: Vec<u16> = numbers.into_iter().map(|number| number % width).collect();
             let mut buckets = Buckets::default();
             let mut expected: BTreeMap<u16, u64> = BTreeMap::new();
             for &number in numbers.iter().chain(numbers.iter().take(9)) {
@@ -139,10 +171,15 @@ mod tests {
                 *expected.entry(number).or_default() += 3;
             }
             let samples: u64 = expected.values().sum();
-            prop_assert_eq!(matches!(buckets, Buckets::Pages(_)), samples > LONGEST_LIST as u64);
-            let mut ranks = expected.iter().flat_map(|(&number, &count)| std::iter::repeat_n(number, count as usize));
-            prop_assert!((1..=samples).all(|rank| buckets.at_rank(rank) == ranks.next()));
-            prop_assert_eq!(buckets.at_rank(samples + 1), None);
+            let (is_paged, is_dense) = (matches!(buckets, Buckets::Pages(_)), usize::from(width) <= PAGE);
+            prop_assert!(is_paged || samples <= LONGEST_LIST as u64 && (!is_dense || samples < SHORT_LIST as u64));
+            prop_assert!(!is_paged || samples >= SHORT_LIST as u64);
+            let ranks = || expected.iter().flat_map(|(&number, &count)| (0..count).map(move |_| number));
+            prop_assert!((1..).zip(ranks()).step_by(97).all(|(rank, number)| buckets.at_rank(rank) == Some(number)));
+            prop_assert_eq!((buckets.at_rank(0), buckets.at_rank(samples + 1)), (ranks().next().filter(|_| is_paged), None));
+            let mut twice = buckets.clone();
+            twice.merge(&buckets);
+            prop_assert!(twice.iter().eq(expected.iter().map(|(&number, &count)| (number, 2 * count))));
             prop_assert_eq!(buckets.iter().collect::<Vec<_>>(), expected.into_iter().collect::<Vec<_>>());
         }
     }

@@ -150,14 +150,15 @@ fn sizes(n: usize) -> impl Iterator<Item = usize> {
 
 /// Ranks from -0.5 to 0.5; equal values share their mean rank.
 fn centred(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_unstable_by(|&a, &b| values[a].total_cmp(&values[b]));
+    // Values beside their places: to sort places alone looks each value up again and again.
+    let mut order: Vec<(f64, usize)> = values.iter().copied().zip(0..).collect();
+    order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     let mut scores = vec![0.0; values.len()];
     let n = to_float(values.len().max(1));
     let mut below = 0;
-    for equal in order.chunk_by(|&a, &b| values[a].total_cmp(&values[b]).is_eq()) {
+    for equal in order.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()) {
         let mean = to_float(below) + to_float(equal.len()) / 2.0;
-        for &at in equal {
+        for &(_, at) in equal {
             scores[at] = mean / n - 0.5;
         }
         below += equal.len();

@@ -84,9 +84,7 @@ impl Histogram {
             self.buckets.clone_from(&other.buckets);
             return;
         }
-        for (index, count) in other.buckets.iter() {
-            self.buckets.add(index, count);
-        }
+        self.buckets.merge(&other.buckets);
     }
 
     pub fn n(&self) -> u64 {
