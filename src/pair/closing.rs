@@ -13,6 +13,7 @@ impl Pairer {
     pub(super) fn close(&mut self, id: RequestId) {
         let Some(mut open) = self.requests.remove(id) else { return };
         self.unwatch(&mut open);
+        self.walls.forget(id, &open.row.clordid);
         let units = self.sessions[open.session].units;
         if let Some(loss) = parts::measure(&mut open, units) {
             self.losses.add(loss);

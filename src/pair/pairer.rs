@@ -79,7 +79,7 @@ pub struct Pairer {
     by_name: HashMap<(u16, Box<[u8]>), usize>,
     /// The session of the last message of a conversation.
     last_session: HashMap<u32, usize>,
-    walls: Walls,
+    pub(super) walls: Walls,
     pub(super) early: EarlyAnswers,
     /// Requests whose last byte the other side has not acknowledged yet, by conversation and direction.
     unacknowledged: HashMap<(u32, bool), VecDeque<(u64, RequestId)>>,
@@ -369,7 +369,7 @@ impl Pairer {
     /// Hop and wall-to-wall.
     fn relate(&mut self, id: RequestId) {
         let Some(open) = self.requests.get(id) else { return };
-        let relation = self.walls.relate(id, open);
+        let relation = self.walls.relate(id, open, &self.requests);
         let (time, tap) = (open.row.t_out, open.row.tap);
         match relation {
             Relation::Alone => {}

@@ -1,12 +1,11 @@
 //! The same request seen again: in the same session at another tap (a `hop`), or in another session with the same
 //! ClOrdID, symbol, side and quantity, which is how a gateway passes a request on (`w2w`).
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tickscope_model::{Nanos, OrderKind, TapId, Timestamp};
+use tickscope_model::{Nanos, Side, TapId, Timestamp};
 
-use super::requests::{Open, RequestId};
+use super::requests::{Open, RequestId, Requests};
 
 use crate::hash::HashMap;
 
@@ -14,6 +13,8 @@ use crate::hash::HashMap;
 const HOP_WINDOW: Nanos = Nanos(10_000_000_000);
 /// A gateway passes a request on within this time.
 const WALL_WINDOW: Nanos = Nanos(1_000_000_000);
+/// So many open requests of one ClOrdID are told apart, the newest ones.
+const SAME_NAME: usize = 1024;
 
 /// What a new request turned out to be.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,56 +29,74 @@ pub(super) enum Relation {
     Ambiguous,
 }
 
+/// A request that is open; what else it says stands there.
+#[derive(Clone, Copy)]
 struct Sighting {
     id: RequestId,
+    time: Timestamp,
     tap: TapId,
     point: u16,
-    session: Arc<str>,
-    sequence: u64,
-    time: Timestamp,
-    request: OrderKind,
-    symbol: Arc<str>,
-    side: &'static str,
-    quantity: Option<tickscope_model::Decimal>,
     echo: bool,
 }
 
-/// Recent requests by ClOrdID.
+/// Those with the same ClOrdID, in the order in which they came. Nearly always it is one.
+struct Sightings {
+    first: Sighting,
+    others: Vec<Sighting>,
+}
+
+impl Sightings {
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Sighting> {
+        std::iter::once(&mut self.first).chain(&mut self.others)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Sighting> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
+
+/// Open requests by ClOrdID. A request stays open for longer than any window here.
 #[derive(Default)]
 pub(super) struct Walls {
-    recent: HashMap<Arc<str>, Vec<Sighting>>,
-    order: VecDeque<(Timestamp, Arc<str>)>,
-    now: Timestamp,
+    recent: HashMap<Arc<str>, Sightings>,
 }
 
 impl Walls {
     /// Relates a request to those seen before, and remembers it.
-    pub(super) fn relate(&mut self, id: RequestId, open: &Open) -> Relation {
+    pub(super) fn relate(&mut self, id: RequestId, open: &Open, requests: &Requests) -> Relation {
         let row = &open.row;
-        self.forget(row.t_out);
-        // Nearly always it is the only one.
-        let sightings = self.recent.entry(row.clordid.clone()).or_insert_with(|| Vec::with_capacity(1));
+        let mut sighting = Sighting { id, time: row.t_out, tap: row.tap, point: open.point, echo: false };
+        let Some(sightings) = self.recent.get_mut(&row.clordid) else {
+            self.recent.insert(Arc::clone(&row.clordid), Sightings { first: sighting, others: Vec::new() });
+            return Relation::Alone;
+        };
         let near = |other: &Sighting, window: Nanos| row.t_out.since(other.time).0.abs() <= window.0;
-        let hop = sightings.iter().find(|other| {
+        let is_hop = |other: &Sighting| {
             !other.echo
                 && other.point != open.point
-                && other.session == row.session
-                && other.sequence == open.sequence
-                && other.request == row.request
                 && near(other, HOP_WINDOW)
-        });
-        let relation = if let Some(other) = hop {
+                && requests.get(other.id).is_some_and(|other| {
+                    other.row.session == row.session
+                        && other.sequence == open.sequence
+                        && other.row.request == row.request
+                })
+        };
+        let side = |side: Option<Side>| side.map_or("", Side::text);
+        let is_wall = |other: &Sighting| {
+            !other.echo
+                && near(other, WALL_WINDOW)
+                && requests.get(other.id).is_some_and(|other| {
+                    other.row.session != row.session
+                        && other.row.request == row.request
+                        && other.row.symbol == row.symbol
+                        && side(other.row.side) == side(row.side)
+                        && other.row.quantity == row.quantity
+                })
+        };
+        let relation = if let Some(other) = sightings.iter().find(|other| is_hop(other)) {
             Relation::Hop(other.id, other.tap, other.time)
         } else {
-            let mut walls = sightings.iter().filter(|other| {
-                !other.echo
-                    && other.session != row.session
-                    && other.request == row.request
-                    && other.symbol == row.symbol
-                    && other.side == row.side.map_or("", tickscope_model::Side::text)
-                    && other.quantity == row.quantity
-                    && near(other, WALL_WINDOW)
-            });
+            let mut walls = sightings.iter().filter(|other| is_wall(other));
             match (walls.next(), walls.next()) {
                 (None, _) => Relation::Alone,
                 (Some(other), None) => Relation::Wall(other.id, other.tap, other.time),
@@ -85,45 +104,30 @@ impl Walls {
             }
         };
         // Of two sightings the tap that was named first keeps the row.
-        let echo = match &relation {
+        match &relation {
             Relation::Hop(other, tap, _) if row.tap < *tap => {
                 let other = *other;
                 sightings.iter_mut().filter(|sighting| sighting.id == other).for_each(|sighting| sighting.echo = true);
-                false
             }
-            Relation::Hop(..) => true,
-            _ => false,
-        };
-        sightings.push(Sighting {
-            id,
-            tap: row.tap,
-            point: open.point,
-            session: row.session.clone(),
-            sequence: open.sequence,
-            time: row.t_out,
-            request: row.request,
-            symbol: row.symbol.clone(),
-            side: row.side.map_or("", tickscope_model::Side::text),
-            quantity: row.quantity,
-            echo,
-        });
-        self.order.push_back((row.t_out, row.clordid.clone()));
+            Relation::Hop(..) => sighting.echo = true,
+            _ => {}
+        }
+        if sightings.others.len() >= SAME_NAME {
+            sightings.first = sightings.others.remove(0);
+        }
+        sightings.others.push(sighting);
         relation
     }
 
-    fn forget(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
-        while let Some((time, _)) = self.order.front() {
-            if self.now.since(*time).0 <= HOP_WINDOW.0 && self.order.len() < 1 << 17 {
-                break;
-            }
-            let Some((time, clordid)) = self.order.pop_front() else { break };
-            if let Some(sightings) = self.recent.get_mut(&clordid) {
-                sightings.retain(|sighting| sighting.time > time);
-                if sightings.is_empty() {
-                    self.recent.remove(&clordid);
-                }
-            }
+    /// A request is closed.
+    pub(super) fn forget(&mut self, id: RequestId, clordid: &str) {
+        let Some(sightings) = self.recent.get_mut(clordid) else { return };
+        if sightings.first.id != id {
+            sightings.others.retain(|sighting| sighting.id != id);
+        } else if sightings.others.is_empty() {
+            self.recent.remove(clordid);
+        } else {
+            sightings.first = sightings.others.remove(0);
         }
     }
 }
