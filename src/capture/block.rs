@@ -431,6 +431,15 @@ impl Block {
         self.packets.get(packet as usize).map_or(self.messages, |packet| packet.message)
     }
 
+    /// The run that is this part of it.
+    #[inline]
+    pub fn run(&self, part: u32) -> Option<&Run> {
+        match self.parts.get(part as usize) {
+            Some(Part::Run(run)) => Some(run),
+            _ => None,
+        }
+    }
+
     /// What is marked for a message about this symbol: one mark for each flow that has it.
     pub fn marks_of(&self, symbol: SymbolId) -> impl Iterator<Item = u16> + '_ {
         self.skims.iter().filter_map(move |(_, skim)| skim.mark_of(symbol))
@@ -513,6 +522,7 @@ pub(crate) mod test {
             frame: 0,
             skim: 0,
         };
+        block.parts.push(Part::Run(run.clone()));
         (block, run)
     }
 }

@@ -12,6 +12,8 @@ use super::block::{Block, Run, Skimmed};
 pub struct Packets<'a> {
     pub block: &'a Arc<Block>,
     pub run: &'a Run,
+    /// Which part of the block the run is.
+    pub part: u32,
     /// Those packets of the run that come before any other frame of the captures.
     pub range: Range<u32>,
     /// Number of the block's first frame.

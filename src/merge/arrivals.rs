@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tickscope_model::Timestamp;
 
 use super::ticks::SPARSE;
-use crate::capture::{Block, Packets, Run};
+use crate::capture::{Block, Packets};
 
 /// So many packets are remembered.
 const PACKETS: usize = 4096;
@@ -25,8 +25,8 @@ pub(super) struct Arrived {
 pub(super) enum Brought {
     /// A packet of this time and IP identification.
     Packet(Timestamp, u16),
-    /// Packets of a run that were read ahead, by their places in the block.
-    Ahead(Arc<Block>, Run, Range<u32>),
+    /// Packets of a run that were read ahead: which part of the block it is, and their places there.
+    Ahead(Arc<Block>, u32, Range<u32>),
 }
 
 struct Entry {
@@ -72,7 +72,7 @@ impl Arrivals {
     pub(super) fn push_packets(&mut self, line: u16, packets: &Packets<'_>) {
         // A block with next to nothing in it is not kept, so that no number of them is in memory.
         if packets.block.messages >= SPARSE {
-            let brought = Brought::Ahead(packets.block.clone(), packets.run.clone(), packets.range.clone());
+            let brought = Brought::Ahead(packets.block.clone(), packets.part, packets.range.clone());
             return self.push(packets.sequence(), line, brought);
         }
         for ((first, count, time), packet) in packets.arrivals().zip(packets.packets()) {
@@ -100,7 +100,8 @@ impl Entry {
         let line = self.line;
         match &self.brought {
             Brought::Packet(time, ip_id) => (newer < PACKETS).then_some(Arrived { time: *time, line, ip_id: *ip_id }),
-            Brought::Ahead(block, run, packets) => {
+            Brought::Ahead(block, part, packets) => {
+                let run = block.run(*part)?;
                 let all = block.packets.get(packets.start as usize..packets.end as usize)?;
                 let at = all.partition_point(|packet| run.first_of(packet) <= number).checked_sub(1)?;
                 let packet = all.get(at)?;
@@ -118,14 +119,14 @@ mod tests {
 
     #[test]
     fn packets_count_whether_they_were_read_ahead_or_not() {
-        let (block, run) = run(3000, |number| Timestamp(10 * number), 7);
+        let (block, _) = run(3000, |number| Timestamp(10 * number), 7);
         let block = Arc::new(block);
         let (mut one_by_one, mut ahead) = (Arrivals::default(), Arrivals::default());
         for number in 0..3000 {
             one_by_one.push(number..number + 1, 2, Brought::Packet(Timestamp(10 * number), 7));
         }
-        ahead.push(0..1000, 2, Brought::Ahead(block.clone(), run.clone(), 0..1000));
-        ahead.push(1000..3000, 2, Brought::Ahead(block.clone(), run, 1000..3000));
+        ahead.push(0..1000, 2, Brought::Ahead(block.clone(), 0, 0..1000));
+        ahead.push(1000..3000, 2, Brought::Ahead(block.clone(), 0, 1000..3000));
         for number in 3000..6000 {
             one_by_one.push(number..number + 1, 3, Brought::Packet(Timestamp(10 * number), 7));
             ahead.push(number..number + 1, 3, Brought::Packet(Timestamp(10 * number), 7));

@@ -34,7 +34,8 @@ struct Kept {
 
 /// Packets of a run that were used, and what for.
 struct Used {
-    run: Run,
+    /// The run, as a part of the block.
+    part: u32,
     packets: Range<u32>,
     /// Which of all messages the first message of the first packet is.
     message: u32,
@@ -71,8 +72,8 @@ impl KeptBlocks {
         let sequence = packets.sequence();
         kept.latest = packets.times().map_or(kept.latest, |times| *times.end());
         kept.newest = messages.wrapping_add(u32::try_from(sequence.end - sequence.start).unwrap_or(u32::MAX));
-        let (run, packets) = (packets.run.clone(), packets.range.clone());
-        kept.used.push(Used { run, packets, message: messages, line, fresh });
+        let (part, packets) = (packets.part, packets.range.clone());
+        kept.used.push(Used { part, packets, message: messages, line, fresh });
     }
 
     /// The time of the newest packet of a file that is kept.
@@ -172,9 +173,11 @@ impl Kept {
     fn find(&self, symbol: SymbolId, packet: u32, found: &mut Vec<(Tick, u32)>) {
         let at = self.used.partition_point(|used| used.packets.end <= packet);
         let Some(used) = self.used.get(at).filter(|used| used.packets.start <= packet) else { return };
-        let Some(skimmed) = self.block.packets.get(packet as usize) else { return };
-        let (line, first) = (used.line, used.run.first_of(skimmed));
-        let frame = self.first_frame + u64::from(used.run.frame_of(packet));
+        let (Some(run), Some(skimmed)) = (self.block.run(used.part), self.block.packets.get(packet as usize)) else {
+            return;
+        };
+        let (line, first) = (used.line, run.first_of(skimmed));
+        let frame = self.first_frame + u64::from(run.frame_of(packet));
         let place = Place { file: self.file, place: self.block.place_of(skimmed), number: frame };
         let before = self.block.messages_before(used.packets.start);
         let message = used.message.wrapping_add(u32::from(self.block.messages_behind(packet) - before));
@@ -189,7 +192,7 @@ impl Kept {
             position += 1;
         };
         // Where the file is no longer what it was, its reader notices and reports that.
-        if messages(&self.block, &used.run, packet, &mut each).is_none() {
+        if messages(&self.block, run, packet, &mut each).is_none() {
             found.truncate(before);
         }
     }
