@@ -18,7 +18,16 @@ const USUAL_SHARE: f64 = 0.1;
 /// Of longer series only so many values are searched for changes.
 const SEARCHED: usize = 1 << 17;
 
+/// So many values are enough to see a change.
+const TESTABLE: usize = 4 * SHORTEST;
+
+/// Shorter series have no level to be measured by.
+fn is_used(series: &&Series) -> bool {
+    series.samples.len() >= SHORTEST
+}
+
 /// Latencies of one side, in time order.
+#[derive(Default)]
 pub(super) struct Track {
     /// Time, kind, value, and the natural logarithm of the value by the median of its kind and session.
     points: Vec<Point>,
@@ -73,7 +82,7 @@ impl Stretch {
 
 impl Track {
     pub(super) fn new<'a>(series: impl Iterator<Item = &'a Series>) -> Track {
-        let series: Vec<&Series> = series.filter(|series| series.samples.len() >= SHORTEST).collect();
+        let series: Vec<&Series> = series.filter(is_used).collect();
         let mut points = Vec::with_capacity(series.iter().map(|series| series.samples.len()).sum());
         for series in series {
             let mut values: Vec<u64> = series.samples.iter().map(|sample| sample.value_ns).collect();
@@ -93,7 +102,12 @@ impl Track {
 
     /// Whether there are enough values to see a change at all.
     pub(super) fn is_testable(&self) -> bool {
-        self.points.len() >= 4 * SHORTEST
+        self.points.len() >= TESTABLE
+    }
+
+    /// The same of a track that would be made of these.
+    pub(super) fn is_enough<'a>(series: impl Iterator<Item = &'a Series>) -> bool {
+        series.filter(is_used).map(|series| series.samples.len()).sum::<usize>() >= TESTABLE
     }
 
     /// The stretches that were slow; `alpha` is the chance of a false alarm.

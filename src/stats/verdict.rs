@@ -176,26 +176,8 @@ struct Scope {
 }
 
 impl Scope {
-    fn new(session: Option<Arc<str>>, series: &[&Series]) -> Scope {
-        let track = |side: Side| Track::new(series.iter().copied().filter(|one| side.has(one.kind)));
-        Scope { session, tracks: Side::ALL.map(track), slow: Default::default() }
-    }
-
     fn is_testable(&self) -> bool {
         self.tracks.iter().any(Track::is_testable)
-    }
-
-    /// Where each side was slow.
-    fn search(&self, alpha: f64) -> [Vec<Stretch>; 3] {
-        let [internal, external, network] = &self.tracks;
-        let all = network.slow(alpha);
-        // Where answers come later, more acknowledgements come without one, and later ones: only those that the fastest
-        // tenth shares are the network's.
-        let is_real = |stretch: &Stretch| {
-            let compared = compared(network, stretch, &all, false);
-            compared.is_some_and(|it| u128::from(it.during_p10_ns) * 2 >= u128::from(it.usual_p10_ns) * 3)
-        };
-        [internal.slow(alpha), external.slow(alpha), all.iter().copied().filter(is_real).collect()]
     }
 
     fn compared(&self, side: Side, stretch: &Stretch, is_slow: bool) -> Option<Compared> {
@@ -208,6 +190,23 @@ impl Scope {
         let compared = self.compared(side, stretch, true)?;
         Some(found || compared.factor_hundredths().is_some_and(|factor| factor >= SLOW_TOO))
     }
+}
+
+/// The track of one side, and where it was slow.
+fn search<'a>(side: Side, series: impl Iterator<Item = &'a Series>, alpha: f64) -> (Track, Vec<Stretch>) {
+    let track = Track::new(series.filter(|one| side.has(one.kind)));
+    let all = track.slow(alpha);
+    if side != Side::Network {
+        return (track, all);
+    }
+    // Where answers come later, more acknowledgements come without one, and later ones: only those that the fastest
+    // tenth shares are the network's.
+    let is_real = |stretch: &Stretch| {
+        let compared = compared(&track, stretch, &all, false);
+        compared.is_some_and(|it| u128::from(it.during_p10_ns) * 2 >= u128::from(it.usual_p10_ns) * 3)
+    };
+    let real = all.iter().copied().filter(is_real).collect();
+    (track, real)
 }
 
 /// One side in one of its stretches beside the rest, without the other slow ones.
@@ -228,19 +227,28 @@ fn compared(track: &Track, stretch: &Stretch, slow: &[Stretch], is_slow: bool) -
 impl Verdict {
     pub fn of(summary: &Summary) -> Verdict {
         let all: Vec<&Series> = summary.series.iter().collect();
-        let mut names = vec![None];
-        names.extend(sessions(&all).into_iter().map(Some));
-        let of_name = |name: &Option<Arc<str>>| {
-            let own = all.iter().copied().filter(|series| name.as_ref().is_none_or(|name| series.session == *name));
-            Scope::new(name.clone(), &own.collect::<Vec<&Series>>())
+        let own = |name: Option<Arc<str>>| {
+            all.iter().copied().filter(move |series| name.as_ref().is_none_or(|name| series.session == *name))
         };
+        let is_testable = |name: &Arc<str>| {
+            let of_side = |side: Side| own(Some(Arc::clone(name))).filter(move |one| side.has(one.kind));
+            Side::ALL.into_iter().any(|side| Track::is_enough(of_side(side)))
+        };
+        let mut names = vec![None];
+        names.extend(sessions(&all).into_iter().filter(is_testable).map(Some));
+        let alpha = ALPHA / super::change::to_float(names.len() * Side::ALL.len());
+        let searches: Vec<(&Option<Arc<str>>, Side)> =
+            names.iter().flat_map(|name| Side::ALL.map(|side| (name, side))).collect();
         let is_large = all.iter().map(|series| series.samples.len()).sum::<usize>() >= WORTH_THREADS;
-        let mut scopes = on_threads(is_large, &names, of_name).into_iter();
-        let whole = scopes.next().into_iter();
-        let mut scopes: Vec<Scope> = whole.chain(scopes.filter(Scope::is_testable)).collect();
-        let alpha = ALPHA / super::change::to_float(scopes.len() * Side::ALL.len());
-        let found = on_threads(is_large, &scopes, |scope| scope.search(alpha));
-        scopes.iter_mut().zip(found).for_each(|(scope, slow)| scope.slow = slow);
+        let found = on_threads(is_large, &searches, |(name, side)| search(*side, own((*name).clone()), alpha));
+        let mut found = found.into_iter();
+        let scope = |session: &Option<Arc<str>>| {
+            let mut next = || found.next().unwrap_or_default();
+            let [(internal, slow_in), (external, slow_out), (network, slow_net)] = [next(), next(), next()];
+            let (tracks, slow) = ([internal, external, network], [slow_in, slow_out, slow_net]);
+            Scope { session: session.clone(), tracks, slow }
+        };
+        let mut scopes: Vec<Scope> = names.iter().map(scope).collect();
         let Some((whole, sessions)) = scopes.split_first_mut() else { return Verdict::default() };
         for side in Side::ALL {
             divide(side, whole, sessions);
