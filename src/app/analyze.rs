@@ -42,7 +42,6 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
         collector.collect(&mut correlator).context("writing rows")?;
     }
     let (mut summary, tables) = collector.finish(&mut correlator).context("writing rows")?;
-    summary.split.finish();
     let names: Vec<&str> = prepared.captures.taps().iter().map(|tap| tap.name.as_str()).collect();
     arguments.clock.check_taps(&names)?;
     facts(&mut summary, settings, &prepared, &correlator);

@@ -11,7 +11,7 @@ use super::args::OutputArgs;
 use super::values::TableOutput;
 use crate::pair::Paired;
 use crate::pipeline::correlator::Correlator;
-use crate::stats::Summary;
+use crate::stats::{Evidence, Summary};
 use crate::write::{OrdersFile, SegmentsFile};
 
 /// So many rows are handed over at once: to hand over fewer costs more than it is worth, more fall out of the caches.
@@ -57,7 +57,7 @@ impl Collected {
             if let Some(table) = &mut self.tables.segments {
                 row.segment_rows().try_for_each(|segment| table.push(segment))?;
             }
-            if *is_echo { self.summary.echo(row) } else { self.summary.order(row) }
+            if *is_echo { self.summary.echo(row) } else { self.summary.figures(row) }
         }
         let Some(table) = &mut self.tables.orders else { return Ok(batch.rows) };
         for Paired { row, .. } in batch.rows.into_iter().filter(|paired| !paired.is_echo) {
@@ -68,7 +68,11 @@ impl Collected {
 }
 
 /// See the head of this file.
-pub(super) struct Collector(Place);
+pub(super) struct Collector {
+    place: Place,
+    /// What is found out at the end is prepared by the stages' thread, which would have to wait then.
+    evidence: Evidence,
+}
 
 enum Place {
     Here(Box<Collected>),
@@ -90,13 +94,13 @@ impl Collector {
     pub(super) fn start(tables: Tables, on_thread: bool) -> io::Result<Collector> {
         let collected = Box::new(Collected { summary: Summary::default(), tables });
         if !on_thread {
-            return Ok(Collector(Place::Here(collected)));
+            return Ok(Collector { place: Place::Here(collected), evidence: Evidence::default() });
         }
         let (batches, queue) = sync_channel(BATCHES);
         let (done, used) = channel();
         let thread =
             thread::Builder::new().name("collect".to_owned()).spawn(move || collect(collected, &queue, &done))?;
-        Ok(Collector(Place::Thread(Other { batches, used, thread })))
+        Ok(Collector { place: Place::Thread(Other { batches, used, thread }), evidence: Evidence::default() })
     }
 
     /// Takes what is ready out of the correlator, once it is enough to be worth it.
@@ -108,7 +112,8 @@ impl Collector {
 
     fn take(&mut self, correlator: &mut Correlator) -> io::Result<()> {
         let batch = Batch { market: mem::take(&mut correlator.market_counts), rows: correlator.take() };
-        match &mut self.0 {
+        batch.rows.iter().filter(|paired| !paired.is_echo).for_each(|paired| self.evidence.order(&paired.row));
+        match &mut self.place {
             Place::Here(collected) => collected.add(batch).map(drop),
             Place::Thread(other) if other.batches.send(batch).is_ok() => {
                 other.used.try_iter().for_each(drop);
@@ -120,7 +125,7 @@ impl Collector {
     }
 
     fn end(&mut self) -> io::Result<Box<Collected>> {
-        match mem::replace(&mut self.0, Place::GivenUp) {
+        match mem::replace(&mut self.place, Place::GivenUp) {
             Place::Here(collected) => Ok(collected),
             Place::Thread(Other { batches, thread, .. }) => {
                 drop(batches);
@@ -133,7 +138,9 @@ impl Collector {
     /// All the rest, and what became of everything.
     pub(super) fn finish(mut self, correlator: &mut Correlator) -> io::Result<(Summary, Tables)> {
         self.take(correlator)?;
-        let collected = self.end()?;
+        self.evidence.finish();
+        let mut collected = self.end()?;
+        collected.summary.evidence = self.evidence;
         Ok((collected.summary, collected.tables))
     }
 }

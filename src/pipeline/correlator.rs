@@ -102,8 +102,7 @@ impl Correlator {
     }
 
     fn with_view<R>(&mut self, work: impl FnOnce(&mut Pairer, &View<'_>) -> R) -> R {
-        let view =
-            View { ticks: &self.ticks, feeds: &self.feeds, symbols: &self.symbols, points: &self.points };
+        let view = View { ticks: &self.ticks, feeds: &self.feeds, symbols: &self.symbols, points: &self.points };
         work(&mut self.pairer, &view)
     }
 

@@ -5,6 +5,7 @@ mod accounting;
 mod buckets;
 mod change;
 mod clock_bounds;
+mod evidence;
 mod explain;
 mod facts;
 mod group;
@@ -12,6 +13,7 @@ mod histogram;
 mod interop;
 mod market;
 mod oneway;
+mod scopes;
 mod series;
 mod slowest;
 mod slowness;
@@ -22,6 +24,7 @@ mod verdict;
 
 pub use accounting::Discrepancy;
 pub use clock_bounds::{Bound, BoundSide, Piece, pieces};
+pub use evidence::Evidence;
 pub use explain::{Explanation, Reason, explanations};
 pub use facts::{
     ClockRelation, ExchangeAhead, Feed, Gap, Hops, Lag, Line, Relation, Session, Tap, Totals, TriggerRule,

@@ -22,12 +22,12 @@ const SEARCHED: usize = 1 << 17;
 const TESTABLE: usize = 4 * SHORTEST;
 
 /// Shorter series have no level to be measured by.
-fn is_used(series: &&Series) -> bool {
+fn is_used(series: &Series) -> bool {
     series.samples.len() >= SHORTEST
 }
 
 /// Latencies of one side, in time order.
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Track {
     /// Time, kind, value, and the natural logarithm of the value by the median of its kind and session.
     points: Vec<Point>,
@@ -82,7 +82,7 @@ impl Stretch {
 
 impl Track {
     pub(super) fn new<'a>(series: impl Iterator<Item = &'a Series>) -> Track {
-        let series: Vec<&Series> = series.filter(is_used).collect();
+        let series: Vec<&Series> = series.filter(|one| is_used(one)).collect();
         let mut points = Vec::with_capacity(series.iter().map(|series| series.samples.len()).sum());
         for series in series {
             let mut values: Vec<u64> = series.samples.iter().map(|sample| sample.value_ns).collect();
@@ -107,7 +107,7 @@ impl Track {
 
     /// The same of a track that would be made of these.
     pub(super) fn is_enough<'a>(series: impl Iterator<Item = &'a Series>) -> bool {
-        series.filter(is_used).map(|series| series.samples.len()).sum::<usize>() >= TESTABLE
+        series.filter(|one| is_used(one)).map(|series| series.samples.len()).sum::<usize>() >= TESTABLE
     }
 
     /// The stretches that were slow; `alpha` is the chance of a false alarm.

@@ -12,28 +12,13 @@ use tickscope_model::{Losses, Nanos, SegmentKind, Timestamp};
 
 use super::explain::Rates;
 use super::{
-    ClockRelation, Feed, Groups, Histogram, Hops, Latencies, SeriesSet, Session, Slowest, Split, Tap, Timeline, Totals,
+    ClockRelation, Evidence, Feed, Groups, Histogram, Hops, Latencies, Session, Slowest, Tap, Timeline, Totals,
     TriggerRule, first_answer,
 };
 use crate::pair::{Across, Flag, OrderRow};
 
 /// How many of the slowest orders are kept.
 const SLOWEST: usize = 10;
-/// See [`Marked`].
-const MARKED: usize = 1 << 16;
-/// Triggers that are less sure than this are left out of the verdict: where messages come fast, the newest one is near.
-const SURE: f32 = 0.5;
-
-/// Latencies that the verdict is made of.
-const VERDICT_ON: [SegmentKind; 6] = [
-    SegmentKind::TickToTrade,
-    SegmentKind::TcpAck,
-    SegmentKind::Ack,
-    SegmentKind::Reject,
-    SegmentKind::CancelAck,
-    SegmentKind::ReplaceAck,
-];
-
 /// See the head of this file.
 #[derive(Clone, Debug)]
 pub struct Summary {
@@ -59,20 +44,9 @@ pub struct Summary {
     pub slowest_internal: Slowest,
     /// By the exchange's first answer.
     pub slowest_external: Slowest,
-    /// What external latency consists of.
-    pub split: Split,
+    pub evidence: Evidence,
     pub(super) rates: Rates,
-    /// Single latencies, for the verdict.
-    pub(super) series: SeriesSet,
-    pub(super) marked: Marked,
     pub(super) rows: Rows,
-}
-
-/// When requests were sent that something had happened to; the first [`MARKED`] of each.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Marked {
-    pub(super) retransmitted: Vec<Timestamp>,
-    pub(super) md_gaps: Vec<Timestamp>,
 }
 
 /// What the rows themselves say, to compare with the counters.
@@ -114,10 +88,8 @@ impl Default for Summary {
             timeline: Timeline::default(),
             slowest_internal: Slowest::new(SLOWEST),
             slowest_external: Slowest::new(SLOWEST),
-            split: Split::default(),
+            evidence: Evidence::default(),
             rates: Rates::default(),
-            series: SeriesSet::default(),
-            marked: Marked::default(),
             rows: Rows::default(),
         }
     }
@@ -126,6 +98,12 @@ impl Default for Summary {
 impl Summary {
     /// One request, when it is closed.
     pub fn order(&mut self, row: &OrderRow) {
+        self.figures(row);
+        self.evidence.order(row);
+    }
+
+    /// The same but for what is found out at the end.
+    pub fn figures(&mut self, row: &OrderRow) {
         let rows = &mut self.rows;
         rows.requests += 1;
         rows.first = Some(rows.first.map_or(row.t_out, |first| first.min(row.t_out)));
@@ -148,35 +126,11 @@ impl Summary {
             }
         }
         self.segments(row);
-        self.for_verdict(row);
-        self.split.add(row);
         if let Some(latency) = row.latency(SegmentKind::TickToTrade).filter(|latency| latency.0 >= 0) {
             self.slowest_internal.offer(latency, row);
         }
         if let Some((_, latency)) = first_answer(row) {
             self.slowest_external.offer(latency, row);
-        }
-    }
-
-    fn for_verdict(&mut self, row: &OrderRow) {
-        for (flag, times) in
-            [(Flag::Retransmitted, &mut self.marked.retransmitted), (Flag::MdGap, &mut self.marked.md_gaps)]
-        {
-            if row.flags.has(flag) && times.len() < MARKED {
-                times.push(row.t_out);
-            }
-        }
-        for kind in VERDICT_ON {
-            let Some(Ok(value)) = row.latency(kind).map(|latency| u64::try_from(latency.0)) else { continue };
-            let counts = match kind {
-                SegmentKind::TickToTrade => row.trigger.as_ref().is_some_and(|trigger| trigger.confidence > SURE),
-                // An ACK of bytes that were sent twice may be that of either copy (Karn and Partridge 1987).
-                SegmentKind::TcpAck => !row.flags.has(Flag::AckWithAnswer) && !row.flags.has(Flag::Retransmitted),
-                _ => !row.flags.has(Flag::Resent),
-            };
-            if counts {
-                self.series.record((&row.session, &row.symbol), kind, row.t_out, value);
-            }
         }
     }
 

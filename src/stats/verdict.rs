@@ -1,26 +1,15 @@
 //! Which side slowed, and when: internal beside external latency, stretch by stretch, and the name of what did it. The
-//! stretches come from [`super::slowness`]; all tests of one run together give a false alarm with a chance of at most 1 %.
+//! stretches come from [`super::scopes`]; all tests of one run together give a false alarm with a chance of at most 1 %.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{panic, thread};
 
 use tickscope_model::{SegmentKind, Timestamp};
 
+use super::Summary;
 use super::market::{LateLine, late_line, market_rate};
-use super::slowness::{Stretch, Track, median};
-use super::{Series, Summary};
+use super::scopes::{Scope, Side};
+use super::slowness::Stretch;
 
-/// So many samples are worth more than one thread.
-const WORTH_THREADS: usize = 1 << 13;
-/// Chance that a run in which nothing changes gets a verdict.
-const ALPHA: f64 = 0.01;
-/// So many of the busiest sessions are looked at by themselves.
-const SESSIONS: usize = 32;
-/// A stretch is everybody's where so many of a hundred sessions that can tell were slow in it.
-const EVERYBODY: usize = 80;
-/// A session was slow in a stretch where its median was at least so many hundredths of its usual one.
-const SLOW_TOO: u64 = 125;
 /// Market data came in a burst where its rate was at least so many times the usual one.
 const BURST: u64 = 3;
 
@@ -78,8 +67,8 @@ pub struct Compared {
     /// It is what the verdict rests on.
     pub is_slow: bool,
     /// The fastest tenth, of which a delayed acknowledgement is no part.
-    usual_p10_ns: u64,
-    during_p10_ns: u64,
+    pub(super) usual_p10_ns: u64,
+    pub(super) during_p10_ns: u64,
 }
 
 impl Compared {
@@ -144,115 +133,9 @@ pub struct Verdict {
     pub is_testable: bool,
 }
 
-/// Which half of the question a track answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Internal,
-    External,
-    Network,
-}
-
-impl Side {
-    const ALL: [Side; 3] = [Side::Internal, Side::External, Side::Network];
-
-    /// Fills are left out: they wait for other people's orders, which is nobody's latency.
-    fn has(self, kind: SegmentKind) -> bool {
-        match self {
-            Side::Internal => kind == SegmentKind::TickToTrade,
-            Side::Network => kind == SegmentKind::TcpAck,
-            Side::External => matches!(
-                kind,
-                SegmentKind::Ack | SegmentKind::Reject | SegmentKind::CancelAck | SegmentKind::ReplaceAck
-            ),
-        }
-    }
-}
-
-/// The tracks of one session, or of all, and where they were slow.
-struct Scope {
-    session: Option<Arc<str>>,
-    tracks: [Track; 3],
-    slow: [Vec<Stretch>; 3],
-}
-
-impl Scope {
-    fn is_testable(&self) -> bool {
-        self.tracks.iter().any(Track::is_testable)
-    }
-
-    fn compared(&self, side: Side, stretch: &Stretch, is_slow: bool) -> Option<Compared> {
-        compared(&self.tracks[side as usize], stretch, &self.slow[side as usize], is_slow)
-    }
-
-    /// Whether the side of this session was slow in a stretch; `None` where it has too few values to say.
-    fn was_slow(&self, side: Side, stretch: &Stretch) -> Option<bool> {
-        let found = self.slow[side as usize].iter().any(|own| own.meets(stretch));
-        let compared = self.compared(side, stretch, true)?;
-        Some(found || compared.factor_hundredths().is_some_and(|factor| factor >= SLOW_TOO))
-    }
-}
-
-/// The track of one side, and where it was slow.
-fn search<'a>(side: Side, series: impl Iterator<Item = &'a Series>, alpha: f64) -> (Track, Vec<Stretch>) {
-    let track = Track::new(series.filter(|one| side.has(one.kind)));
-    let all = track.slow(alpha);
-    if side != Side::Network {
-        return (track, all);
-    }
-    // Where answers come later, more acknowledgements come without one, and later ones: only those that the fastest
-    // tenth shares are the network's.
-    let is_real = |stretch: &Stretch| {
-        let compared = compared(&track, stretch, &all, false);
-        compared.is_some_and(|it| u128::from(it.during_p10_ns) * 2 >= u128::from(it.usual_p10_ns) * 3)
-    };
-    let real = all.iter().copied().filter(is_real).collect();
-    (track, real)
-}
-
-/// One side in one of its stretches beside the rest, without the other slow ones.
-fn compared(track: &Track, stretch: &Stretch, slow: &[Stretch], is_slow: bool) -> Option<Compared> {
-    let (kind, inside, outside) = track.compared(stretch, slow)?;
-    let tenth = |sorted: &[u64]| sorted.get(sorted.len() / 10).copied().unwrap_or(0);
-    Some(Compared {
-        kind,
-        usual_p10_ns: tenth(&outside),
-        during_p10_ns: tenth(&inside),
-        n: inside.len() as u64,
-        usual_p50_ns: median(&mut outside.clone()),
-        during_p50_ns: median(&mut inside.clone()),
-        is_slow,
-    })
-}
-
 impl Verdict {
     pub fn of(summary: &Summary) -> Verdict {
-        let all: Vec<&Series> = summary.series.iter().collect();
-        let own = |name: Option<Arc<str>>| {
-            all.iter().copied().filter(move |series| name.as_ref().is_none_or(|name| series.session == *name))
-        };
-        let is_testable = |name: &Arc<str>| {
-            let of_side = |side: Side| own(Some(Arc::clone(name))).filter(move |one| side.has(one.kind));
-            Side::ALL.into_iter().any(|side| Track::is_enough(of_side(side)))
-        };
-        let mut names = vec![None];
-        names.extend(sessions(&all).into_iter().filter(is_testable).map(Some));
-        let alpha = ALPHA / super::change::to_float(names.len() * Side::ALL.len());
-        let searches: Vec<(&Option<Arc<str>>, Side)> =
-            names.iter().flat_map(|name| Side::ALL.map(|side| (name, side))).collect();
-        let is_large = all.iter().map(|series| series.samples.len()).sum::<usize>() >= WORTH_THREADS;
-        let found = on_threads(is_large, &searches, |(name, side)| search(*side, own((*name).clone()), alpha));
-        let mut found = found.into_iter();
-        let scope = |session: &Option<Arc<str>>| {
-            let mut next = || found.next().unwrap_or_default();
-            let [(internal, slow_in), (external, slow_out), (network, slow_net)] = [next(), next(), next()];
-            let (tracks, slow) = ([internal, external, network], [slow_in, slow_out, slow_net]);
-            Scope { session: session.clone(), tracks, slow }
-        };
-        let mut scopes: Vec<Scope> = names.iter().map(scope).collect();
-        let Some((whole, sessions)) = scopes.split_first_mut() else { return Verdict::default() };
-        for side in Side::ALL {
-            divide(side, whole, sessions);
-        }
+        let scopes = summary.evidence.scopes();
         let mut slow: Vec<Slow> = scopes.iter().flat_map(|scope| of_scope(scope, summary)).collect();
         slow.sort_by_key(|slow| (slow.from, slow.to));
         Verdict { slow, is_testable: scopes.first().is_some_and(Scope::is_testable) }
@@ -265,58 +148,6 @@ impl Verdict {
         };
         self.slow.iter().find(is_it)
     }
-}
-
-/// The same work for each of several, in their order; on all processors where it is `large`.
-fn on_threads<T: Sync, R: Send>(is_large: bool, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let some = || {
-        let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
-        numbers.map_while(|at| Some((at, work(items.get(at)?)))).collect::<Vec<(usize, R)>>()
-    };
-    let others = if is_large { thread::available_parallelism().map_or(0, |all| all.get() - 1) } else { 0 };
-    let mut done = thread::scope(|scope| {
-        // Where there is no thread to be had, the others do its work.
-        let spawn = |_| thread::Builder::new().spawn_scoped(scope, some).ok();
-        let others: Vec<_> = (0..others.min(items.len())).filter_map(spawn).collect();
-        let mut done = some();
-        for other in others {
-            done.extend(other.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked)));
-        }
-        done
-    });
-    done.sort_by_key(|(at, _)| *at);
-    done.into_iter().map(|(_, result)| result).collect()
-}
-
-/// Names of the busiest sessions, where there are several.
-fn sessions(all: &[&Series]) -> Vec<Arc<str>> {
-    let mut names: Vec<(&Arc<str>, usize)> = Vec::new();
-    for series in all {
-        match names.iter_mut().find(|(name, _)| *name == &series.session) {
-            Some((_, n)) => *n += series.samples.len(),
-            None => names.push((&series.session, series.samples.len())),
-        }
-    }
-    if names.len() < 2 {
-        return Vec::new();
-    }
-    names.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
-    names.into_iter().take(SESSIONS).map(|(name, _)| Arc::clone(name)).collect()
-}
-
-/// A stretch of the whole stays where nearly all sessions were slow in it, and is then none of theirs; else it is theirs.
-fn divide(side: Side, whole: &mut Scope, sessions: &mut [Scope]) {
-    let is_everybodys = |stretch: &Stretch| {
-        let told: Vec<bool> = sessions.iter().filter_map(|session| session.was_slow(side, stretch)).collect();
-        let slow = told.iter().filter(|slow| **slow).count();
-        told.is_empty() || slow * 100 >= told.len() * EVERYBODY
-    };
-    let kept: Vec<Stretch> = whole.slow[side as usize].iter().copied().filter(is_everybodys).collect();
-    for session in sessions.iter_mut() {
-        session.slow[side as usize].retain(|own| !kept.iter().any(|stretch| stretch.meets(own)));
-    }
-    whole.slow[side as usize] = kept;
 }
 
 /// What was slow in one scope: stretches of both sides that meet are one.
@@ -356,8 +187,8 @@ fn named(scope: &Scope, stretch: &Stretch, sides: [bool; 3], summary: &Summary) 
         network,
         market: market_rate(summary, stretch),
         line: None,
-        retransmitted: inside(&summary.marked.retransmitted),
-        md_gaps: inside(&summary.marked.md_gaps),
+        retransmitted: inside(&summary.evidence.marked.retransmitted),
+        md_gaps: inside(&summary.evidence.marked.md_gaps),
     };
     let is_burst = slow.market.is_some_and(|(usual, during)| usual > 0 && during >= usual.saturating_mul(BURST));
     let n = |compared: &Option<Compared>| compared.as_ref().map_or(0, |it| it.n);
@@ -399,7 +230,7 @@ mod tests {
                     let factor = factor(name, kind, (time - START) / SECOND);
                     let tail = if random.bits().is_multiple_of(64) { 20.0 } else { 1.0 };
                     let value = random.lognormal(median * factor * tail, 0.4);
-                    summary.series.record((&session, &session), kind, Timestamp(time), value);
+                    summary.evidence.series.record((&session, &session), kind, Timestamp(time), value);
                 }
             }
         }
@@ -498,9 +329,14 @@ mod tests {
             let is_slow = (200..300).contains(&((time.0 - START) / SECOND));
             // Delayed acknowledgements: in slow times later ones are seen, and the fastest are as fast as ever.
             let delayed = random.bits() % if is_slow { 200_000 } else { 60_000 };
-            late.series.record((&session, &session), SegmentKind::TcpAck, time, 10_000 + delayed);
+            late.evidence.series.record((&session, &session), SegmentKind::TcpAck, time, 10_000 + delayed);
             let path = if is_slow { 190_000.0 } else { 10_000.0 };
-            summary.series.record((&session, &session), SegmentKind::TcpAck, time, random.lognormal(path, 0.1));
+            summary.evidence.series.record(
+                (&session, &session),
+                SegmentKind::TcpAck,
+                time,
+                random.lognormal(path, 0.1),
+            );
         }
         assert_eq!(found(&summary).iter().map(|(name, ..)| *name).collect::<Vec<_>>(), ["network"]);
         assert_eq!(found(&late).iter().map(|(name, ..)| *name).collect::<Vec<_>>(), ["exchange"]);
@@ -535,7 +371,7 @@ mod tests {
                     let median = if is_far { 9_000_000.0 } else { 12_000.0 } * if is_first { factor } else { 1.0 };
                     let (time, value) = (Timestamp(START + number * SECOND), random.lognormal(median, 0.4));
                     let symbol = &symbols[usize::from(is_far)];
-                    summary.series.record((&session, symbol), SegmentKind::TickToTrade, time, value);
+                    summary.evidence.series.record((&session, symbol), SegmentKind::TickToTrade, time, value);
                 }
                 let names: Vec<&str> = found(&summary).iter().map(|(name, ..)| *name).collect();
                 assert_eq!(names, expected, "seed {seed}");
@@ -553,7 +389,7 @@ mod tests {
             let symbol: Arc<str> = Arc::from(format!("S{}", number % 400));
             let median = if (200..300).contains(&number) { 240_000.0 } else { 60_000.0 };
             let (time, value) = (Timestamp(START + number * SECOND), random.lognormal(median, 0.3));
-            summary.series.record((&session, &symbol), SegmentKind::Ack, time, value);
+            summary.evidence.series.record((&session, &symbol), SegmentKind::Ack, time, value);
         }
         assert_eq!(found(&summary).iter().map(|(name, ..)| *name).collect::<Vec<_>>(), ["exchange"]);
     }
@@ -591,7 +427,7 @@ mod tests {
             if kind == SegmentKind::Ack && (200..300).contains(&second) { 4.0 } else { 1.0 }
         };
         let summary = run(1, 1_000_000, &["A"], slow);
-        assert!(summary.series.iter().map(|series| series.samples.len()).sum::<usize>() <= 1 << 20);
+        assert!(summary.evidence.series.iter().map(|series| series.samples.len()).sum::<usize>() <= 1 << 20);
         let found = found(&summary);
         assert!(matches!(found.as_slice(), [("exchange", None, 200, 300)]), "{found:?}");
     }

@@ -246,7 +246,7 @@ fn slowest(slowest: &Slowest, taps: &[String], summary: &Summary, verdict: &Verd
 /// Parts of external latency, and the requests that have none, by reason.
 fn external_split(summary: &Summary) -> Value {
     let mut object = Map::new();
-    for (part, figures) in summary.split.iter() {
+    for (part, figures) in summary.evidence.split.iter() {
         let mut values = if figures.values.is_empty() {
             Map::from_iter([("n".to_owned(), 0.into())])
         } else {
@@ -255,10 +255,10 @@ fn external_split(summary: &Summary) -> Value {
         values.insert("without".into(), counts(figures.without.iter().copied()));
         part.segments().iter().for_each(|kind| error(summary.across(*kind), &mut values));
         if part == Part::OrderToMd {
-            values.insert("inferred".into(), summary.split.inferred.into());
+            values.insert("inferred".into(), summary.evidence.split.inferred.into());
         }
         if part == Part::OrderToFill {
-            let by = summary.split.marketable().map(|(evidence, count)| (evidence.name(), count));
+            let by = summary.evidence.split.marketable().map(|(evidence, count)| (evidence.name(), count));
             values.insert("marketable_by".into(), counts(by));
         }
         object.insert(part.name().into(), values.into());

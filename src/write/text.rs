@@ -271,7 +271,8 @@ fn externals(overall: &Latencies) -> Vec<SegmentKind> {
 
 /// What external latency consists of; parts that nothing could be told of are named together.
 fn split(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
-    let (shown, empty): (Vec<_>, Vec<_>) = summary.split.iter().partition(|(_, figures)| !figures.values.is_empty());
+    let (shown, empty): (Vec<_>, Vec<_>) =
+        summary.evidence.split.iter().partition(|(_, figures)| !figures.values.is_empty());
     if shown.is_empty() {
         return;
     }
@@ -313,14 +314,18 @@ fn split(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
         let text = error(summary, part.segments(), "its ends");
         lines.extend(text.map(|text| style.faint(&format!("  {}: {}", part.name(), text.trim_start()))));
     }
-    let by: Vec<String> =
-        summary.split.marketable().map(|(evidence, count)| format!("{} {}", grouped(count), evidence.text())).collect();
+    let by: Vec<String> = summary
+        .evidence
+        .split
+        .marketable()
+        .map(|(evidence, count)| format!("{} {}", grouped(count), evidence.text()))
+        .collect();
     if !by.is_empty() {
         let text = format!("order_to_fill: marketable without asking a book: {}", by.join(", "));
         lines.extend(wrapped(&text, WIDTH, 2).iter().map(|line| style.faint(&format!("  {line}"))));
     }
-    if summary.split.inferred > 0 {
-        let requests = plural(summary.split.inferred, "request", "requests");
+    if summary.evidence.split.inferred > 0 {
+        let requests = plural(summary.evidence.split.inferred, "request", "requests");
         lines.push(style.faint(&format!("  order_to_md of {requests} rests on price and quantity (inferred)")));
     }
 }
