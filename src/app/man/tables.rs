@@ -49,7 +49,9 @@ pub fn segment(kind: SegmentKind) -> &'static str {
         SegmentKind::OrderToMd => {
             "From the request to the public market-data message about it: the one with the order reference number that \
              the exchange's answer names as OrderID, else (inferred) the only one of the same symbol, side, price and \
-             quantity, or of the same price and quantity as the fill, within 2 ms of the answer."
+             quantity, or of the same price and quantity as the fill, within 2 ms of the answer. Feeds that show single orders \
+             show the other side's where something trades: a request that was filled at once is not looked for there but by \
+             that number."
         }
         SegmentKind::PrivateFirst => {
             "How long the answer (of an inferred trade: the fill) was ahead of that public message; 0 where they are of \
