@@ -19,6 +19,7 @@ mod leg;
 pub mod live;
 mod market;
 mod market_data;
+mod pieces;
 mod random;
 mod replay;
 mod scenario;
@@ -40,6 +41,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 pub use capture::Format;
+use pieces::InPieces;
 pub use scenario::{Scenario, Shipped, Tap, Trailer, attribution_scenarios, scenarios, shipped};
 pub use scenario_error::ScenarioError;
 pub use truth::COLUMNS;
@@ -78,7 +80,7 @@ pub fn write(scenario: &Scenario, seed: u64, folder: &Path) -> io::Result<Summar
     fs::create_dir_all(folder)?;
     let (summary, truth) = generate(scenario, seed, &mut |tap| {
         let path = folder.join(format!("{}.{}", tap.name, tap.format.extension()));
-        Ok(BufWriter::with_capacity(1 << 20, File::create(path)?))
+        Ok(InPieces::new(File::create(path)?))
     })?;
     let mut out = BufWriter::new(File::create(folder.join("truth.csv"))?);
     truth.write(&mut out)?;
