@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 /// Each program runs so many times, in turns; the fastest run counts, since noise only ever adds.
-const ROUNDS: usize = 11;
+const ROUNDS: usize = 21;
 
 const TICKSCOPE: &str = env!("CARGO_BIN_EXE_tickscope");
 
