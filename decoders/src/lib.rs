@@ -131,9 +131,9 @@ pub trait Skim: Send + Sync {
     /// Where in a packet its session stands.
     fn session(&self) -> Range<usize>;
 
-    /// Marks what the messages of a packet are about, and says what else is seen of it. The packet is the first `length` bytes of `input`; what stands behind says nothing, but loads may reach into it, and
-    /// without any such bytes (at the end of a file) nothing may be said. `None` where only the decoder can read it; `marks`
-    /// may then have got some for nothing.
+    /// Marks what the messages of a packet are about, and says what else is seen of it. The packet is the first `length` bytes
+    /// of `input`; what stands behind says nothing, but loads may reach into it, and without any such bytes (at the end of a
+    /// file) nothing may be said. `None` where only the decoder can read it; `marks` may then have got some for nothing.
     fn skim(&self, input: &[u8], length: usize, marks: &mut Marks) -> Option<SkimmedPacket>;
 
     /// Itself, where it is that of ITCH: who calls it for each packet of a capture need not find out each time whom to call.

@@ -17,6 +17,13 @@ impl<W: Write> InPieces<W> {
     pub(crate) fn new(out: W) -> InPieces<W> {
         InPieces { out, waiting: Vec::with_capacity(PIECE) }
     }
+
+    /// What could not be written is not tried again: part of it may have been.
+    fn write_waiting(&mut self) -> io::Result<()> {
+        let written = self.out.write_all(&self.waiting);
+        self.waiting.clear();
+        written
+    }
 }
 
 impl<W: Write> Drop for InPieces<W> {
@@ -32,15 +39,13 @@ impl<W: Write> Write for InPieces<W> {
         let taken = bytes.get(..room).unwrap_or(bytes);
         self.waiting.extend_from_slice(taken);
         if self.waiting.len() == PIECE {
-            self.out.write_all(&self.waiting)?;
-            self.waiting.clear();
+            self.write_waiting()?;
         }
         Ok(taken.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.write_all(&self.waiting)?;
-        self.waiting.clear();
+        self.write_waiting()?;
         self.out.flush()
     }
 }

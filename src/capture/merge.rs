@@ -169,9 +169,9 @@ impl Reading {
     /// Hands out the packets of the run at hand that come before `until`.
     fn packets(&mut self, file: usize, tap: TapId, until: Option<(Timestamp, usize)>) -> Step<'_> {
         let Reading { block, part, packet, first_frame, .. } = self;
-        let Some(Part::Run(run)) = block.parts.get(*part) else { return Step::End };
-        let (range, first_frame) = (*packet..run.packets.end, *first_frame);
         let part = u32::try_from(*part).unwrap_or(u32::MAX);
+        let Some(run) = block.run(part) else { return Step::End };
+        let (range, first_frame) = (*packet..run.packets.end, *first_frame);
         let all = Packets { block, run, part, range, first_frame, file, tap };
         let count = until.map_or(all.range.len(), |until| {
             all.packets().partition_point(|packet| (packet.time, file) < until).max(1)

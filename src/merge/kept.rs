@@ -181,7 +181,7 @@ impl Kept {
         let place = Place { file: self.file, place: self.block.place_of(skimmed), number: frame };
         let before = self.block.messages_before(used.packets.start);
         let message = used.message.wrapping_add(u32::from(self.block.messages_behind(packet) - before));
-        let (before, mut position) = (found.len(), 0);
+        let (found_before, mut position) = (found.len(), 0);
         let mut each = |Glance { symbol: of, code, kind }: Glance| {
             let is_new = || used.fresh.as_ref().is_none_or(|fresh| fresh.iter().any(|range| range.contains(&position)));
             if of == symbol && is_new() {
@@ -193,7 +193,7 @@ impl Kept {
         };
         // Where the file is no longer what it was, its reader notices and reports that.
         if messages(&self.block, run, packet, &mut each).is_none() {
-            found.truncate(before);
+            found.truncate(found_before);
         }
     }
 }

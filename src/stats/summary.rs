@@ -1,7 +1,7 @@
 //! The report in memory: fed row by row, then read by everything in `write`.
-//! `order` counts requests, fills the histograms and keeps the slowest; the other stages set the facts.
+//! `figures` counts requests, fills the histograms and keeps the slowest; the other stages set the facts.
 //!
-//! What is expected of `pair`: each request comes once through `order`. A `tcp_ack` that rode on the answer
+//! What is expected of `pair`: each request comes once through `figures`, and once through `Evidence::order`. A `tcp_ack` that rode on the answer
 //! (`ack_with_answer`) stays out of the network figures: it is none of the row's segments. A request without an answer carries
 //! `Flag::Unanswered` and is counted as `Loss::Unanswered`, also when it was closed early. A second sighting at another tap
 //! is no row; its `hop` comes through `echo`.
@@ -19,6 +19,7 @@ use crate::pair::{Across, Flag, OrderRow};
 
 /// How many of the slowest orders are kept.
 const SLOWEST: usize = 10;
+
 /// See the head of this file.
 #[derive(Clone, Debug)]
 pub struct Summary {
@@ -44,6 +45,7 @@ pub struct Summary {
     pub slowest_internal: Slowest,
     /// By the exchange's first answer.
     pub slowest_external: Slowest,
+    /// What is found out at the end is found out from this.
     pub evidence: Evidence,
     pub(super) rates: Rates,
     pub(super) rows: Rows,
@@ -96,13 +98,14 @@ impl Default for Summary {
 }
 
 impl Summary {
-    /// One request, when it is closed.
-    pub fn order(&mut self, row: &OrderRow) {
+    /// All that is done for one request.
+    #[cfg(test)]
+    pub(crate) fn order(&mut self, row: &OrderRow) {
         self.figures(row);
         self.evidence.order(row);
     }
 
-    /// The same but for what is found out at the end.
+    /// One request, when it is closed. What is found out at the end is fed by itself, see [`Evidence`].
     pub fn figures(&mut self, row: &OrderRow) {
         let rows = &mut self.rows;
         rows.requests += 1;
