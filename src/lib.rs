@@ -2,6 +2,7 @@
 //! The modules are the stages of the pipeline, in the order of the data flow.
 
 pub mod app;
+pub mod book;
 pub mod capture;
 pub mod dissect;
 pub mod flow;

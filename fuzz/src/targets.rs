@@ -14,9 +14,7 @@ use tickscope::pipeline::correlator::Correlator;
 use tickscope::pipeline::printer::{Printer, Wanted};
 use tickscope::pipeline::{Configured, Pipeline};
 use tickscope_decoders::{Carrier, Described, Fresh, Output, PROTOCOLS, Protocol, Sequenced, UnitKind};
-use tickscope_model::{
-    Frame, Level, LinkType, Loss, MarketEvent, MarketKind, Nanos, OrderEvent, SymbolId, TapId, Timestamp,
-};
+use tickscope_model::{Frame, Level, LinkType, Loss, MarketEvent, OrderEvent, SymbolId, TapId, Timestamp};
 
 use crate::seeds::Seeds;
 
@@ -323,11 +321,7 @@ fn decoder(input: &[u8]) {
 
 fn rules() -> Rules {
     Rules {
-        trigger: TriggerRule {
-            window: Nanos(1_000_000_000),
-            min: Nanos(0),
-            preferred: vec![MarketKind::Trade, MarketKind::Quote, MarketKind::Book],
-        },
+        trigger: TriggerRule::default(),
         from: Timestamp::MIN,
         to: Timestamp::MAX,
         symbols: Vec::new(),

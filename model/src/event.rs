@@ -59,6 +59,73 @@ impl MarketKind {
     }
 }
 
+/// What a message does to the book of its symbol, as far as the message itself says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BookChange {
+    /// Nothing.
+    #[default]
+    None,
+    /// An order rests from now on.
+    Add {
+        /// Its reference.
+        order: u64,
+        /// Its side.
+        side: Side,
+        /// Its price.
+        price: Decimal,
+        /// Its shares.
+        quantity: u32,
+    },
+    /// A part of a resting order was traded; `price` where it was not the order's own.
+    Execute {
+        /// Its reference.
+        order: u64,
+        /// So many shares.
+        quantity: u32,
+        /// The price of the trade, where it was another.
+        price: Option<Decimal>,
+    },
+    /// A part of a resting order was taken away.
+    Reduce {
+        /// Its reference.
+        order: u64,
+        /// So many shares.
+        quantity: u32,
+    },
+    /// A resting order is gone.
+    Delete {
+        /// Its reference.
+        order: u64,
+    },
+    /// A resting order became another one, of the same side.
+    Replace {
+        /// The reference that it had.
+        order: u64,
+        /// The reference that it has from now on.
+        new: u64,
+        /// Its new price.
+        price: Decimal,
+        /// Its new shares.
+        quantity: u32,
+    },
+    /// A price level of a book without orders: what is shown there from now on, 0 where it is gone.
+    Level {
+        /// Its side.
+        side: Side,
+        /// Its price.
+        price: Decimal,
+        /// What is shown.
+        quantity: u32,
+    },
+    /// Both best prices of a feed that has no more than those; a size of 0: none on that side.
+    Quote {
+        /// Price and size of the best bid.
+        bid: (Decimal, u32),
+        /// Price and size of the best offer.
+        ask: (Decimal, u32),
+    },
+}
+
 /// One message of a market-data feed about one symbol.
 #[derive(Clone, Copy, Debug)]
 pub struct MarketEvent {
@@ -80,6 +147,8 @@ pub struct MarketEvent {
     pub reference: u64,
     /// The exchange's own stamp in nanoseconds, on the clock that `Protocol::clock` names; 0 where there is none.
     pub exchange_ns: u64,
+    /// What it does to the book.
+    pub book: BookChange,
 }
 
 /// What an order-entry message does, in the terms of `--orders`.
@@ -202,6 +271,8 @@ pub struct OrderEvent<'a> {
     pub sending_ns: u64,
     /// TransactTime (FIX 60) in nanoseconds since the Unix epoch; 0 where absent.
     pub transact_ns: u64,
+    /// The whole message as it was on the wire, for what only a user's rule asks for.
+    pub raw: &'a [u8],
     /// A request that trades when it comes or not at all: a market order, immediate-or-cancel, fill-or-kill.
     pub is_immediate: bool,
     /// When a report's request passed the exchange's stations.
@@ -247,6 +318,7 @@ impl Default for OrderEvent<'_> {
             ref_sequence: 0,
             sending_ns: 0,
             transact_ns: 0,
+            raw: b"",
             is_immediate: false,
             stations: Stations::default(),
         }

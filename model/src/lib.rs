@@ -10,7 +10,7 @@ mod segment;
 mod time;
 
 pub use decimal::Decimal;
-pub use event::{MarketEvent, MarketKind, OrderEvent, OrderKind, Side, Stations, SymbolId};
+pub use event::{BookChange, MarketEvent, MarketKind, OrderEvent, OrderKind, Side, Stations, SymbolId};
 pub use frame::{Frame, LinkType, TapId};
 pub use loss::{Level, Loss, Losses};
 pub use segment::SegmentKind;

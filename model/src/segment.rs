@@ -23,6 +23,8 @@ pub enum SegmentKind {
     WallToWall,
     /// The same request at a second tap.
     Hop,
+    /// From a private report of a fill to the request that it caused.
+    FillToRequest,
     /// From an order that could trade at once to its first fill.
     OrderToFill,
     /// From the acknowledgement of an order to its first fill.
@@ -47,7 +49,7 @@ pub enum SegmentKind {
 
 impl SegmentKind {
     /// Every kind, in table order.
-    pub const ALL: [SegmentKind; 20] = [
+    pub const ALL: [SegmentKind; 21] = [
         SegmentKind::TickToTrade,
         SegmentKind::TcpAck,
         SegmentKind::Ack,
@@ -58,6 +60,7 @@ impl SegmentKind {
         SegmentKind::ReplaceAck,
         SegmentKind::WallToWall,
         SegmentKind::Hop,
+        SegmentKind::FillToRequest,
         SegmentKind::OrderToFill,
         SegmentKind::AckToFill,
         SegmentKind::OrderToMd,
@@ -74,6 +77,7 @@ impl SegmentKind {
     pub fn name(self) -> &'static str {
         match self {
             SegmentKind::TickToTrade => "t2t",
+            SegmentKind::FillToRequest => "fill_to_request",
             SegmentKind::TcpAck => "tcp_ack",
             SegmentKind::Ack => "ack",
             SegmentKind::Reject => "reject",

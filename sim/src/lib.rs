@@ -42,8 +42,11 @@ use std::path::Path;
 
 pub use capture::Format;
 use pieces::InPieces;
-pub use scenario::{Scenario, Shipped, Tap, Trailer, attribution_scenarios, scenarios, shipped};
+pub use scenario::{
+    During, Kind, On, Scenario, Shipped, Strategy, Style, Tap, Trailer, attribution_scenarios, scenarios, shipped,
+};
 pub use scenario_error::ScenarioError;
+pub use time::Latency;
 pub use truth::COLUMNS;
 pub use world::Summary;
 

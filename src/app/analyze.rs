@@ -1,22 +1,24 @@
 //! `tickscope analyze`: captures to a report, with tables and histogram files beside it.
 
-use std::thread;
-use std::{io, mem};
+use std::path::Path;
+use std::{fs, io, mem, thread};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow, bail};
+use regex_lite::Regex;
 use tickscope_model::{Loss, MarketKind, TapId};
 
 use super::args::AnalyzeArgs;
 use super::clocks::Clocks;
 use super::collect::{Collector, Tables};
 use super::config::Settings;
+use super::config::settings::{Books, OrderTag};
 use super::decode::is_lossy;
 use super::open::{self, Prepared};
 use super::{Outcome, complain};
 use crate::capture::BLOCK_BYTES;
 use crate::flow::Endpoint;
 use crate::merge::{Feeds, Lag, Line};
-use crate::pair::{Pairer, Rules, TriggerRule};
+use crate::pair::{IdRule, LinkRule, Named, Pairer, Rules, TriggerRule};
 use crate::pipeline::correlator::Correlator;
 use crate::stats::{self, Summary};
 use crate::write::{Output, Style, write_hgrm, write_hlog, write_json, write_text};
@@ -30,8 +32,16 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
     let clocks = Clocks::relate(settings, &mut prepared)?;
     let mut correlator = correlator(arguments, settings, &prepared, &clocks)?;
     let threads = threads(arguments);
-    let mut collector = Collector::start(tables, threads > 0)?;
-    prepared.pipeline.read_ahead(&mut prepared.captures, threads, BLOCK_BYTES);
+    // Books need every message by itself.
+    let ahead = if correlator.pairer.rules().trigger.keeps_books { 0 } else { threads };
+    let mut summary = Summary::default();
+    summary.attribution.threshold = settings.trigger.confidence;
+    let mut collector = Collector::start(summary, tables, threads > 0)?;
+    if correlator.pairer.rules().trigger.keeps_books {
+        let looked = open::look_first(settings, &prepared, threads)?;
+        looked.iter().flatten().for_each(|name| correlator.watch(name));
+    }
+    prepared.pipeline.read_ahead(&mut prepared.captures, ahead, BLOCK_BYTES);
     let stopped = open::run(&mut prepared, &arguments.display, &mut correlator, |correlator, now| {
         correlator.advance(now);
         collector.collect(correlator).context("writing rows")
@@ -84,7 +94,12 @@ fn correlator(
         trigger: TriggerRule {
             window: settings.trigger.window,
             min: settings.trigger.min,
-            preferred: kinds(&settings.trigger.messages),
+            kinds: kinds(&settings.trigger.messages),
+            learning: settings.trigger.learning,
+            ids: ids(settings)?,
+            links: links(settings)?,
+            keeps_books: keeps_books(settings)?,
+            keeps_cases: false,
         },
         from: prepared.window.0,
         to: prepared.window.1,
@@ -97,6 +112,25 @@ fn correlator(
         prepared.captures.taps().iter().enumerate().map(|(at, tap)| (tap.name.clone(), prepared.point(at))).collect();
     let points = open::nearest(settings, &names);
     Ok(Correlator::new(open::symbols(settings)?, Feeds::new(lines.collect()), Pairer::new(rules), points))
+}
+
+/// Books are kept of captures that have at most so many bytes, unless the user says otherwise.
+const BOOKS_BYTES: u64 = 256 << 20;
+
+/// Whether the symbols of requests have books.
+fn keeps_books(settings: &Settings) -> anyhow::Result<bool> {
+    let trigger = &settings.trigger;
+    let needs_books = !trigger.ids.is_empty() || !trigger.links.is_empty();
+    let length = |path: &Path| fs::metadata(path).ok().filter(fs::Metadata::is_file).map_or(0, |file| file.len());
+    let lengths = settings.captures.iter().filter_map(|capture| capture.input.path().map(length));
+    match trigger.books {
+        Books::Never if needs_books => {
+            bail!("[[trigger.id]] and [[trigger.link]] need books; [trigger] books is \"never\"")
+        }
+        Books::Never => Ok(false),
+        Books::Always => Ok(true),
+        Books::Auto => Ok(needs_books || lengths.sum::<u64>() <= BOOKS_BYTES),
+    }
 }
 
 /// The kinds of messages behind the names of `[trigger] messages`. Without a book every change of an order book may
@@ -113,6 +147,25 @@ fn kinds(names: &[String]) -> Vec<MarketKind> {
     let mut all: Vec<MarketKind> = names.iter().flat_map(|name| kinds(name)).collect();
     all.dedup();
     all
+}
+
+/// `[[trigger.id]]`, which the configuration has checked.
+fn ids(settings: &Settings) -> anyhow::Result<Vec<IdRule>> {
+    let mut rules = Vec::new();
+    for id in &settings.trigger.ids {
+        let named = Named::NAMES.iter().find(|(name, _)| Some(*name) == id.market_data);
+        if let (Some(OrderTag { tag, regex, base }), Some((_, names))) = (&id.order, named) {
+            let regex = regex.as_deref().map(Regex::new).transpose()?;
+            rules.push(IdRule { tag: *tag, regex, base: *base, names: *names });
+        }
+    }
+    Ok(rules)
+}
+
+/// `[[trigger.link]]`, likewise.
+fn links(settings: &Settings) -> anyhow::Result<Vec<LinkRule>> {
+    let rules = settings.trigger.links.iter().map(|link| LinkRule::parse(&link.orders, &link.when));
+    rules.collect::<Result<_, String>>().map_err(|text| anyhow!(text))
 }
 
 /// The clock of each point.
@@ -154,8 +207,10 @@ fn facts(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correl
     feeds(summary, &correlator.feeds);
     sessions(summary, correlator);
     let rule = &correlator.pairer.rules().trigger;
+    summary.attribution.aggregate = correlator.pairer.aggregate();
     summary.trigger = stats::TriggerRule {
         text: rule.text(),
+        model: rule.learning.name(),
         window_ns: u64::try_from(rule.window.0).unwrap_or(0),
         min_ns: u64::try_from(rule.min.0).unwrap_or(0),
         messages: settings.trigger.messages.clone(),

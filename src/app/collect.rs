@@ -91,8 +91,8 @@ struct Other {
 }
 
 impl Collector {
-    pub(super) fn start(tables: Tables, on_thread: bool) -> io::Result<Collector> {
-        let collected = Box::new(Collected { summary: Summary::default(), tables });
+    pub(super) fn start(summary: Summary, tables: Tables, on_thread: bool) -> io::Result<Collector> {
+        let collected = Box::new(Collected { summary, tables });
         if !on_thread {
             return Ok(Collector { place: Place::Here(collected), evidence: Evidence::default() });
         }

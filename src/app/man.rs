@@ -97,9 +97,13 @@ fn analyze_sections(page: &mut Writer) {
     page.rows(tables::ORDERS);
     let requests: Vec<&str> = tables::REQUESTS.iter().map(|request| request.request_name()).collect();
     page.paragraph(&format!("Kinds of request: {}.", requests.join(", ")));
-    page.paragraph("Rules that choose a trigger; this version knows latest alone:");
+    page.paragraph("What decided on a trigger:");
     for method in tables::METHODS {
         page.item(vec![bold(method.name())], tables::method(method));
+    }
+    page.section("WHICH MESSAGE CAUSED A REQUEST");
+    for text in tables::CAUSES {
+        page.paragraph(text);
     }
     page.section("SEGMENTS");
     page.paragraph(

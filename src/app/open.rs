@@ -1,5 +1,6 @@
 //! What `analyze` and `decode` have in common: captures opened, points found, flows configured, progress shown.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::capture::{Input, Merged};
 use crate::dissect::Filter;
 use crate::flow::{Endpoint, Lane, NamedEnd, NamedSession};
 use crate::merge::Symbols;
+use crate::pipeline::first_look;
 use crate::pipeline::hops::Hops;
 use crate::pipeline::points::{self, Found, TapGroup};
 use crate::pipeline::{Configured, Pipeline};
@@ -59,6 +61,21 @@ pub(super) fn prepare(settings: &Settings, selection: &SelectionArgs, clock: &Cl
     let mut pipeline = Pipeline::new(configured(settings)?, filter, points.clone());
     pipeline.hops = is_shared.then(Hops::default);
     Ok(Prepared { captures, points, pipeline, window })
+}
+
+/// The names of symbols in the order flow; `None` where the captures cannot be read twice.
+pub(super) fn look_first(
+    settings: &Settings,
+    prepared: &Prepared,
+    threads: usize,
+) -> anyhow::Result<Option<BTreeSet<Box<[u8]>>>> {
+    if let Some(spans) = prepared.captures.spans() {
+        return Ok(Some(first_look::quick(&spans, threads)));
+    }
+    if settings.captures.iter().any(|capture| !capture.input.is_readable_twice()) {
+        return Ok(None);
+    }
+    Ok(Some(first_look::symbols(open_all(settings, &[])?, configured(settings)?, prepared.points.clone())))
 }
 
 /// Opens all captures. `leads`: taps whose clock is ahead of the one that counts.

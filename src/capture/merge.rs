@@ -335,6 +335,16 @@ impl Merged {
         }
     }
 
+    /// All files as several threads may read them at once, with a time of each; `None` unless each can be.
+    pub fn spans(&self) -> Option<Vec<(Span, Timestamp)>> {
+        let is_begun = |lane: &&Lane| lane.file.frames() > 0;
+        self.files
+            .iter()
+            .filter(is_begun)
+            .map(|lane| Some((lane.file.span(lane.tap, lane.offset)?, lane.time)))
+            .collect()
+    }
+
     /// Lets files be read ahead from where they are, those that allow it: `make` is asked for the reader of each, with a
     /// time of the file and how many files there are.
     pub fn read_ahead(&mut self, mut make: impl FnMut(Span, Timestamp, usize) -> Box<dyn Ahead>) {

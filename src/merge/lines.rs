@@ -93,6 +93,11 @@ impl Feed {
         self.missing.iter().map(|(range, _)| range.end - range.start).sum::<u64>() + self.forgotten
     }
 
+    /// Whether it was captured from its first message on.
+    pub fn is_whole(&self) -> bool {
+        self.start.is_some_and(|start| start <= 1)
+    }
+
     /// The gaps that are still open, largest first: when noticed, first number and size.
     pub fn open_gaps(&self) -> Vec<(Timestamp, u64, u64)> {
         let gap = |(range, time): &(Range<u64>, Timestamp)| (*time, range.start, range.end - range.start);

@@ -1,17 +1,24 @@
 //! One table of symbols for the run: a name is looked up when it is new, then its number travels.
 //! A user's file of instruments makes several names one.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tickscope_model::SymbolId;
 
 use crate::hash::HashMap;
 
+/// Names that can be watched before they have numbers: more than any venue lists.
+const MOST_WATCHED: usize = 1 << 16;
+
 /// Names and numbers of instruments.
 #[derive(Default)]
 pub struct Symbols {
     names: Vec<Arc<str>>,
     numbers: HashMap<Box<[u8]>, SymbolId>,
+    /// Names that are watched and have no number yet, and the numbers that are.
+    watched_names: HashSet<Box<[u8]>>,
+    watched: Vec<bool>,
 }
 
 impl Symbols {
@@ -34,7 +41,34 @@ impl Symbols {
         let number = SymbolId(u32::try_from(self.names.len()).expect("fewer than 2^32 symbols"));
         self.names.push(String::from_utf8_lossy(name).into());
         self.numbers.insert(name.into(), number);
+        if !self.watched_names.is_empty() && self.watched_names.remove(name) {
+            self.watch_number(number);
+        }
         number
+    }
+
+    /// The order flow names this one: its book is wanted. At most [`MOST_WATCHED`] of them.
+    pub fn watch(&mut self, name: &[u8]) {
+        let name = trimmed(name);
+        match self.numbers.get(name) {
+            _ if name.is_empty() => {}
+            Some(&number) => self.watch_number(number),
+            None if self.watched_names.len() < MOST_WATCHED => _ = self.watched_names.insert(name.into()),
+            None => {}
+        }
+    }
+
+    fn watch_number(&mut self, number: SymbolId) {
+        let place = number.0 as usize;
+        if self.watched.len() <= place {
+            self.watched.resize(place + 1, false);
+        }
+        self.watched[place] = true;
+    }
+
+    #[inline]
+    pub fn is_watched(&self, number: SymbolId) -> bool {
+        self.watched.get(number.0 as usize).copied().unwrap_or(false)
     }
 
     /// The number of a name, if it has one.

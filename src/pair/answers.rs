@@ -6,6 +6,7 @@ use tickscope_model::{Loss, OrderEvent, OrderKind, SegmentKind, Timestamp};
 use super::pairer::Pairer;
 use super::requests::RequestId;
 use super::row::{Detail, Flag, Moment};
+use super::trigger::{Report, report_tick};
 use crate::flow::Seen;
 
 impl Pairer {
@@ -90,6 +91,14 @@ impl Pairer {
             }
         }
         let request = open.row.request;
+        if event.kind == OrderKind::Fill && !event.is_copy {
+            self.reports.push(Report {
+                tick: report_tick(seen.time, seen.frame, event.sequence),
+                tap: seen.tap,
+                session: open.row.session.clone(),
+                symbol: open.row.symbol.clone(),
+            });
+        }
         let (kind, what, outcome) = match event.kind {
             OrderKind::Ack => (Some(SegmentKind::Ack), "ack", "accepted"),
             OrderKind::Reject | OrderKind::SessionReject => (Some(SegmentKind::Reject), "reject", "rejected"),

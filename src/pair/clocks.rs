@@ -59,7 +59,9 @@ impl Open {
         let request = self.row.tap;
         let report = self.report_frames.first().map(|(tap, _)| *tap);
         let (one, other) = match kind {
-            SegmentKind::TickToTrade => (self.row.trigger.as_ref().map(|trigger| trigger.tap), Some(request)),
+            SegmentKind::TickToTrade | SegmentKind::FillToRequest => {
+                (self.row.trigger.as_ref().map(|trigger| trigger.tap), Some(request))
+            }
             SegmentKind::TcpAck => (Some(request), self.ack_frame.map(|(tap, _)| tap)),
             SegmentKind::Ack
             | SegmentKind::Reject
@@ -135,7 +137,7 @@ mod tests {
             clock(3, 0, None),
             clock(4, 4, None),
         ];
-        let trigger = TriggerRule { window: Nanos(0), min: Nanos(0), preferred: Vec::new() };
+        let trigger = TriggerRule::default();
         let (from, to) = (Timestamp::MIN, Timestamp::MAX);
         let (symbols, sessions, clocks) = (Vec::new(), Vec::new(), Vec::new());
         let rules = Rules { trigger, from, to, symbols, sessions, clocks, tap_clocks };

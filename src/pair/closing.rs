@@ -7,9 +7,10 @@ use super::pairer::{Paired, Pairer};
 use super::parts;
 use super::requests::{Open, RequestId};
 use super::row::Flag;
+use super::trigger::Held;
 
 impl Pairer {
-    /// Nothing can change a request any more.
+    /// Nothing can change a request any more: its row is written, or waits for the model.
     pub(super) fn close(&mut self, id: RequestId) {
         let Some(mut open) = self.requests.remove(id) else { return };
         self.unwatch(&mut open);
@@ -27,7 +28,11 @@ impl Pairer {
         {
             session.by_order_id.remove(order_id);
         }
-        self.write(open);
+        if let Some(case) = open.case.take() {
+            self.held.push_back(Held { open, case });
+        } else {
+            self.write(open);
+        }
     }
 
     /// Puts out a request's row.
@@ -38,6 +43,9 @@ impl Pairer {
         if !in_range || !wanted(&self.rules.symbols, &row.symbol) || !wanted(&self.rules.sessions, &row.session) {
             self.losses.add(Loss::OutsideWindow);
             return;
+        }
+        if open.row.flags.has(Flag::CrossClock) && !open.echo {
+            self.losses.add(Loss::CrossClock);
         }
         self.settle_clocks(&mut open);
         let row = &mut open.row;

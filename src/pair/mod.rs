@@ -1,9 +1,12 @@
 //! Cause to effect: requests with their triggers and answers become rows and segments.
 
 mod answers;
+pub mod attribution;
 mod clocks;
 mod closing;
 mod early;
+mod ids;
+mod links;
 mod measured;
 mod pairer;
 mod parts;
@@ -15,7 +18,9 @@ mod walls;
 
 pub use clocks::{Across, RelatedClock};
 pub use measured::Measured;
+pub use ids::{IdRule, Named};
+pub use links::{LinkRule, Links};
 pub use pairer::{Paired, Pairer, Rules, View};
 pub use parts::{Answer, Evidence, FillKind, Parts, PublicKind, Residual, Stamps, Way};
-pub use row::{Detail, Flag, Flags, Method, Moment, OrderRow, SegmentRow, Trigger};
+pub use row::{Detail, Flag, Flags, Method, Moment, OrderRow, SegmentRow, Trigger, Weighed};
 pub use trigger::TriggerRule;

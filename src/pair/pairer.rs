@@ -6,15 +6,20 @@ use std::sync::Arc;
 
 use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, Timestamp};
 
+use super::attribution::spent::Spent;
+use super::attribution::{Aggregate, Judge};
 use super::clocks::RelatedClock;
 use super::early::EarlyAnswers;
+use super::ids;
+use super::links::Links;
 use super::measured::Measured;
 use super::parts::{Parts, Private, Segmented};
 use super::public::Public;
-use super::requests::{Open, RequestId, Requests, Session};
+use super::requests::{Open, Original, RequestId, Requests, Session};
 use super::row::{Detail, Flag, Flags, Moment, OrderRow};
-use super::trigger::{TriggerRule, Typical};
+use super::trigger::{Held, Reports, TriggerRule};
 use super::walls::{Relation, Walls};
+use crate::book::{Exposure, Tape};
 use crate::flow::{Acked, Arrival, Direction, Seen};
 use crate::hash::HashMap;
 use crate::merge::{Feeds, Symbols, Ticks};
@@ -51,6 +56,8 @@ pub struct Rules {
 /// What pairing looks things up in.
 pub struct View<'a> {
     pub ticks: &'a Ticks,
+    pub tape: &'a Tape,
+    pub links: &'a Links,
     pub feeds: &'a Feeds,
     pub symbols: &'a Symbols,
     /// For each point the points that its orders take market data from, nearest first.
@@ -61,6 +68,11 @@ impl View<'_> {
     /// The points that orders of this point take market data from, nearest first; mostly only this one.
     pub(super) fn points_of<'a>(&'a self, point: &'a u16) -> &'a [u16] {
         self.points.get(usize::from(*point)).map_or(std::slice::from_ref(point), Vec::as_slice)
+    }
+
+    /// The nearest of them that has market data: one without passes the question on.
+    pub(super) fn nearest_market(&self, point: u16) -> Option<u16> {
+        self.points_of(&point).iter().copied().find(|point| self.ticks.has_point(*point))
     }
 }
 
@@ -93,17 +105,27 @@ pub struct Pairer {
     pub requests_seen: u64,
     /// Second sightings of requests, which give a hop and no row.
     pub hops: u64,
-    pub(super) typical: Typical,
     pub(super) segmented: Segmented,
     pub(super) public: Public,
     /// Room for what [`Pairer::acknowledged`] finds, and for the name of a session.
     acknowledged: Vec<RequestId>,
+    pub(super) judge: Judge,
+    pub(super) spent: Spent,
+    /// What requests could have reacted to, where no books are kept: a sample.
+    pub(super) sampled: Exposure,
+    pub(super) reports: Reports,
+    /// Requests that are done and wait for the two-pass model, oldest first.
+    pub(super) held: VecDeque<Held>,
+    /// Requests that wait for it, done or not, and their candidates.
+    pub(super) undecided: (usize, usize),
     scratch: Vec<u8>,
     pub(super) out: Vec<Paired>,
 }
 
 impl Pairer {
     pub fn new(rules: Rules) -> Pairer {
+        let window_ns = u64::try_from(rules.trigger.window.0).unwrap_or(0);
+        let judge = Judge::new(rules.trigger.learning, window_ns);
         Pairer {
             rules,
             requests: Requests::default(),
@@ -120,13 +142,23 @@ impl Pairer {
             answers: 0,
             requests_seen: 0,
             hops: 0,
-            typical: Typical::default(),
             segmented: Segmented::default(),
             public: Public::default(),
             acknowledged: Vec::new(),
+            judge,
+            spent: Spent::default(),
+            sampled: Exposure::default(),
+            reports: Reports::default(),
+            held: VecDeque::new(),
+            undecided: (0, 0),
             scratch: Vec::new(),
             out: Vec::new(),
         }
+    }
+
+    /// Latency and number of triggered requests without claiming any pair.
+    pub fn aggregate(&self) -> Option<Aggregate> {
+        self.judge.aggregate()
     }
 
     pub fn rules(&self) -> &Rules {
@@ -283,6 +315,11 @@ impl Pairer {
     ) -> Open {
         let placeholder = event.symbol.is_empty() || event.symbol == b"[N/A]";
         let orig = self.find(session, event.orig_clordid);
+        let original = orig.map(|orig| Original {
+            side: orig.row.side.or(orig.original.side),
+            price: orig.row.price.or(orig.original.price),
+        });
+        let original = original.unwrap_or_default();
         let known = (!placeholder).then(|| symbols.known(event.symbol)).flatten();
         let by_id = || if event.security_id.is_empty() { None } else { symbols.known(event.security_id) };
         let symbol = known.or_else(by_id).or_else(|| orig.and_then(|orig| orig.symbol));
@@ -337,6 +374,9 @@ impl Pairer {
             flags,
             t2t_min: None,
             t2t_max: None,
+            weighed: None,
+            bbo: None,
+            case: None,
             error: None,
             across: None,
             outcome: "unanswered",
@@ -348,6 +388,9 @@ impl Pairer {
             session,
             point: direction.key.point,
             symbol,
+            original,
+            id: ids::in_request(&self.rules.trigger.ids, event.raw),
+            case: None,
             sequence: event.sequence,
             done: None,
             answered: false,
@@ -484,6 +527,8 @@ impl Pairer {
             self.closing.pop_front();
             self.close(id);
         }
+        self.fit(false, view);
+        self.release(usize::MAX, view);
     }
 
     /// Whether [`Pairer::advance`] has anything to look at, for callers that come by for each frame.
@@ -499,10 +544,12 @@ impl Pairer {
         }
         self.look_at_market(Timestamp::MAX, view);
         self.compare_with_market();
+        self.fit(true, view);
         for id in self.requests.oldest(FINISHED_AT_ONCE) {
             self.close(id);
         }
-        if !self.requests.is_empty() {
+        self.release(FINISHED_AT_ONCE, view);
+        if !self.requests.is_empty() || !self.held.is_empty() {
             return true;
         }
         self.losses.add_many(Loss::Orphan, self.early.finish());

@@ -150,7 +150,7 @@ impl Pairer {
         }
         let (Some(symbol), Some(told)) = (open.symbol, open.private.first.or(open.private.fill)) else { return };
         let (sent, answered) = (open.row.t_out, told.time);
-        let Some(point) = view.points_of(&open.point).iter().copied().find(|point| view.ticks.has_point(*point)) else {
+        let Some(point) = view.nearest_market(open.point) else {
             return;
         };
         let shows_orders = view.feeds.shows_orders(point, answered.shifted(WINDOW));

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use tickscope_model::{SymbolId, TapId, Timestamp};
+use tickscope_model::{Decimal, Side, SymbolId, TapId, Timestamp};
 
+use super::attribution::Case;
+use super::ids::Id;
 use super::parts::{Private, Units};
 use super::row::OrderRow;
 
@@ -27,6 +29,12 @@ pub(super) struct Open {
     pub session: usize,
     pub point: u16,
     pub symbol: Option<SymbolId>,
+    /// Of the order that it cancels or replaces.
+    pub original: Original,
+    /// The market data's own id, where a rule found one in it.
+    pub id: Option<Id>,
+    /// Its candidates, while there is no model to judge them.
+    pub case: Option<Box<Case>>,
     pub sequence: u64,
     /// Nothing more can come: since when.
     pub done: Option<Timestamp>,
@@ -51,6 +59,13 @@ pub(super) struct Open {
     /// Where the same request was seen in another session or at another tap, and where public market data shows it.
     pub other_tap: Option<TapId>,
     pub public_tap: Option<TapId>,
+}
+
+/// What a cancel does not say itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Original {
+    pub side: Option<Side>,
+    pub price: Option<Decimal>,
 }
 
 /// One session: a pair of CompIDs at one observation point.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use tickscope_model::{Decimal, Nanos, OrderEvent, OrderKind, SegmentKind, Side, TapId, Timestamp};
 
+use super::attribution::Case;
 use super::clocks::Across;
 use super::measured::Measured;
 use super::parts::Parts;
+use crate::book::Best;
 
 /// One request with everything that is known about it. Columns are those of `--orders` in INTERFACE.md.
 #[derive(Clone, Debug)]
@@ -33,6 +35,12 @@ pub struct OrderRow {
     /// Bracket of t2t over all candidates, where there are several.
     pub t2t_min: Option<Nanos>,
     pub t2t_max: Option<Nanos>,
+    /// How its trigger was weighed.
+    pub weighed: Option<Weighed>,
+    /// The best prices when it was sent, where the book is known.
+    pub bbo: Option<Best>,
+    /// Its candidates, where the rules want them kept.
+    pub case: Option<Box<Case>>,
     /// How far those of its latencies that span two clocks may be wrong at most.
     pub error: Option<Nanos>,
     /// What each of them spans, by [`SegmentKind::index`]; `None`: one clock.
@@ -91,6 +99,16 @@ pub struct Trigger {
     pub method: Method,
     /// 0 to 1.
     pub confidence: f32,
+}
+
+/// What the choice of a trigger was made from.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Weighed {
+    pub candidates: u16,
+    /// Class of the local rate of messages: eight came in less than two to this power nanoseconds.
+    pub rate: u8,
+    /// How likely it is that nothing caused the request.
+    pub untriggered: f32,
 }
 
 /// The rule that chose a trigger.
@@ -225,6 +243,8 @@ flags! {
     Reused = "reused", "the ClOrdID was still in use by an earlier request of this session";
     Unanswered = "unanswered", "no answer in the capture";
     TickEvicted = "tick_evicted", "the trigger window reached beyond the ticks that are kept";
+    IdConflict = "id_conflict", "the id in the request names no message before it within the window; decided without it";
+    BookPartial = "book_partial", "the symbol's book began in mid-stream, or messages are missing since: prices were compared with what is known of it";
     Evicted = "evicted", "closed early because too many requests were open";
     WallAmbiguous = "w2w_ambiguous", "several requests could be the other side of the gateway";
     CrossClock = "cross_clock", "a latency lies between two taps whose clocks are not known to agree, and is left out";

@@ -1,16 +1,28 @@
-//! Which market-data message made us send a request: the newest one on the request's symbol within the window,
-//! messages of the preferred kinds before others. This is an inference; the rule is named on every row.
+//! Which market-data message, or private report, made us send a request: what could have done it is collected here, and
+//! judged by the model of [`super::attribution`]. This is an inference; the method and its confidence stand on every row.
 
-use tickscope_model::{Loss, MarketKind, Nanos, SegmentKind, SymbolId, Timestamp};
+use std::collections::VecDeque;
+use std::sync::Arc;
 
+use tickscope_model::{Loss, MarketKind, Nanos, SegmentKind, Side, SymbolId, TapId, Timestamp};
+
+use super::attribution::candidates::{self, ALWAYS, ALWAYS_WITHOUT_BOOKS, Candidate, Case, MOST, Wish};
+use super::attribution::{Judge, Learning, Origin, Verdict};
+use super::ids::{self, IdRule};
+use super::links::LinkRule;
 use super::pairer::{Pairer, View};
-use super::requests::RequestId;
-use super::row::{Flag, Method, Trigger};
-use crate::merge::{Tick, Walk};
-use crate::stats::Histogram;
+use super::requests::{Open, RequestId};
+use super::row::{Flag, Method, OrderRow, Trigger, Weighed};
+use crate::book;
+use crate::merge::Tick;
 
-/// At most so many candidates are looked at for one request.
+/// At most so many messages are looked at for one request.
 const STEPS: usize = 4096;
+/// Private reports that are remembered, and how many of them are candidates of one request.
+const REPORTS: usize = 64;
+const REPORT_CANDIDATES: usize = 8;
+/// Causes by a link that are candidates of one request.
+const LINK_CANDIDATES: usize = 16;
 
 /// What may be a trigger.
 #[derive(Clone, Debug)]
@@ -19,168 +31,366 @@ pub struct TriggerRule {
     pub window: Nanos,
     /// … and at least this.
     pub min: Nanos,
-    /// Kinds of messages that are taken before others.
-    pub preferred: Vec<MarketKind>,
+    /// Kinds of messages that may be triggers.
+    pub kinds: Vec<MarketKind>,
+    /// How the model that weighs them is learned.
+    pub learning: Learning,
+    /// Where requests carry the market data's own id.
+    pub ids: Vec<IdRule>,
+    /// Orders in one instrument caused by another.
+    pub links: Vec<LinkRule>,
+    /// Whether the symbols of requests have books.
+    pub keeps_books: bool,
+    /// Whether rows keep their candidates.
+    pub keeps_cases: bool,
+}
+
+impl Default for TriggerRule {
+    fn default() -> Self {
+        TriggerRule {
+            window: Nanos(1_000_000_000),
+            min: Nanos(0),
+            kinds: vec![MarketKind::Trade, MarketKind::Quote, MarketKind::Book],
+            learning: Learning::default(),
+            ids: Vec::new(),
+            links: Vec::new(),
+            keeps_books: true,
+            keeps_cases: false,
+        }
+    }
 }
 
 impl TriggerRule {
     /// One sentence for the report.
     pub fn text(&self) -> String {
-        let kinds: Vec<&str> = self.preferred.iter().map(|kind| kind.name()).collect();
-        format!("newest message on the symbol, {} before others", kinds.join("/"))
-    }
-}
-
-/// What the look-up found.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Found {
-    pub tick: Tick,
-    pub method: Method,
-    pub confidence: f32,
-    /// The oldest candidate, where there are several.
-    pub oldest: Option<Timestamp>,
-}
-
-/// The answer to a look-up.
-pub(super) struct Lookup {
-    pub found: Option<Found>,
-    /// No older message could change the answer.
-    pub is_settled: bool,
-}
-
-/// What is typical of tick-to-trade so far.
-#[derive(Default)]
-pub(super) struct Typical {
-    all: Histogram,
-    median: Option<Nanos>,
-}
-
-/// It is looked up anew after so many values.
-const TYPICAL_EVERY: u64 = 64;
-
-impl Typical {
-    /// `None` until there are enough to say.
-    fn t2t(&self) -> Option<Nanos> {
-        self.median
-    }
-
-    fn learn(&mut self, t2t: Nanos) {
-        let Ok(value) = u64::try_from(t2t.0) else { return };
-        self.all.record(value);
-        if self.all.n().is_multiple_of(TYPICAL_EVERY) {
-            self.median = i64::try_from(self.all.median()).ok().map(Nanos);
+        let kinds: Vec<&str> = self.kinds.iter().map(|kind| kind.name()).collect();
+        let mut text = format!(
+            "{} messages on the symbol and private fills, weighed by a {} model of the order stream {} books",
+            kinds.join("/"),
+            self.learning.name(),
+            if self.keeps_books { "with" } else { "without" }
+        );
+        let links: Vec<String> = self.links.iter().map(ToString::to_string).collect();
+        if !links.is_empty() {
+            text.push_str("; links: ");
+            text.push_str(&links.join(", "));
         }
+        if !self.ids.is_empty() {
+            text.insert_str(0, "the id that the request carries, else ");
+        }
+        text
     }
+}
+
+/// A private report of a fill.
+#[derive(Clone, Debug)]
+pub(super) struct Report {
+    pub tick: Tick,
+    pub tap: TapId,
+    pub session: Arc<str>,
+    pub symbol: Arc<str>,
+}
+
+/// The newest private reports.
+#[derive(Default)]
+pub(super) struct Reports {
+    newest: VecDeque<Report>,
+    /// So many came.
+    pub count: u64,
+}
+
+impl Reports {
+    pub(super) fn push(&mut self, report: Report) {
+        self.count += 1;
+        if self.newest.len() == REPORTS {
+            self.newest.pop_front();
+        }
+        self.newest.push_back(report);
+    }
+}
+
+/// Messages about a request's symbol, newest first.
+struct Walked {
+    point: u16,
+    symbol: SymbolId,
+    ticks: Vec<Tick>,
+    /// There are no others since then; `None` where there may be.
+    since: Option<Timestamp>,
+    /// Those that may have been there are forgotten.
+    is_evicted: bool,
+}
+
+/// A request that is done, and waits for the model.
+pub(super) struct Held {
+    pub open: Box<Open>,
+    pub case: Box<Case>,
 }
 
 impl Pairer {
-    /// Looks up what made us send a request that came after so many market-data messages.
+    /// Looks up what may have made us send a request that came after so many market-data messages.
     pub(super) fn look_up(&mut self, id: RequestId, messages: u32, view: &View<'_>) {
+        let Some(open) = self.requests.get(id) else { return };
+        let mut case = Case { role: candidates::role(open.row.request), ..Case::default() };
+        let (is_echo, has_id) = (open.echo, open.id.is_some());
+        let walked = self.walk(open, messages, view);
+        let is_evicted = walked.as_ref().is_some_and(|walked| walked.is_evicted);
+        if let (Some(walked), false) = (&walked, self.rules.trigger.keeps_books || is_echo) {
+            case.rate = self.sampled.sample(open.row.t_out, walked.since, &walked.ticks);
+        }
+        self.collect_named(open, view, &mut case);
+        if let Some(walked) = &walked {
+            self.collect_market(open, walked, view, &mut case);
+        }
+        self.collect_reports(id, &mut case);
+        candidates::place(&mut case.candidates);
+        let (session, time) = (open.session, open.row.t_out);
+        self.spent.mark(session, time, &mut case);
+        if !is_echo {
+            let exposure = if self.rules.trigger.keeps_books { &view.tape.exposure } else { &self.sampled };
+            self.judge.learn(&case, exposure, (self.reports.count, view.links.count));
+        }
+        let verdict = self.judge.judge(&case);
+        if !is_echo {
+            self.spent.remember(session, time, &case, &verdict);
+        }
+        let verdict = (self.judge.learning() == Learning::Causal).then_some(verdict);
         let Some(open) = self.requests.get_mut(id) else { return };
         open.looked_up = true;
-        let time = open.row.t_out;
-        let symbol: Option<SymbolId> = open.symbol.or_else(|| view.symbols.known(open.row.symbol.as_bytes()));
-        let Some(symbol) = symbol else { return };
-        let mut evicted = false;
-        let own_point = open.point;
-        for &point in view.points_of(&own_point) {
-            if !view.ticks.has_point(point) {
-                continue; // a point without market data passes the question on to the next nearest
-            }
-            let reaches_back = time.shifted(Nanos(-self.rules.trigger.window.0));
-            let mut candidates = view.ticks.newest_first(point, symbol, (reaches_back, time), messages);
-            let lookup = look_up(&mut candidates, time, &self.rules.trigger, self.typical.t2t());
-            evicted |= !lookup.is_settled && reaches_back < view.ticks.horizon(messages);
-            let gap_since = lookup.found.map_or(reaches_back, |found| found.tick.time);
-            let gap = view
-                .feeds
-                .feeds
-                .iter()
-                .filter(|feed| feed.point == point)
-                .any(|feed| feed.last_gap.is_some_and(|gap| gap_since <= gap && gap <= time));
-            if gap {
-                open.row.flags.set(Flag::MdGap);
-            }
-            if let Some(found) = lookup.found {
-                let clock = |point: u16| self.rules.clocks.get(usize::from(point));
-                let is_related = clock(point) == clock(open.point);
-                if !is_related && !open.echo {
-                    open.row.flags.set(Flag::CrossClock);
-                    self.losses.add(Loss::CrossClock);
-                }
-                let Some(line) = view.feeds.lines.get(usize::from(found.tick.line)) else { continue };
-                let protocol = view.feeds.feeds[line.feed].protocol;
-                let t2t = time.since(found.tick.time);
-                if is_related {
-                    open.row.latency.set(SegmentKind::TickToTrade, t2t);
-                }
-                if !open.echo {
-                    self.typical.learn(t2t);
-                }
-                if let Some(oldest) = found.oldest.filter(|_| is_related) {
-                    (open.row.t2t_min, open.row.t2t_max) = (Some(t2t), Some(time.since(oldest)));
-                }
-                open.row.trigger = Some(Trigger {
-                    tap: line.tap,
-                    frame: found.tick.frame,
-                    time: found.tick.time,
-                    feed: line.label(),
-                    sequence: found.tick.sequence,
-                    msg: (protocol.message_name)(found.tick.code),
-                    symbol: view.symbols.name(symbol),
-                    method: found.method,
-                    confidence: found.confidence,
-                });
-            }
-            break;
+        open.row.bbo = case.best;
+        if has_id && case.by_id.is_none() {
+            open.row.flags.set(Flag::IdConflict);
         }
-        if evicted {
+        if case.is_partial {
+            open.row.flags.set(Flag::BookPartial);
+        }
+        if is_evicted {
             open.row.flags.set(Flag::TickEvicted);
             self.losses.add(Loss::TickEvicted);
+        }
+        if let Some(verdict) = verdict {
+            settle(&mut open.row, &case, &verdict, self.rules.trigger.window, view);
+            open.row.case = self.rules.trigger.keeps_cases.then(|| Box::new(case));
+        } else {
+            self.undecided = (self.undecided.0 + 1, self.undecided.1 + case.candidates.len());
+            open.case = Some(Box::new(case));
+        }
+    }
+
+    /// The messages about a request's symbol that may have caused it, of the nearest point with market data.
+    fn walk(&self, open: &Open, messages: u32, view: &View<'_>) -> Option<Walked> {
+        let symbol: SymbolId = open.symbol.or_else(|| view.symbols.known(open.row.symbol.as_bytes()))?;
+        // A point without market data passes the question on to the next nearest.
+        let point = view.nearest_market(open.point)?;
+        let (rule, time) = (&self.rules.trigger, open.row.t_out);
+        let reaches_back = time.shifted(Nanos(-rule.window.0));
+        let reach = Nanos(i64::try_from(self.judge.reach_ns()).unwrap_or(i64::MAX));
+        let mut walk = view.ticks.newest_first(point, symbol, (reaches_back, time), messages);
+        let always = if rule.keeps_books { ALWAYS } else { ALWAYS_WITHOUT_BOOKS };
+        let mut walked = Walked { point, symbol, ticks: Vec::new(), since: None, is_evicted: false };
+        for _ in 0..STEPS {
+            let count = walked.ticks.len();
+            if count == always {
+                walk.only_since(time.shifted(Nanos(-reach.0)));
+            }
+            // Older ones come or not, depending on where they are kept.
+            let next = walk.next().filter(|tick| time.since(tick.time).0 <= rule.window.0);
+            let Some(tick) = next else {
+                let is_forgotten = reaches_back < view.ticks.horizon(messages);
+                walked.since = (count < always && !is_forgotten).then_some(reaches_back);
+                walked.is_evicted = count == 0 && is_forgotten;
+                break;
+            };
+            let age = time.since(tick.time);
+            if count >= MOST || count >= always && age.0 > reach.0 {
+                break;
+            }
+            if age.0 >= rule.min.0.max(0) && rule.kinds.contains(&tick.kind) {
+                walked.ticks.push(tick);
+            }
+        }
+        Some(walked)
+    }
+
+    /// Candidates that the request's id, or a link, names.
+    fn collect_named(&self, open: &Open, view: &View<'_>, case: &mut Case) {
+        let symbol: Option<SymbolId> = open.symbol.or_else(|| view.symbols.known(open.row.symbol.as_bytes()));
+        let (rule, time) = (&self.rules.trigger, open.row.t_out);
+        let reaches_back = time.shifted(Nanos(-rule.window.0));
+        let Some(point) = view.nearest_market(open.point) else { return };
+        if let Some(id) = open.id {
+            let found = ids::find(view.tape, id, (point, symbol), (reaches_back, time));
+            let candidate = |(symbol, entry): (SymbolId, book::Entry)| {
+                let of = (entry.tick, symbol);
+                candidates::of_market(of, Some(&entry.effect), Wish::default(), time, &view.tape.exposure)
+            };
+            case.by_id = found.map(candidate);
+        }
+        let causes = view.links.newest_first(&open.row.symbol, time).filter(|caused| caused.point == point);
+        for caused in causes.take(LINK_CANDIDATES) {
+            let age = time.since(caused.tick.time).0;
+            if rule.min.0.max(0) <= age && age <= rule.window.0 {
+                case.candidates.push(candidates::of_link((caused.tick, caused.symbol), &caused.effect, time));
+            }
+        }
+    }
+
+    /// Candidates among the market data about the request's symbol.
+    fn collect_market(&self, open: &Open, walked: &Walked, view: &View<'_>, case: &mut Case) {
+        let Walked { point, symbol, ref ticks, .. } = *walked;
+        let time = open.row.t_out;
+        let is_buy = open.row.side.or(open.original.side).map(|side| side == Side::Buy);
+        let price = open.row.price.or(open.original.price).and_then(book::price_of);
+        let wish = Wish { is_buy, price };
+        let keeps_books = self.rules.trigger.keeps_books;
+        let exposure = if keeps_books { &view.tape.exposure } else { &self.sampled };
+        case.candidates.extend(ticks.iter().map(|tick| {
+            let effect = view.tape.find(point, symbol, tick);
+            candidates::of_market((*tick, symbol), effect, wish, time, exposure)
+        }));
+        if keeps_books {
+            case.rate = view.tape.rate_class(point, symbol, time);
+        }
+        let newest = view.tape.newest(point, symbol, time);
+        case.stance = newest.map_or(0, |entry| candidates::stance(&entry.effect, wish));
+        case.best = newest.map(|entry| entry.effect.after);
+        case.is_partial = newest.is_some_and(|entry| entry.effect.is_partial);
+        let clock = |point: u16| self.rules.clocks.get(usize::from(point));
+        case.is_cross_clock = clock(point) != clock(open.point);
+        let gaps = view.feeds.feeds.iter().filter(|feed| feed.point == point).filter_map(|feed| feed.last_gap);
+        case.gap = gaps.filter(|gap| *gap <= time).max();
+    }
+
+    /// Candidates among the private reports.
+    fn collect_reports(&self, id: RequestId, case: &mut Case) {
+        let Some(open) = self.requests.get(id) else { return };
+        let (time, rule) = (open.row.t_out, &self.rules.trigger);
+        let mut taken = 0;
+        for report in self.reports.newest.iter().rev() {
+            let age = time.since(report.tick.time);
+            if age.0 < rule.min.0.max(0) || age.0 > rule.window.0 || taken >= REPORT_CANDIDATES {
+                continue;
+            }
+            taken += 1;
+            let is_same_symbol = report.symbol == open.row.symbol;
+            let candidate = candidates::of_report(report.tick, report.tap, is_same_symbol, time);
+            let symbol = SymbolId(u32::try_from(case.reports.len()).unwrap_or(u32::MAX));
+            case.reports.push((report.session.clone(), report.symbol.clone()));
+            case.candidates.push(Candidate { symbol, ..candidate });
+        }
+    }
+
+    /// Makes the two-pass model, if so much is held that it must be made now, or at the end.
+    pub(super) fn fit(&mut self, is_end: bool, view: &View<'_>) {
+        if self.judge.learning() != Learning::TwoPass {
+            return;
+        }
+        if is_end || Judge::is_full(self.undecided) {
+            let open = self.requests.values_mut().filter(|open| !open.echo).filter_map(|open| open.case.as_deref());
+            let held = self.held.iter().filter(|held| !held.open.echo).map(|held| held.case.as_ref());
+            let cases: Vec<&Case> = held.chain(open).collect();
+            let exposure = if self.rules.trigger.keeps_books { &view.tape.exposure } else { &self.sampled };
+            self.judge.fit(cases.into_iter(), (exposure, (self.reports.count, view.links.count)));
+        }
+    }
+
+    /// Judges held requests, up to so many, and writes their rows.
+    pub(super) fn release(&mut self, most: usize, view: &View<'_>) {
+        if self.judge.learning() == Learning::TwoPass {
+            return;
+        }
+        for _ in 0..most {
+            let Some(Held { mut open, case }) = self.held.pop_front() else { return };
+            let verdict = self.judge.judge(&case);
+            settle(&mut open.row, &case, &verdict, self.rules.trigger.window, view);
+            if self.rules.trigger.keeps_cases {
+                open.row.case = Some(case);
+            }
+            self.write(open);
         }
     }
 }
 
-/// The newest qualifying one of the ticks before a request at `time`, newest first. `typical` is the tick-to-trade latency that is usual so far: messages
-/// that came within twice that time before the request could have caused it as well, and each of them makes the
-/// choice less certain.
-pub(super) fn look_up(ticks: &mut Walk<'_>, time: Timestamp, rule: &TriggerRule, typical: Option<Nanos>) -> Lookup {
-    let mut best: Option<Tick> = None;
-    let mut other: Option<Tick> = None;
-    let mut is_old = false;
-    let (mut candidates, mut oldest) = (0_u16, None);
-    for _ in 0..STEPS {
-        let Some(tick) = ticks.next() else { break };
-        let age = time.since(tick.time);
-        if age.0 < rule.min.0.max(0) {
-            continue; // too close before the request to have caused it
-        }
-        if age.0 > rule.window.0 {
-            is_old = true;
-            break;
-        }
-        if !rule.preferred.contains(&tick.kind) {
-            other.get_or_insert(tick);
-            continue;
-        }
-        let newest = *best.get_or_insert(tick);
-        let reach = typical.map_or(time.since(newest.time).0, |typical| typical.0.saturating_mul(2));
-        ticks.only_since(time.shifted(Nanos(-reach)));
-        if age.0 > reach && candidates > 0 {
-            break;
-        }
-        candidates = candidates.saturating_add(1);
-        oldest = Some(tick.time);
+/// Writes what was decided into the row.
+fn settle(row: &mut OrderRow, case: &Case, verdict: &Verdict, window: Nanos, view: &View<'_>) {
+    let count = u16::try_from(case.candidates.len()).unwrap_or(u16::MAX);
+    row.weighed = Some(Weighed { candidates: count, rate: case.rate, untriggered: rounded(verdict.untriggered) });
+    let found = verdict.chosen.and_then(|(at, weight)| Some((case.candidates.get(at)?, weight)));
+    let gap_since = case
+        .by_id
+        .as_ref()
+        .or(found.map(|(candidate, _)| candidate))
+        .map_or(row.t_out.shifted(Nanos(-window.0)), |candidate| candidate.tick.time);
+    if case.gap.is_some_and(|gap| gap_since <= gap) {
+        row.flags.set(Flag::MdGap);
     }
-    let is_settled = best.is_some() || is_old;
-    let tick = best.or(other);
-    let several = candidates > 1;
-    let found = tick.map(|tick| Found {
-        tick,
-        method: Method::Latest,
-        confidence: (1000.0 / f32::from(candidates.max(1))).round() / 1000.0, // more digits than it is worth
+    let by_id = case.by_id.as_ref().map(|candidate| (candidate, 1.0));
+    let Some((candidate, weight)) = by_id.or(found) else { return };
+    let Some(trigger) = trigger(case, candidate, rounded(weight), view) else { return };
+    // Between clocks that nothing relates there is a cause, and no latency.
+    let is_related = !case.is_cross_clock || trigger.method == Method::Fill;
+    if is_related {
+        let since = |at: usize| case.candidates.get(at).map(|candidate| row.t_out.since(candidate.tick.time));
+        let kind = if trigger.method == Method::Fill { SegmentKind::FillToRequest } else { SegmentKind::TickToTrade };
+        row.latency.set(kind, row.t_out.since(candidate.tick.time));
+        if case.by_id.is_none() && verdict.newest != verdict.oldest {
+            (row.t2t_min, row.t2t_max) = bracket(since(verdict.newest), since(verdict.oldest));
+        }
+    } else {
+        row.flags.set(Flag::CrossClock);
+    }
+    row.trigger = Some(trigger);
+}
 
-        oldest: oldest.filter(|_| several),
-    });
-    Lookup { found, is_settled }
+fn bracket(one: Option<Nanos>, other: Option<Nanos>) -> (Option<Nanos>, Option<Nanos>) {
+    (one.min(other), one.max(other))
+}
+
+/// More digits than it is worth.
+#[allow(clippy::cast_possible_truncation, reason = "a probability with three digits")]
+fn rounded(probability: f64) -> f32 {
+    ((probability * 1000.0).round() / 1000.0) as f32
+}
+
+fn trigger(case: &Case, candidate: &Candidate, confidence: f32, view: &View<'_>) -> Option<Trigger> {
+    let tick = candidate.tick;
+    if let Origin::Report { tap, .. } = candidate.origin {
+        let (session, symbol) = case.reports.get(candidate.symbol.0 as usize)?;
+        return Some(Trigger {
+            tap,
+            frame: tick.frame,
+            time: tick.time,
+            feed: session.clone(),
+            sequence: tick.sequence,
+            msg: "ExecutionReport",
+            symbol: symbol.clone(),
+            method: Method::Fill,
+            confidence,
+        });
+    }
+    let line = view.feeds.lines.get(usize::from(tick.line))?;
+    let protocol = view.feeds.feeds[line.feed].protocol;
+    Some(Trigger {
+        tap: line.tap,
+        frame: tick.frame,
+        time: tick.time,
+        feed: line.label(),
+        sequence: tick.sequence,
+        msg: (protocol.message_name)(tick.code),
+        symbol: view.symbols.name(candidate.symbol),
+        method: if case.by_id.is_some() { Method::Id } else { method(candidate) },
+        confidence,
+    })
+}
+
+fn method(candidate: &Candidate) -> Method {
+    match candidate.origin {
+        Origin::Link => Method::Link,
+        _ if candidate.explains_price() => Method::Price,
+        _ => Method::Latest,
+    }
+}
+
+/// When a report came, as a tick that no feed brought.
+pub(super) fn report_tick(time: Timestamp, frame: u64, sequence: u64) -> Tick {
+    Tick { time, sequence, frame, line: u16::MAX, code: b'8', kind: MarketKind::Status, place: None }
 }

@@ -6,11 +6,12 @@ use tickscope_decoders::{Described, Fresh, Sequenced, UnitKind};
 use tickscope_model::{Loss, Losses, MarketEvent, OrderEvent, SymbolId, Timestamp};
 
 use super::exchange_clock::ExchangeClocks;
+use crate::book::{Books, Entry, Health, Tape};
 use crate::capture::{Captured, Packets, Place};
 use crate::flow::{Arrival, Datagram, Direction, Lane, Seen};
 use crate::hash::HashMap;
 use crate::merge::{Feeds, Symbols, Tick, Ticks};
-use crate::pair::{Paired, Pairer, View};
+use crate::pair::{LinkRule, Links, Paired, Pairer, View};
 
 /// Messages read, by what became of them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,6 +32,11 @@ pub struct Correlator {
     pub symbols: Symbols,
     pub feeds: Feeds,
     pub ticks: Ticks,
+    books: Books,
+    tape: Tape,
+    links: Links,
+    /// The number of the first message of the packet at hand.
+    packet_sequence: u64,
     pub pairer: Pairer,
     pub losses: Losses,
     pub messages: MessageCounts,
@@ -51,11 +57,20 @@ pub struct Correlator {
 const SLOT_NS: u64 = 100_000_000;
 
 impl Correlator {
-    pub fn new(symbols: Symbols, feeds: Feeds, pairer: Pairer, points: Vec<Vec<u16>>) -> Correlator {
+    pub fn new(mut symbols: Symbols, feeds: Feeds, pairer: Pairer, points: Vec<Vec<u16>>) -> Correlator {
+        let links = Links::new(&pairer.rules().trigger.links);
+        let trigger = &pairer.rules().trigger;
+        for name in trigger.links.iter().flat_map(LinkRule::symbols).filter(|_| trigger.keeps_books) {
+            symbols.watch(name.as_bytes());
+        }
         Correlator {
             symbols,
             feeds,
             ticks: Ticks::default(),
+            books: Books::default(),
+            tape: Tape::default(),
+            links,
+            packet_sequence: 0,
             pairer,
             losses: Losses::default(),
             messages: MessageCounts::default(),
@@ -66,6 +81,13 @@ impl Correlator {
             last_message: HashMap::default(),
             slot: (0, 0),
             market_counts: Vec::new(),
+        }
+    }
+
+    /// The order flow names this symbol: it has a book from now on, if there are books.
+    pub fn watch(&mut self, name: &[u8]) {
+        if self.pairer.rules().trigger.keeps_books {
+            self.symbols.watch(name);
         }
     }
 
@@ -102,13 +124,38 @@ impl Correlator {
     }
 
     fn with_view<R>(&mut self, work: impl FnOnce(&mut Pairer, &View<'_>) -> R) -> R {
-        let view = View { ticks: &self.ticks, feeds: &self.feeds, symbols: &self.symbols, points: &self.points };
+        let view = View {
+            ticks: &self.ticks,
+            tape: &self.tape,
+            links: &self.links,
+            feeds: &self.feeds,
+            symbols: &self.symbols,
+            points: &self.points,
+        };
         work(&mut self.pairer, &view)
     }
 
     /// Rows that are ready, in no particular order.
     pub fn take(&mut self) -> Vec<Paired> {
         self.pairer.take()
+    }
+
+    /// A message about a symbol that the order flow names.
+    fn book(&mut self, point: u16, tick: Tick, event: &MarketEvent) {
+        let Some(line) = self.feeds.lines.get(usize::from(tick.line)) else { return };
+        let feed = &self.feeds.feeds[line.feed];
+        let health = Health { is_whole: feed.is_whole(), gaps: feed.gaps };
+        let effect = self.books.apply(line.feed, health, event);
+        if !self.links.is_empty() {
+            self.links.see(point, &tick, event, &effect, &self.symbols);
+        }
+        let may_trigger = self.pairer.rules().trigger.kinds.contains(&event.kind);
+        self.tape.push(
+            point,
+            event.symbol,
+            Entry { tick, effect, reference: event.reference, packet_sequence: self.packet_sequence },
+            may_trigger,
+        );
     }
 
     /// Packets that were read ahead and are what their feed was waiting for.
@@ -139,7 +186,7 @@ impl Correlator {
         let new = ranges.as_ref().map_or(count, |ranges| ranges.iter().map(|range| range.end - range.start).sum());
         self.messages.market_used += new;
         if !self.stale {
-            self.ticks.keep_announced(at.key.point, self.line, packet, ranges);
+            self.ticks.keep_announced(at.key.point, self.line, packet, ranges.clone());
         }
         true
     }
@@ -163,7 +210,7 @@ impl Lane for Correlator {
         if verdict.copy {
             return None;
         }
-        (self.line, self.stale) = (verdict.line, verdict.stale);
+        (self.line, self.stale, self.packet_sequence) = (verdict.line, verdict.stale, unit.first);
         if unit.kind == UnitKind::Data {
             self.count_in_slot(at.time, unit.count);
             self.ticks.came(unit.count, at.time);
@@ -192,6 +239,9 @@ impl Lane for Correlator {
             let MarketEvent { kind, code, sequence, .. } = *event;
             let tick = Tick { time: at.time, sequence, frame: at.frame, line: self.line, code, kind, place: None };
             self.ticks.push(at.key.point, event.symbol, &tick);
+            if self.symbols.is_watched(event.symbol) {
+                self.book(at.key.point, tick, event);
+            }
         }
     }
 
@@ -255,6 +305,10 @@ impl Lane for Correlator {
             self.exchange_clocks.compare(seen.tap, seen.time, event.sending_ns);
         }
         self.pairer.order(direction, seen, event, &self.symbols, self.ticks.messages());
+        if event.kind.is_request() {
+            self.watch(event.symbol);
+            self.watch(event.security_id);
+        }
     }
 
     fn order_described(&mut self, _direction: &Direction<'_>, _seen: &Seen, _message: Described) {}

@@ -5,6 +5,7 @@ pub mod ahead;
 pub mod clocks;
 pub mod correlator;
 pub mod exchange_clock;
+pub mod first_look;
 pub mod hops;
 pub mod points;
 pub mod printer;
@@ -31,6 +32,8 @@ pub struct Pipeline {
     filter: Option<Filter>,
     udp: UdpFlows,
     tcp: Conversations,
+    /// Whether market data is left out, for a look at the order flow alone.
+    skips_datagrams: bool,
     /// Observation point of each tap.
     points: Vec<u16>,
     /// By number of the tap.
@@ -59,12 +62,18 @@ impl Pipeline {
             filter,
             udp: UdpFlows::new(configured.feeds),
             tcp: Conversations::new(configured.sessions),
+            skips_datagrams: false,
             points,
             taps: Vec::new(),
             board: Board::default(),
             told: 0,
             hops: None,
         }
+    }
+
+    /// From now on only TCP is decoded.
+    pub fn skip_datagrams(&mut self) {
+        self.skips_datagrams = true;
     }
 
     /// Has captures read ahead by so many threads, as far as that is possible: files that are mapped, read without a
@@ -214,6 +223,7 @@ impl Pipeline {
             hops.see(frame.tap, frame.time, &packet);
         }
         match packet.transport {
+            Transport::Udp { .. } if self.skips_datagrams => {}
             Transport::Udp { payload } => {
                 self.udp.datagram(point, &packet, payload, (frame.tap, frame.number, frame.time), lane);
             }

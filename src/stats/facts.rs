@@ -193,6 +193,8 @@ pub struct Totals {
 pub struct TriggerRule {
     /// For people: `newest trade or best-price change on the symbol`.
     pub text: String,
+    /// How the model that weighs candidates was learned.
+    pub model: &'static str,
     pub window_ns: u64,
     pub min_ns: u64,
     /// Kinds of messages that may be triggers.

@@ -2,6 +2,7 @@
 //! [`Summary`] is fed by `pair` and read by `write`; percentiles follow `HdrHistogram` (<https://hdrhistogram.org>).
 
 mod accounting;
+mod attribution;
 mod buckets;
 mod change;
 mod clock_bounds;
@@ -23,6 +24,7 @@ mod timeline;
 mod verdict;
 
 pub use accounting::Discrepancy;
+pub use attribution::{Attribution, Coverage, THRESHOLD};
 pub use clock_bounds::{Bound, BoundSide, Piece, pieces};
 pub use evidence::Evidence;
 pub use explain::{Explanation, Reason, explanations};

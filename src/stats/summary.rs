@@ -12,8 +12,8 @@ use tickscope_model::{Losses, Nanos, SegmentKind, Timestamp};
 
 use super::explain::Rates;
 use super::{
-    ClockRelation, Evidence, Feed, Groups, Histogram, Hops, Latencies, Session, Slowest, Tap, Timeline, Totals,
-    TriggerRule, first_answer,
+    Attribution, ClockRelation, Evidence, Feed, Groups, Histogram, Hops, Latencies, Session, Slowest, Tap, Timeline,
+    Totals, TriggerRule, first_answer,
 };
 use crate::pair::{Across, Flag, OrderRow};
 
@@ -34,6 +34,8 @@ pub struct Summary {
     pub clocks: Vec<ClockRelation>,
     /// Packets at two taps.
     pub hops: Hops,
+    /// How sure the pairs are.
+    pub attribution: Attribution,
     /// Sentences that the run wants to say: `both files share a clock`, …
     pub notes: Vec<String>,
     /// The whole run.
@@ -82,6 +84,7 @@ impl Default for Summary {
             trigger: TriggerRule::default(),
             clocks: Vec::new(),
             hops: Hops::default(),
+            attribution: Attribution::default(),
             notes: Vec::new(),
             overall: Latencies::default(),
             by_session: Groups::default(),
@@ -107,6 +110,7 @@ impl Summary {
 
     /// One request, when it is closed. What is found out at the end is fed by itself, see [`Evidence`].
     pub fn figures(&mut self, row: &OrderRow) {
+        self.attribution.count(row);
         let rows = &mut self.rows;
         rows.requests += 1;
         rows.first = Some(rows.first.map_or(row.t_out, |first| first.min(row.t_out)));
@@ -241,6 +245,7 @@ impl Summary {
             SegmentKind::TickToTrade => format!("{market}→{orders}"),
             SegmentKind::WallToWall => format!("{orders}→{orders} (from one session to the next)"),
             SegmentKind::Hop => "from tap to tap".into(),
+            SegmentKind::FillToRequest => format!("fill→{orders}"),
             _ => format!("{orders}→{orders}'"),
         }
     }
@@ -310,6 +315,9 @@ pub(crate) mod tests {
             flags: Flags::default(),
             t2t_min: None,
             t2t_max: None,
+            weighed: None,
+            bbo: None,
+            case: None,
             error: None,
             across: None,
             outcome: "accepted",

@@ -12,10 +12,11 @@ use super::table::TableRow;
 use super::text::sentence;
 use super::{Format, Output, Style};
 use crate::capture::stamp::{Edge, Undecided};
+use crate::pair::attribution::Aggregate;
 use crate::pair::{Across, OrderRow};
 use crate::stats::{
-    ClockRelation, Compared, Feed, Group, Histogram, LateLine, Latencies, Part, Piece, QUANTILES, Relation, Slow,
-    Slowest, Summary, Tap, Verdict, explanations, first_answer,
+    ClockRelation, Compared, Coverage, Feed, Group, Histogram, LateLine, Latencies, Part, Piece, QUANTILES, Relation,
+    Slow, Slowest, Summary, Tap, Verdict, explanations, first_answer,
 };
 
 pub(super) static FORMAT: Format =
@@ -143,9 +144,42 @@ fn attribution(summary: &Summary) -> Value {
         "window_ns": summary.trigger.window_ns,
         "min_ns": summary.trigger.min_ns,
         "messages": summary.trigger.messages,
+        "model": summary.trigger.model,
         "methods": counts(summary.methods()),
+        "confidence": f64::from((summary.attribution.threshold * 1000.0).round()) / 1000.0,
+        "exact": summary.attribution.exact,
+        "likely": summary.attribution.likely,
+        "ambiguous": summary.attribution.ambiguous,
+        "untriggered": summary.attribution.untriggered,
+        "t2t_sure": some_distribution(&summary.attribution.sure),
+        "t2t_newest": some_distribution(&summary.attribution.newest),
+        "t2t_oldest": some_distribution(&summary.attribution.oldest),
+        "aggregate": summary.attribution.aggregate.map(aggregate),
+        "by_rate": summary.attribution.by_rate().map(by_rate).collect::<Vec<Value>>(),
         "t2t_above_ten_times_p50": far,
     })
+}
+
+fn some_distribution(histogram: &Histogram) -> Value {
+    if histogram.n() == 0 { Value::Null } else { distribution(histogram).into() }
+}
+
+/// Without claiming any pair.
+fn aggregate(it: Aggregate) -> Value {
+    let tenth = |value: f64| (value * 10.0).round() / 10.0;
+    json!({
+        "mode_ns": it.mode_ns,
+        "z": tenth(it.z),
+        "triggered": tenth(it.triggered),
+        "error": tenth(it.error),
+        "within_ns": it.within_ns,
+        "requests": it.requests,
+    })
+}
+
+fn by_rate((rate, coverage): (u64, Coverage)) -> Value {
+    let Coverage { requests, triggered, sure } = coverage;
+    json!({ "messages_per_s": rate, "requests": requests, "triggered": triggered, "sure": sure })
 }
 
 /// The clearest stretch, by the number of slow requests.

@@ -1,6 +1,7 @@
 //! Rows and the summary to outputs, one file a format; [`FORMATS`] is the list that help and manual are made from.
 //! All writers stream, a closed pipe is success, and a write that fails names its file.
 
+mod causes;
 mod csv;
 #[cfg(test)]
 mod golden;

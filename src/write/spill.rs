@@ -74,6 +74,7 @@ impl Spill for OrderRow {
 
     fn lighten(&mut self) {
         self.timeline = Vec::new();
+        (self.weighed, self.bbo, self.case) = (None, None, None);
         self.across = None;
     }
 
@@ -123,6 +124,9 @@ impl Spill for OrderRow {
             flags: take.flags()?,
             t2t_min: take.option(Take::nanos)?,
             t2t_max: take.option(Take::nanos)?,
+            weighed: None,
+            bbo: None,
+            case: None,
             error: take.option(Take::nanos)?,
             across: None,
             outcome: take.fixed()?,

@@ -293,6 +293,7 @@ pub(super) mod tests {
             full.latency.set(kind, Nanos(value));
         }
         full.latency.forget(SegmentKind::Hop);
+        full.latency.forget(SegmentKind::FillToRequest);
         full.flags.set(Flag::Retransmitted);
         full.flags.set(Flag::AckWithAnswer);
         full.t2t_min = Some(Nanos(-4));

@@ -9,7 +9,7 @@ use tickscope_model::SegmentKind;
 use super::screen::{
     Columns, Style, Unit, bar, duration, factor, grouped, latency, plural, printable, share, shortened, wrapped,
 };
-use super::{Format, Output, quality, trail};
+use super::{Format, Output, causes, quality, trail};
 use crate::pair::Across;
 use crate::stats::{Compared, Culprit, Group, Histogram, Latencies, QUANTILES, Quantile, Slow, Span, Summary, Verdict};
 
@@ -26,7 +26,7 @@ const VERDICTS: usize = 6;
 const BESIDE: usize = 3;
 const NAME_WIDTH: usize = 24;
 /// Sentences are wrapped at this many characters.
-const WIDTH: usize = 112;
+pub(super) const WIDTH: usize = 112;
 
 /// The whole report.
 pub fn write_text(summary: &Summary, style: &Style, mut output: Output) -> io::Result<()> {
@@ -74,6 +74,7 @@ fn answer(summary: &Summary, verdict: &Verdict, style: &Style, lines: &mut Vec<S
         lines.push(String::new());
         lines.extend(verdicts(verdict, style));
     }
+    lines.extend(causes::causes(summary, style));
     for text in reservations(summary) {
         lines.extend(wrapped(&text, WIDTH, 2));
     }
@@ -85,12 +86,19 @@ fn latencies(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
     titles.extend(QUANTILES.iter().map(|quantile| format!("{} ", quantile.label)));
     titles.extend(["max ".into(), "mean ".into(), "p99/p50".into()]);
     columns.push(titles);
+    let sure = &summary.attribution.sure;
+    let mut kinds = Vec::new();
     for (kind, histogram) in main_table(summary) {
-        columns.push(distribution(kind, histogram));
+        kinds.push(kind);
+        columns.push(distribution(kind.name().to_owned(), histogram));
+        if kind == SegmentKind::TickToTrade && 0 < sure.n() && sure.n() < histogram.n() {
+            kinds.push(kind);
+            columns.push(distribution(format!("t2t ≥ {:.2}", summary.attribution.threshold), sure));
+        }
     }
     let mut table = columns.titled(&[0]).into_iter();
     lines.push(style.heading(&table.next().unwrap_or_default()));
-    for ((kind, _), line) in main_table(summary).zip(table) {
+    for (kind, line) in kinds.into_iter().zip(table) {
         lines.push(if is_internal(kind) { style.internal(&line) } else { style.external(&line) });
     }
     lines.push(String::new());
@@ -102,9 +110,9 @@ fn main_table(summary: &Summary) -> impl Iterator<Item = (SegmentKind, &Histogra
     summary.overall.iter().filter(|(kind, _)| !kind.is_part())
 }
 
-fn distribution(kind: SegmentKind, histogram: &Histogram) -> Vec<String> {
+fn distribution(name: String, histogram: &Histogram) -> Vec<String> {
     let unit = Unit::of(histogram.median());
-    let mut cells = vec![kind.name().to_owned(), grouped(histogram.n()), unit.name().into()];
+    let mut cells = vec![name, grouped(histogram.n()), unit.name().into()];
     cells.push(format!("{} ", unit.digits(histogram.min())));
     for quantile in QUANTILES {
         let mark = if histogram.is_few(quantile) { '*' } else { ' ' };
@@ -117,7 +125,7 @@ fn distribution(kind: SegmentKind, histogram: &Histogram) -> Vec<String> {
 }
 
 fn is_internal(kind: SegmentKind) -> bool {
-    matches!(kind, SegmentKind::TickToTrade | SegmentKind::WallToWall)
+    matches!(kind, SegmentKind::TickToTrade | SegmentKind::FillToRequest | SegmentKind::WallToWall)
 }
 
 /// What the names mean, and the mark.
@@ -129,6 +137,10 @@ fn legend(summary: &Summary) -> Vec<String> {
         let text = "from the market-data message that made us act to the request";
         lines.push(format!("  t2t      internal, {}: {text}", letters(SegmentKind::TickToTrade)));
         lines.extend(error(summary, &[SegmentKind::TickToTrade], "market data and requests"));
+    }
+    if has(SegmentKind::FillToRequest) {
+        let text = "from a fill of our own to the request that it made us send";
+        lines.push(format!("  fill_to_request  internal, {}: {text}", letters(SegmentKind::FillToRequest)));
     }
     if has(SegmentKind::WallToWall) {
         let text = "from the request in one session to the same request in the next";
@@ -231,10 +243,10 @@ fn reservations(summary: &Summary) -> Vec<String> {
     if let Some((far, n)) = summary.far_tail() {
         let latest = summary.methods().find(|(name, _)| *name == "latest").map_or(0, |(_, count)| count);
         let rests = if latest == 0 {
-            "no pair rests on \"the newest message on the symbol\"".to_owned()
+            "no pair rests on age and type of the message alone".to_owned()
         } else {
             let pairs = share(latest, summary.triggered(), "pairs");
-            format!("its tail rests on \"the newest message on the symbol\", by which {pairs} were found")
+            format!("{pairs} rest on age and type of the message alone (latest)")
         };
         lines.push(format!("t2t: {rests}; {} lie above ten times the median.", share(far, n, "values")));
     }

@@ -3,6 +3,8 @@
 
 use tickscope_model::{Nanos, SegmentKind, TapId};
 
+use crate::book::decimal_of;
+
 use super::screen::{Columns, Style, latency, printable, shortened, signed_latency};
 use crate::pair::{OrderRow, Trigger};
 use crate::stats::{Slowest, Summary, Verdict, explanations, first_answer};
@@ -77,6 +79,14 @@ fn moments(row: &OrderRow, summary: &Summary) -> Vec<String> {
     if let Some(trigger) = &row.trigger {
         let ago = signed_latency(trigger.time.since(row.t_out).0);
         columns.push(vec!["  trigger".into(), ago, place(trigger.tap, trigger.frame), message(trigger)]);
+    }
+    if let Some(best) = &row.bbo {
+        let side = |price, quantity: u32| match price {
+            0 => "–".to_owned(),
+            price => format!("{quantity} @ {}", decimal_of(price)),
+        };
+        let text = format!("{} / {}", side(best.bid, best.bid_quantity), side(best.ask, best.ask_quantity));
+        columns.push(vec!["  bbo".into(), "0".into(), "at the request".into(), text]);
     }
     let is_request = |what: &str| what == "request";
     if !row.timeline.iter().any(|moment| is_request(moment.what)) {

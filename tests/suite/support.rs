@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 use tickscope::pair::{Rules, TriggerRule};
-use tickscope_model::{MarketKind, Nanos, Timestamp};
+use tickscope_model::Timestamp;
 
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -173,9 +173,9 @@ pub(crate) fn check_file(file: &Path, text: &str) {
 
 /// Pairing as without a configuration.
 pub(crate) fn rules() -> Rules {
-    let preferred = vec![MarketKind::Trade, MarketKind::Quote, MarketKind::Book];
     Rules {
-        trigger: TriggerRule { window: Nanos(1_000_000_000), min: Nanos(0), preferred },
+        // Books need every message, and tests read ahead.
+        trigger: TriggerRule { keeps_books: false, ..TriggerRule::default() },
         from: Timestamp::MIN,
         to: Timestamp::MAX,
         symbols: Vec::new(),

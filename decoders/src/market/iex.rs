@@ -4,7 +4,7 @@
 use std::marker::PhantomData;
 
 use serde_json::Value;
-use tickscope_model::{Decimal, Loss, MarketEvent, MarketKind, Side, SymbolId};
+use tickscope_model::{BookChange, Decimal, Loss, MarketEvent, MarketKind, Side, SymbolId};
 use zerocopy::byteorder::little_endian::{I64, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
@@ -155,13 +155,15 @@ pub(crate) struct Content {
     pub(crate) reference: u64,
     /// Nanoseconds since the Unix epoch.
     pub(crate) timestamp_ns: u64,
+    pub(crate) book: BookChange,
 }
 
 impl Content {
     /// A message about a security that carries no price.
     pub(crate) fn of(kind: MarketKind, symbol: Stock, timestamp: I64) -> Content {
         let timestamp_ns = u64::try_from(timestamp.get()).unwrap_or(0);
-        Content { symbol: Some(symbol), kind, side: None, price: None, quantity: None, reference: 0, timestamp_ns }
+        let (symbol, book) = (Some(symbol), BookChange::None);
+        Content { symbol, kind, side: None, price: None, quantity: None, reference: 0, timestamp_ns, book }
     }
 }
 
@@ -234,6 +236,7 @@ impl<F: Feed> Iex<F> {
                 sequence: sent.sequence,
                 reference: content.reference,
                 exchange_ns: content.timestamp_ns,
+                book: content.book,
             }),
             Some(None) => out.loss(Loss::NoSymbol),
             None => out.market_other(),

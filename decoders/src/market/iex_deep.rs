@@ -1,7 +1,7 @@
 //! IEX DEEP 1.0 (specification 1.08): all price levels and trades of Investors Exchange, over IEX-TP 1.25. Datagrams go
 //! in, one market event a message comes out.
 
-use tickscope_model::{MarketKind, Side};
+use tickscope_model::{BookChange, MarketKind, Side};
 use zerocopy::byteorder::little_endian::{I64, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
@@ -80,6 +80,7 @@ fn price_level(side: Side, bytes: &[u8]) -> Read {
         side: Some(side),
         price: Some(level.price),
         quantity: Some(level.size.get()),
+        book: BookChange::Level { side, price: level.price.get(), quantity: level.size.get() },
         ..Content::of(MarketKind::Book, level.symbol, level.timestamp)
     })
 }

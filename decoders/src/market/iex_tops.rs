@@ -1,7 +1,7 @@
 //! IEX TOPS 1.6 (specification 1.66, 19 October 2021), and 1.5, whose messages are a subset with the same tables: best
 //! prices and trades of Investors Exchange, over IEX-TP 1.25. Datagrams go in, one market event a message comes out.
 
-use tickscope_model::MarketKind;
+use tickscope_model::{BookChange, MarketKind};
 use zerocopy::byteorder::little_endian::{I64, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
@@ -34,7 +34,11 @@ impl Feed for Tops {
     fn read(code: u8, bytes: &[u8]) -> Option<Read> {
         (code == b'Q').then(|| {
             let quote = at_least::<QuoteUpdate>(bytes)?;
-            Ok(Content::of(MarketKind::Quote, quote.symbol, quote.timestamp))
+            let book = BookChange::Quote {
+                bid: (quote.bid_price.get(), quote.bid_size.get()),
+                ask: (quote.ask_price.get(), quote.ask_size.get()),
+            };
+            Ok(Content { book, ..Content::of(MarketKind::Quote, quote.symbol, quote.timestamp) })
         })
     }
 }

@@ -15,7 +15,7 @@ use messages::{
     StockTradingAction, SystemEvent, Trade,
 };
 use serde_json::Value;
-use tickscope_model::{Decimal, Loss, MarketEvent, MarketKind, Side, SymbolId};
+use tickscope_model::{BookChange, Decimal, Loss, MarketEvent, MarketKind, Side, SymbolId};
 
 use super::layout::{Fields, Message, Price4, Stock, at_least, exactly, text};
 use super::new_york;
@@ -107,10 +107,18 @@ struct Content {
     price: Option<Price4>,
     quantity: u64,
     reference: u64,
+    book: BookChange,
 }
 
 impl Content {
-    const STATUS: Content = Content { kind: MarketKind::Status, side: None, price: None, quantity: 0, reference: 0 };
+    const STATUS: Content = Content {
+        kind: MarketKind::Status,
+        side: None,
+        price: None,
+        quantity: 0,
+        reference: 0,
+        book: BookChange::None,
+    };
 
     fn of(kind: MarketKind, reference: u64) -> Content {
         Content { kind, reference, ..Content::STATUS }
@@ -160,19 +168,13 @@ impl Itch50 {
             b'F' => add_order(&exactly::<AddOrderMpid>(bytes)?.add),
             b'D' => {
                 let delete = exactly::<OrderDelete>(bytes)?;
-                (&delete.head, None, Content::of(MarketKind::Book, delete.order_reference_number.get()))
+                let order = delete.order_reference_number.get();
+                let book = BookChange::Delete { order };
+                (&delete.head, None, Content { book, ..Content::of(MarketKind::Book, order) })
             }
             b'U' => replace_order(exactly(bytes)?),
-            b'X' => {
-                let cancel = exactly::<OrderCancel>(bytes)?;
-                let content = Content::of(MarketKind::Book, cancel.order_reference_number.get());
-                (&cancel.head, None, Content { quantity: cancel.cancelled_shares.get().into(), ..content })
-            }
-            b'E' => {
-                let executed = exactly::<OrderExecuted>(bytes)?;
-                let content = Content::of(MarketKind::Trade, executed.match_number.get());
-                (&executed.head, None, Content { quantity: executed.executed_shares.get().into(), ..content })
-            }
+            b'X' => cancel_order(exactly(bytes)?),
+            b'E' => executed(exactly(bytes)?),
             b'C' => executed_with_price(exactly(bytes)?),
             b'P' => trade(exactly(bytes)?),
             b'Q' => cross_trade(exactly(bytes)?),
@@ -200,7 +202,7 @@ impl Itch50 {
             Some(stock) => self.learned(locate, stock, out),
             None => self.known(locate).map(|known| known.symbol),
         };
-        let Content { kind, side, price, quantity, reference } = content;
+        let Content { kind, side, price, quantity, reference, book } = content;
         let event = MarketEvent {
             symbol: symbol.unwrap_or_default(),
             kind,
@@ -211,6 +213,7 @@ impl Itch50 {
             sequence: sent.sequence,
             reference,
             exchange_ns: head.timestamp.get(),
+            book,
         };
         Ok(Some(Found { event, has_symbol: symbol.is_some() }))
     }
@@ -293,23 +296,44 @@ type Read<'a> = (&'a Head, Option<Stock>, Content);
 
 #[inline]
 fn add_order(add: &AddOrder) -> Read<'_> {
+    let (order, quantity) = (add.order_reference_number.get(), add.shares.get());
+    let price = add.price.get();
     let content = Content {
         kind: MarketKind::Book,
         side: add.side.side(),
         price: Some(add.price),
-        quantity: add.shares.get().into(),
-        reference: add.order_reference_number.get(),
+        quantity: quantity.into(),
+        reference: order,
+        book: add.side.side().map_or(BookChange::None, |side| BookChange::Add { order, side, price, quantity }),
     };
     (&add.head, Some(add.stock), content)
+}
+
+#[inline]
+fn cancel_order(cancel: &OrderCancel) -> Read<'_> {
+    let (order, quantity) = (cancel.order_reference_number.get(), cancel.cancelled_shares.get());
+    let book = BookChange::Reduce { order, quantity };
+    (&cancel.head, None, Content { quantity: quantity.into(), book, ..Content::of(MarketKind::Book, order) })
+}
+
+#[inline]
+fn executed(executed: &OrderExecuted) -> Read<'_> {
+    let content = Content::of(MarketKind::Trade, executed.match_number.get());
+    let (order, quantity) = (executed.order_reference_number.get(), executed.executed_shares.get());
+    let book = BookChange::Execute { order, quantity, price: None };
+    (&executed.head, None, Content { quantity: quantity.into(), book, ..content })
 }
 
 /// The reference is the new one, which the order has from now on.
 #[inline]
 fn replace_order(replace: &OrderReplace) -> Read<'_> {
+    let (new, quantity) = (replace.new_order_reference_number.get(), replace.shares.get());
+    let order = replace.original_order_reference_number.get();
     let content = Content {
         price: Some(replace.price),
-        quantity: replace.shares.get().into(),
-        ..Content::of(MarketKind::Book, replace.new_order_reference_number.get())
+        quantity: quantity.into(),
+        book: BookChange::Replace { order, new, price: replace.price.get(), quantity },
+        ..Content::of(MarketKind::Book, new)
     };
     (&replace.head, None, content)
 }
@@ -318,9 +342,11 @@ fn replace_order(replace: &OrderReplace) -> Read<'_> {
 #[inline]
 fn executed_with_price(executed: &OrderExecutedWithPrice) -> Read<'_> {
     let kind = if executed.printable.0 == b'N' { MarketKind::Book } else { MarketKind::Trade };
+    let (order, quantity) = (executed.order_reference_number.get(), executed.executed_shares.get());
     let content = Content {
         price: Some(executed.execution_price),
-        quantity: executed.executed_shares.get().into(),
+        quantity: quantity.into(),
+        book: BookChange::Execute { order, quantity, price: Some(executed.execution_price.get()) },
         ..Content::of(kind, executed.match_number.get())
     };
     (&executed.head, None, content)

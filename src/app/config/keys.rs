@@ -9,7 +9,12 @@ use tickscope_model::Nanos;
 
 use crate::capture::stamp::{Edge, TRAILERS, Trailer};
 
-use super::settings::{Endpoint, FeedSetting, SessionSetting, Settings, TRIGGER_MESSAGES, TapSetting};
+use crate::pair::attribution::Learning;
+
+use super::settings::{
+    Books, Endpoint, FeedSetting, IdSetting, LinkSetting, OrderTag, SessionSetting, Settings, TRIGGER_MESSAGES,
+    TapSetting,
+};
 
 /// One key of one table.
 #[derive(Debug)]
@@ -54,6 +59,10 @@ pub enum Kind {
     Speed(fn(&mut Settings, u64)),
     /// A duration that is not negative.
     Span(fn(&mut Settings, Nanos)),
+    /// `"9717"` or `{ tag = 11, regex = "…", base = 10 }`.
+    OrderTag(fn(&mut Settings, OrderTag)),
+    /// 0 to 1.
+    Fraction(fn(&mut Settings, f32)),
     /// A path, taken relative to the folder of the configuration file.
     File(fn(&mut Settings, PathBuf)),
     /// `ip:port`.
@@ -73,10 +82,6 @@ pub enum Form {
     Text,
     Choice(&'static [&'static str]),
     Span,
-    /// 0 to 1.
-    Fraction,
-    /// `"9717"` or `{ tag = 11, regex = "…", base = 10 }`.
-    OrderTag,
 }
 
 impl Key {
@@ -162,7 +167,9 @@ impl Table {
             Table::Tap => settings.taps.push(TapSetting::default()),
             Table::Feed => settings.feeds.push(FeedSetting::default()),
             Table::Session => settings.sessions.push(SessionSetting::default()),
-            Table::Instruments | Table::Trigger | Table::Pairing | Table::TriggerId | Table::TriggerLink => (),
+            Table::TriggerId => settings.trigger.ids.push(IdSetting::default()),
+            Table::TriggerLink => settings.trigger.links.push(LinkSetting::default()),
+            Table::Instruments | Table::Trigger | Table::Pairing => (),
         }
     }
 }
@@ -177,6 +184,10 @@ impl Kind {
             Kind::Shift(_) => "a duration, such as \"-37us\" (units: ns, us, ms, s)".into(),
             Kind::Speed(_) => "a speed in bits per second, such as \"10G\" or \"100M\"".into(),
             Kind::Span(_) => Form::Span.expected(),
+            Kind::OrderTag(_) => {
+                "a FIX tag, such as \"9717\" or { tag = 11, regex = \"-(\\\\d+)$\", base = 10 }".into()
+            }
+            Kind::Fraction(_) => "a number from 0 to 1".into(),
             Kind::File(_) => "the path of a file".into(),
             Kind::Address(_) => "an address and port, such as \"233.54.12.111:26477\" or \"[ff02::1]:26477\"".into(),
             Kind::Endpoint(_) => "an address, or address and port, such as \"10.0.0.10\" or \"10.0.0.10:9876\"".into(),
@@ -193,11 +204,12 @@ impl Form {
             Form::Text => "a text".into(),
             Form::Choice(choices) => one_of(choices),
             Form::Span => "a duration of 0 or more, such as \"250us\" (units: ns, us, ms, s)".into(),
-            Form::Fraction => "a number from 0 to 1".into(),
-            Form::OrderTag => "a FIX tag, such as \"9717\" or { tag = 11, regex = \"-(\\\\d+)$\", base = 10 }".into(),
         }
     }
 }
+
+/// What of a market-data message an id may be; a test holds them against the stage's own list.
+const MARKET_DATA_IDS: &[&str] = &["sequence", "packet_sequence", "match_number", "quote_entry_id"];
 
 /// Names of the protocols of one role.
 pub fn protocols(role: Role) -> Vec<&'static str> {
@@ -415,14 +427,37 @@ pub static KEYS: &[Key] = &[
         Kind::Choices(TRIGGER_MESSAGES, |settings, messages| settings.trigger.messages = messages),
         "[\"trade\", \"bbo\"]",
         "[\"trade\", \"bbo\"]",
-        "Which market-data messages are preferred as triggers; others are taken only where the window holds none of \
-         these: trade prints; quote, a top-of-book update; book, a change of the book; bbo, both of these, since either \
-         may have moved the best price; auction and imbalance messages; status.",
+        "Which market-data messages may be triggers: trade prints; quote, a top-of-book update; book, a change of the \
+         book; bbo, both of these (how likely a message is that did not touch the best price is learned); auction and \
+         imbalance messages; status.",
     ),
-    later(
+    key(
+        Table::Trigger,
+        "model",
+        Kind::Choice(&["two-pass", "causal"], |settings, name| {
+            settings.trigger.learning = if name == "causal" { Learning::Causal } else { Learning::TwoPass };
+        }),
+        "\"two-pass\"",
+        "\"causal\"",
+        "How the model that weighs candidates is learned: two-pass, from the requests of the whole capture (of its first \
+         65,536 requests, where there are more); causal, for each request from what came before it, as live.",
+    ),
+    key(
+        Table::Trigger,
+        "books",
+        Kind::Choice(Books::NAMES, |settings, name| settings.trigger.books = Books::of(name)),
+        "\"auto\"",
+        "\"always\"",
+        "Whether books of the symbols in the order flow are kept, for the prices of triggers and the BBO at a request. \
+         auto: where the captures have at most 256 MiB together, or come through a pipe, and where [[trigger.id]] or \
+         [[trigger.link]] need them. They cost a second look at the captures and every message its time; without them a \
+         trigger is weighed by age and type alone.",
+    ),
+    key(
         Table::Trigger,
         "confidence",
-        Form::Fraction,
+        Kind::Fraction(|settings, confidence| settings.trigger.confidence = confidence),
+        "0.9",
         "0.9",
         "Tails are stated over pairs whose trigger_confidence is at least this.",
     ),
@@ -439,28 +474,42 @@ pub static KEYS: &[Key] = &[
         )
     },
     // ── [[trigger.id]] ──
-    later(
+    key(
         Table::TriggerId,
         "order",
-        Form::OrderTag,
+        Kind::OrderTag(|settings, tag| settings.last_id().order = Some(tag)),
+        "",
         "\"9717\"",
-        "Where the order carries the id: a FIX tag, or { tag = 11, regex = \"-(\\\\d+)$\", base = 10 }.",
+        "Where the order carries the id: a FIX tag, or { tag = 11, regex = \"-(\\\\d+)$\", base = 10 }: the first group of the \
+         regular expression, or all that it matches, as a number of that base.",
     ),
-    later(
+    key(
         Table::TriggerId,
         "market_data",
-        Form::Text,
+        Kind::Choice(MARKET_DATA_IDS, |settings, name| settings.last_id().market_data = Some(name)),
+        "",
         "\"sequence\"",
-        "What of the market-data message it is: sequence, packet_sequence, match_number, quote_entry_id.",
+        "What of the market-data message it is: sequence, its number in its feed; packet_sequence, that of the first \
+         message of its packet; match_number, of the trade; quote_entry_id, the reference of the order or quote.",
     ),
     // ── [[trigger.link]] ──
-    later(Table::TriggerLink, "orders", Form::Text, "\"INTC\"", "Symbol of the orders."),
-    later(
+    key(
+        Table::TriggerLink,
+        "orders",
+        Kind::Text(|settings, orders| settings.last_link().orders = orders),
+        "",
+        "\"INTC\"",
+        "Symbol of the orders.",
+    ),
+    key(
         Table::TriggerLink,
         "when",
-        Form::Text,
+        Kind::Text(|settings, when| settings.last_link().when = when),
+        "",
         "\"PEP.trade >= 576.08\"",
-        "Condition on market data that causes them.",
+        "Condition on market data that causes them: SYMBOL.trade, .bid, .ask or .mid, one of > >= < <=, and a price or \
+         another such value. A condition on a trade price causes with every trade that satisfies it, any other when it \
+         becomes true.",
     ),
 ];
 
@@ -486,6 +535,11 @@ mod tests {
             assert!(!key.is_used || !matches!(key.kind, Kind::Checked(_)), "{} is used but not kept", key.path());
         }
         assert!(Table::ALL.iter().all(|&table| keys_of(table).next().is_some()));
+    }
+
+    #[test]
+    fn ids_of_market_data_are_those_that_the_stage_knows() {
+        assert_eq!(MARKET_DATA_IDS, crate::pair::Named::NAMES.map(|(name, _)| name));
     }
 
     #[test]

@@ -8,9 +8,10 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::duration;
 use super::keys::{Form, KEYS, Key, Kind, Table, keys_of, protocols};
 use super::settings::{Endpoint, Entry, Origin, Settings};
+use super::{duration, order_tag};
+use crate::pair::LinkRule;
 
 /// Something wrong at one place of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,6 +131,16 @@ impl Reader<'_> {
             set(settings, chosen(list, choices).ok_or_else(wrong)?);
             return Ok(());
         }
+        if let Kind::OrderTag(set) = kind {
+            set(settings, order_tag::read(value)?.ok_or_else(wrong)?);
+            return Ok(());
+        }
+        if let Kind::Fraction(set) = kind {
+            let fraction = number(value).filter(|number| (0.0..=1.0).contains(number)).ok_or_else(wrong)?;
+            #[allow(clippy::cast_possible_truncation, reason = "a probability with few digits")]
+            set(settings, fraction as f32);
+            return Ok(());
+        }
         let DeValue::String(text) = value else { return Err(wrong()) };
         let text = text.as_ref();
         if text.is_empty() {
@@ -152,7 +163,9 @@ impl Reader<'_> {
                 }
                 set(settings, text.to_owned());
             }
-            Kind::Checked(_) | Kind::Choices(..) => unreachable!("handled above"),
+            Kind::Checked(_) | Kind::Choices(..) | Kind::Fraction(_) | Kind::OrderTag(_) => {
+                unreachable!("handled above")
+            }
         }
         Ok(())
     }
@@ -167,6 +180,12 @@ impl Reader<'_> {
             Table::Feed if !has("group") => "this [[feed]] says of no feed what it says: give group",
             Table::Session if !has("client") && !has("server") => {
                 "this [[session]] says of no conversation what it says: give client, server or both"
+            }
+            Table::TriggerId if !has("order") || !has("market_data") => {
+                "this [[trigger.id]] needs both: give order and market_data"
+            }
+            Table::TriggerLink if !has("orders") || !has("when") => {
+                "this [[trigger.link]] needs both: give orders and when"
             }
             _ => return,
         };
@@ -185,6 +204,13 @@ impl Reader<'_> {
             let text = format!("min: no trigger can be at least {min} and at most {window} (window) old");
             let place = self.place_of(Table::Trigger, 0, "min").or(self.place_of(Table::Trigger, 0, "window"));
             self.problem_at(place.unwrap_or((1, 1)), text);
+        }
+        let links = self.settings.trigger.links.clone();
+        for (index, link) in links.iter().enumerate().filter(|(_, link)| !link.when.is_empty()) {
+            if let Err(text) = LinkRule::parse(&link.orders, &link.when) {
+                let place = self.place_of(Table::TriggerLink, index, "when").unwrap_or((1, 1));
+                self.problem_at(place, format!("when: {text}"));
+            }
         }
         let names: Vec<String> = self.settings.taps.iter().map(|tap| tap.name.clone()).collect();
         for (index, name) in names.iter().enumerate() {
@@ -239,11 +265,6 @@ impl Form {
                 Some(text) => duration::parse_span(text).map(|_| true)?,
                 None => false,
             },
-            Form::Fraction => number(value).is_some_and(|number| (0.0..=1.0).contains(&number)),
-            Form::OrderTag => match value {
-                DeValue::Table(parts) => return order_tag(parts),
-                _ => text.is_some_and(is_tag),
-            },
         })
     }
 }
@@ -258,31 +279,6 @@ fn speed(text: &str) -> Option<u64> {
         _ => return None,
     };
     digits.parse::<u64>().ok()?.checked_mul(factor).filter(|speed| *speed > 0)
-}
-
-/// `{ tag = 11, regex = "…", base = 10 }`.
-fn order_tag(parts: &DeTable<'_>) -> Result<bool, String> {
-    let known = ["tag", "regex", "base"];
-    for (name, value) in parts {
-        let fits = match (name.get_ref().as_ref(), value.get_ref()) {
-            ("tag", DeValue::Integer(tag)) => tag.radix() == 10 && is_tag(tag.as_str()),
-            ("regex", DeValue::String(_)) => true,
-            ("base", DeValue::Integer(base)) => base.as_str().parse::<u32>().is_ok_and(|base| (2..=36).contains(&base)),
-            ("tag" | "regex" | "base", _) => false,
-            (unknown, _) => {
-                let nearest = nearest(unknown, &known).unwrap_or_default();
-                return Err(format!("unknown key \"{unknown}\"; the nearest known one is \"{nearest}\""));
-            }
-        };
-        if !fits {
-            return Ok(false);
-        }
-    }
-    Ok(parts.iter().any(|(name, _)| name.get_ref() == "tag"))
-}
-
-fn is_tag(text: &str) -> bool {
-    text.parse::<u32>().is_ok_and(|tag| tag > 0 && !text.starts_with('+'))
 }
 
 fn number(value: &DeValue<'_>) -> Option<f64> {
@@ -376,6 +372,7 @@ fn place(source: &str, offset: usize) -> (usize, usize) {
 mod tests {
     use tickscope_model::Nanos;
 
+    use super::super::settings::{OrderTag, TriggerSetting};
     use super::*;
     use crate::capture::stamp::Trailer;
 
@@ -466,7 +463,8 @@ mod tests {
     fn values_arrive_typed_and_with_their_place() {
         let source = "[[tap]]\nname = 'md'\npoint = \"D\"\noffset = \"-37us\"\ntrailer = \"auto\"\nspeed = \"10G\"\nfile = \"md.pcap\"\n\
                       [[session]]\nclient = \"10.0.0.10\"\nserver = \"10.0.1.20:9876\"\n[trigger]\nwindow = \"250us\"\n\
-                      messages = [ # why\n \"quote\" ]\n[[trigger.id]]\norder = { tag = 11, base = 10 }\n";
+                      messages = [ # why\n \"quote\" ]\n[[trigger.id]]\norder = { tag = 11, base = 10 }\n\
+                      market_data = \"sequence\"\n[pairing]\nanswer_timeout = \"1s\"\n";
         let (settings, problems) = parse(source, Path::new("/etc/tickscope"));
         assert_eq!(problems, []);
         let tap = settings.tap("md").expect("the tap");
@@ -479,7 +477,8 @@ mod tests {
         let entry = settings.entry(Table::Trigger, 0, "messages").expect("an entry");
         assert_eq!((entry.value.as_str(), entry.origin), ("[\"quote\"]", Origin::File { line: 13, column: 1 }));
         let unused: Vec<String> = settings.unused().map(|entry| entry.key.path()).collect();
-        assert_eq!(unused, ["[[trigger.id]] order"]);
+        assert_eq!(unused, ["[pairing] answer_timeout"]);
+        assert_eq!(settings.trigger.ids[0].order, Some(OrderTag { tag: 11, regex: None, base: 10 }));
     }
 
     #[test]
@@ -490,6 +489,10 @@ mod tests {
                 Table::Tap if key.name != "name" => "name = \"x\"\n",
                 Table::Feed if key.name != "group" => "group = \"1.1.1.1:1\"\n",
                 Table::Session if key.name != "server" => "server = \"1.1.1.1:1\"\n",
+                Table::TriggerId if key.name == "order" => "market_data = \"sequence\"\n",
+                Table::TriggerId => "order = \"9717\"\n",
+                Table::TriggerLink if key.name == "orders" => "when = \"A.mid > X.mid\"\n",
+                Table::TriggerLink => "orders = \"X\"\n",
                 _ => "",
             };
             assert_eq!(problems(&format!("{}\n{needs}{} = {}", key.table.header(), key.name, key.example)), "");
@@ -553,7 +556,10 @@ when = "PEP.trade >= 576.08"
         problems.retain(|problem| !problem.text.contains("decodes no such protocol"));
         assert_eq!(problems, []);
         assert_eq!((settings.taps.len(), settings.feeds.len(), settings.sessions.len()), (1, 1, 1));
-        assert_eq!(settings.trigger, super::super::settings::TriggerSetting::default());
+        let trigger = &settings.trigger;
+        assert_eq!((trigger.ids.len(), trigger.links.len()), (1, 1));
+        let without = TriggerSetting { ids: Vec::new(), links: Vec::new(), ..trigger.clone() };
+        assert_eq!(without, TriggerSetting::default());
     }
 
     #[test]

@@ -9,6 +9,8 @@ use tickscope_model::Nanos;
 
 use super::keys::{Key, Table};
 use crate::capture::stamp::{Edge, Trailer};
+use crate::pair::attribution::Learning;
+use crate::stats::THRESHOLD;
 
 /// Everything a configuration can say that this version uses.
 #[derive(Clone, Debug, Default)]
@@ -99,7 +101,7 @@ pub struct Endpoint {
 }
 
 /// `[trigger]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TriggerSetting {
     /// A trigger is at most this old …
     pub window: Nanos,
@@ -107,6 +109,58 @@ pub struct TriggerSetting {
     pub min: Nanos,
     /// Names of [`TRIGGER_MESSAGES`].
     pub messages: Vec<String>,
+    /// Tails are stated over pairs at least this sure.
+    pub confidence: f32,
+    pub learning: Learning,
+    pub books: Books,
+    pub ids: Vec<IdSetting>,
+    pub links: Vec<LinkSetting>,
+}
+
+/// Whether books of the symbols in the order flow are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Books {
+    /// Where captures are small, or a rule needs them.
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl Books {
+    /// The names in the configuration.
+    pub const NAMES: &[&str] = &["auto", "always", "never"];
+
+    pub fn of(name: &str) -> Books {
+        match name {
+            "always" => Books::Always,
+            "never" => Books::Never,
+            _ => Books::Auto,
+        }
+    }
+}
+
+/// A `[[trigger.id]]`; `None` where the file does not say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdSetting {
+    pub order: Option<OrderTag>,
+    /// A name of [`crate::pair::Named::NAMES`].
+    pub market_data: Option<&'static str>,
+}
+
+/// Where a request carries an id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderTag {
+    pub tag: u32,
+    pub regex: Option<String>,
+    pub base: u32,
+}
+
+/// A `[[trigger.link]]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkSetting {
+    pub orders: String,
+    pub when: String,
 }
 
 /// `[pairing]`.
@@ -121,7 +175,16 @@ pub const TRIGGER_MESSAGES: &[&str] = &["trade", "bbo", "quote", "book", "auctio
 impl Default for TriggerSetting {
     fn default() -> Self {
         let messages = vec!["trade".to_owned(), "bbo".to_owned()];
-        TriggerSetting { window: Nanos(1_000_000_000), min: Nanos(0), messages }
+        TriggerSetting {
+            window: Nanos(1_000_000_000),
+            min: Nanos(0),
+            messages,
+            confidence: THRESHOLD,
+            learning: Learning::default(),
+            books: Books::default(),
+            ids: Vec::new(),
+            links: Vec::new(),
+        }
     }
 }
 
@@ -190,6 +253,14 @@ impl Settings {
         self.feeds.last_mut().expect("Table::start pushed a feed before its keys are set")
     }
 
+    pub(super) fn last_id(&mut self) -> &mut IdSetting {
+        self.trigger.ids.last_mut().expect("Table::start pushed an id before its keys are set")
+    }
+
+    pub(super) fn last_link(&mut self) -> &mut LinkSetting {
+        self.trigger.links.last_mut().expect("Table::start pushed a link before its keys are set")
+    }
+
     pub(super) fn last_session(&mut self) -> &mut SessionSetting {
         self.sessions.last_mut().expect("Table::start pushed a session before its keys are set")
     }
@@ -209,6 +280,11 @@ impl Capture {
 }
 
 impl Input {
+    /// Standard input and pipes are not.
+    pub fn is_readable_twice(&self) -> bool {
+        self.path().is_some_and(Path::is_file)
+    }
+
     pub fn path(&self) -> Option<&Path> {
         match self {
             Input::Stdin => None,

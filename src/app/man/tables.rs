@@ -14,9 +14,12 @@ pub fn segment(kind: SegmentKind) -> &'static str {
     match kind {
         SegmentKind::TickToTrade => {
             "Tick-to-trade, G\u{2192}K: from the market-data message that made the trading system act (the trigger) to the \
-             request, each at the point where its tap stands. It is an inference: the newest message of a preferred kind \
-             ([trigger] messages) on the request's symbol within the window, else the newest of any kind. trigger_method \
-             names the rule and trigger_confidence says how sure it is."
+             request, each at the point where its tap stands. It is an inference: see WHICH MESSAGE CAUSED A REQUEST. \
+             trigger_method names what decided and trigger_confidence says how sure it is."
+        }
+        SegmentKind::FillToRequest => {
+            "From a private report of a fill to the request that it caused (a hedge, a cancel after a fill): such a \
+             request has the trigger_method fill and no t2t."
         }
         SegmentKind::TcpAck => {
             "From the request to the first segment from the other side that acknowledges its last byte. Where that \
@@ -84,12 +87,40 @@ pub const METHODS: [Method; 5] = [Method::Id, Method::Price, Method::Latest, Met
 pub fn method(method: Method) -> &'static str {
     match method {
         Method::Id => "the order carries the message's own id",
-        Method::Price => "the message's price explains the order's",
-        Method::Latest => "the newest message on the same symbol within the window",
+        Method::Price => {
+            "likewise, and it explains the order's price: it created, changed or took the level at which the order \
+             stands, or made the best price that the order takes or joins"
+        }
+        Method::Latest => "the likeliest message on the symbol, by its age and kind alone",
         Method::Link => "a configured link between instruments",
         Method::Fill => "a fill of the trading system's own made it act",
     }
 }
+
+/// How triggers are found, in paragraphs.
+pub const CAUSES: &[&str] = &[
+    "Candidates are the messages of the kinds in [trigger] messages about the request's symbol, not older than the \
+     window and not younger than min; private reports of fills; and, by [[trigger.link]], messages about other symbols. \
+     A [[trigger.id]] that names a message decides alone.",
+    "A model of the order stream weighs the candidates against each other and against nothing: requests come by \
+     themselves at a background rate, which depends on how busy the symbol is at that moment, and each message brings \
+     further ones after a latency. How long that takes, how many requests each kind of message brings, and how much more \
+     often they stand at the price that the message was about, is learned from the requests themselves. For this, books \
+     of the symbols in the order flow are kept ([trigger] books says of which captures); one that began in mid-stream, or \
+     misses messages, gives its rows the flag book_partial. Without books age and type of the messages have to do. What \
+     has caused a request of a session already hardly causes another one much later.",
+    "The model is learned from the whole capture (two-pass, the default), or for each request only from what came before \
+     it (causal): [trigger] model. The report names which. With few requests, what is believed of traders in general \
+     fills the gap: trades and new best prices are acted upon, the first of several messages in a packet before the \
+     others.",
+    "A request that is more likely caused by nothing than by all candidates together is untriggered. t2t_min_ns and \
+     t2t_max_ns are the bracket between the candidates that are at all likely (2 % and more), where there are several.",
+    "The report counts requests as exact (by id), likely (confidence of [trigger] confidence or more), ambiguous and \
+     untriggered. Tails of t2t are stated over exact and likely pairs; beside them stands the same percentile if every \
+     pair was caused by its newest, and by its oldest likely candidate, and how many are sure at which rate of messages. \
+     What can be said without claiming any pair (how many more requests than moments moved away from them come so shortly \
+     behind a message) is said as well.",
+];
 
 /// The levels at which everything is accounted for.
 pub fn level(level: Level) -> &'static str {
@@ -135,9 +166,8 @@ pub const ORDERS: &[Row] = &[
     ("trigger_method", "The rule that chose it."),
     (
         "trigger_confidence",
-        "How sure that is: 1 divided by the number of candidates. Candidates are the messages of preferred kinds on the \
-         symbol that came within twice the typical latency (the median of t2t so far) before the request; the newest is \
-         always one. Until 64 latencies are known, only messages of one time are candidates together.",
+        "How sure that is, 0 to 1: the probability that this very message caused the request, see WHICH MESSAGE CAUSED A \
+         REQUEST; 1 where an id names it.",
     ),
     ("t2t_ns", "Tick-to-trade latency."),
     (
@@ -226,7 +256,10 @@ mod tests {
 
     #[test]
     fn columns_of_latencies_carry_the_names_of_the_latencies() {
-        for kind in SegmentKind::ALL.iter().filter(|&&kind| kind != SegmentKind::Hop && !kind.is_part()) {
+        // A hop is no row's, and the trigger's time says what fill_to_request is.
+        let has_column =
+            |kind: SegmentKind| !matches!(kind, SegmentKind::Hop | SegmentKind::FillToRequest) && !kind.is_part();
+        for kind in SegmentKind::ALL.iter().filter(|&&kind| has_column(kind)) {
             let column = format!("{}_ns", kind.name());
             assert!(ORDERS.iter().any(|&(name, _)| name == column), "{column}");
         }

@@ -85,6 +85,7 @@ pub(in super::super) fn full() -> Summary {
     });
     summary.trigger = TriggerRule {
         text: "the newest message on the symbol".into(),
+        model: "two-pass",
         window_ns: SECOND,
         min_ns: 0,
         messages: vec!["trade".into(), "bbo".into()],

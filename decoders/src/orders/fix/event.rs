@@ -168,7 +168,7 @@ const ONLY_HEADER: &[&[u8]] = &[
 ];
 
 fn one<'a>(message: &'a [u8], damaged: bool, values: &Values<'a>) -> OrderEvent<'a> {
-    let mut event = event(damaged, values);
+    let mut event = OrderEvent { raw: message, ..event(damaged, values) };
     if !values.text::<768>().is_empty() && event.message == b"8" {
         event.stations = stations(message);
     }
@@ -308,10 +308,10 @@ fn each_of_group(
             }
         }
         orders += 1;
-        out.order(span.clone(), &event(damaged, &order));
+        out.order(span.clone(), &OrderEvent { raw: message, ..event(damaged, &order) });
     }
     if orders == 0 {
-        out.order(span.clone(), &without_entries(damaged, &outside));
+        out.order(span.clone(), &OrderEvent { raw: message, ..without_entries(damaged, &outside) });
     } else if stated.iter().any(|&stated| stated != orders) {
         // Entries without ClOrdID, or that could not be told apart.
         out.stray(Loss::Malformed, 1);

@@ -1,0 +1,248 @@
+//! What the newest messages of each watched symbol did, in time order; and how many messages of which kind came, at
+//! which local rates, which the model of the order stream is measured against.
+
+use std::collections::VecDeque;
+
+use tickscope_model::{MarketKind, SymbolId, Timestamp};
+
+use super::{Effect, Touch};
+use crate::hash::HashMap;
+use crate::merge::Tick;
+
+/// Entries kept of a symbol …
+const LENGTH: usize = 1024;
+/// … and where there are more symbols than `MANY`.
+const SHORT_LENGTH: usize = 256;
+const MANY: usize = 512;
+/// Messages that came so shortly before a request may have caused it.
+const RECENT_NS: i64 = 1_000_000;
+/// The local rate is that of so many newest messages.
+const RATE_OF: usize = 8;
+/// Classes of local rates: by powers of two of the time that the last eight messages took.
+pub const RATE_CLASSES: usize = 40;
+/// Types of messages that are told apart; further ones are counted as one.
+const TYPES: usize = 16;
+
+/// A message and what it did.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    pub tick: Tick,
+    pub effect: Effect,
+    /// Match number, trade id, or reference of the order.
+    pub reference: u64,
+    /// The number of the first message of its packet.
+    pub packet_sequence: u64,
+}
+
+/// Type of a message, and what it did to the best prices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Number of its type, below 16.
+    pub class: u8,
+    pub touch: Touch,
+    pub has_side: bool,
+}
+
+/// What the order stream could have reacted to, and for how long.
+#[derive(Clone, Debug)]
+pub struct Exposure {
+    types: Vec<(u8, MarketKind)>,
+    /// Messages by class, touch and whether the side is known.
+    messages: Vec<u64>,
+    /// Nanoseconds, over all symbols, by class of local rate.
+    pub time: [u64; RATE_CLASSES],
+}
+
+impl Default for Exposure {
+    fn default() -> Self {
+        Exposure { types: Vec::new(), messages: vec![0; TYPES * 6], time: [0; RATE_CLASSES] }
+    }
+}
+
+impl Exposure {
+    fn class(&mut self, code: u8, kind: MarketKind) -> u8 {
+        if self.types.len() < TYPES - 1 && !self.types.contains(&(code, kind)) {
+            self.types.push((code, kind));
+        }
+        self.class_of(code, kind)
+    }
+
+    fn place(moved: Moved) -> usize {
+        (usize::from(moved.class) * 3 + moved.touch as usize) * 2 + usize::from(moved.has_side)
+    }
+
+    /// Without a tape, the messages before requests that are too old to have caused them stand for all: those about the
+    /// symbol of a request at `time`, newest first, `since` a time before which nothing is known. Returns the class of the
+    /// local rate at the request.
+    pub fn sample(&mut self, time: Timestamp, since: Option<Timestamp>, ticks: &[Tick]) -> u8 {
+        let is_old = |tick: &Tick| time.since(tick.time).0 > RECENT_NS;
+        // The message that eight came since, with that one; before the first of all it is not known, or there is none.
+        let anchor = |at: usize| ticks.get(at + RATE_OF - 1).map(|tick| tick.time).or(since.map(|_| Timestamp::MIN));
+        for (at, tick) in ticks.iter().enumerate().filter(|(_, tick)| is_old(tick)) {
+            let Some(anchor) = anchor(at + 1) else { break };
+            let class = self.class(tick.code, tick.kind);
+            self.messages[Exposure::place(Moved { class, touch: Touch::Same, has_side: false })] += 1;
+            if let Some(from) = ticks.get(at + 1).map(|tick| tick.time).or(since) {
+                spend(&mut self.time, anchor, from, tick.time);
+            }
+        }
+        if ticks.is_empty()
+            && let Some(since) = since
+        {
+            spend(&mut self.time, Timestamp::MIN, since, time);
+        }
+        let anchor = ticks.get(RATE_OF - 1).map(|tick| tick.time);
+        rate_class(anchor.map_or(u64::MAX, |anchor| time.0.saturating_sub(anchor.0)))
+    }
+
+    /// Messages of that kind so far.
+    pub fn messages(&self, moved: Moved) -> u64 {
+        self.messages.get(Exposure::place(moved)).copied().unwrap_or(0)
+    }
+
+    /// The class of a message's type.
+    pub fn class_of(&self, code: u8, kind: MarketKind) -> u8 {
+        let known = self.types.iter().position(|known| *known == (code, kind));
+        u8::try_from(known.unwrap_or(TYPES - 1)).expect("below 16")
+    }
+
+    /// Whether the class is one of trades.
+    pub fn is_trade(&self, class: u8) -> bool {
+        self.types.get(usize::from(class)).is_some_and(|(_, kind)| *kind == MarketKind::Trade)
+    }
+}
+
+/// See the head of this file.
+#[derive(Default)]
+pub struct Tape {
+    symbols: HashMap<(u16, SymbolId), VecDeque<Entry>>,
+    pub exposure: Exposure,
+}
+
+impl Tape {
+    /// A message came. `counts`: it is of a kind that may be a trigger.
+    pub fn push(&mut self, point: u16, symbol: SymbolId, entry: Entry, counts: bool) {
+        let length = if self.symbols.len() > MANY { SHORT_LENGTH } else { LENGTH };
+        let entries = self.symbols.entry((point, symbol)).or_default();
+        if counts {
+            let (code, kind) = (entry.tick.code, entry.tick.kind);
+            let class = self.exposure.class(code, kind);
+            let moved = Moved { class, touch: entry.effect.touch, has_side: entry.effect.side.is_some() };
+            self.exposure.messages[Exposure::place(moved)] += 1;
+        }
+        if let Some(last) = entries.back() {
+            let anchor = entries.len().checked_sub(RATE_OF).map_or(Timestamp::MIN, |at| entries[at].tick.time);
+            spend(&mut self.exposure.time, anchor, last.tick.time, entry.tick.time);
+        }
+        while entries.len() >= length {
+            entries.pop_front();
+        }
+        let in_order = entries.back().is_none_or(|last| last.tick.time <= entry.tick.time);
+        if in_order {
+            entries.push_back(entry);
+        } else {
+            let at = entries.partition_point(|other| other.tick.time <= entry.tick.time);
+            entries.insert(at, entry);
+        }
+    }
+
+    /// What a message did, if it is still on the tape.
+    pub fn find(&self, point: u16, symbol: SymbolId, tick: &Tick) -> Option<&Effect> {
+        let entries = self.symbols.get(&(point, symbol))?;
+        let first = entries.partition_point(|entry| entry.tick.time < tick.time);
+        let same = entries.range(first..).take_while(|entry| entry.tick.time == tick.time);
+        let is_it = |entry: &&Entry| entry.tick.sequence == tick.sequence && entry.tick.line == tick.line;
+        same.into_iter().find(is_it).map(|entry| &entry.effect)
+    }
+
+    /// The entries of a symbol in a time, the last moment included, oldest first.
+    pub fn between(
+        &self,
+        point: u16,
+        symbol: SymbolId,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> impl Iterator<Item = &Entry> {
+        self.symbols.get(&(point, symbol)).into_iter().flat_map(move |entries| {
+            let first = entries.partition_point(|entry| entry.tick.time < from);
+            let behind = entries.partition_point(|entry| entry.tick.time <= to);
+            entries.range(first..behind.max(first))
+        })
+    }
+
+    /// Symbols with entries at a point, in no particular order.
+    pub fn symbols(&self, point: u16) -> impl Iterator<Item = SymbolId> + '_ {
+        self.symbols.keys().filter(move |(other, _)| *other == point).map(|(_, symbol)| *symbol)
+    }
+
+    /// The newest entry that is not later than `time`.
+    pub fn newest(&self, point: u16, symbol: SymbolId, time: Timestamp) -> Option<&Entry> {
+        let entries = self.symbols.get(&(point, symbol))?;
+        entries.get(entries.partition_point(|entry| entry.tick.time <= time).checked_sub(1)?)
+    }
+
+    /// The class of the local rate of messages at that time.
+    pub fn rate_class(&self, point: u16, symbol: SymbolId, time: Timestamp) -> u8 {
+        let anchor = self.symbols.get(&(point, symbol)).and_then(|entries| {
+            let behind = entries.partition_point(|entry| entry.tick.time <= time);
+            Some(entries.get(behind.checked_sub(RATE_OF)?)?.tick.time)
+        });
+        rate_class(anchor.map_or(u64::MAX, |anchor| time.0.saturating_sub(anchor.0)))
+    }
+}
+
+/// The class of a rate at which eight messages take so long.
+fn rate_class(span_ns: u64) -> u8 {
+    let bits = u64::BITS - span_ns.leading_zeros();
+    u8::try_from(bits).expect("at most 64").min(u8::try_from(RATE_CLASSES - 1).expect("small"))
+}
+
+/// Adds the time from one message to the next to the classes that it passes through.
+fn spend(time: &mut [u64; RATE_CLASSES], anchor: Timestamp, from: Timestamp, to: Timestamp) {
+    let mut at = from.0;
+    while at < to.0 {
+        let span = at.saturating_sub(anchor.0);
+        let class = rate_class(span);
+        // The next class begins where the span has one bit more.
+        let is_last = usize::from(class) >= RATE_CLASSES - 1 || anchor == Timestamp::MIN;
+        let end = if is_last { to.0 } else { to.0.min(anchor.0 + (1_u64 << class)) };
+        let place = if anchor == Timestamp::MIN { RATE_CLASSES - 1 } else { usize::from(class) };
+        time[place] += end - at;
+        at = end;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(time: u64, sequence: u64) -> Entry {
+        let time = Timestamp(time);
+        let tick = Tick { time, sequence, frame: 1, line: 0, code: b'A', kind: MarketKind::Book, place: None };
+        let effect = Effect { price: i64::try_from(sequence).unwrap(), ..Effect::default() };
+        Entry { tick, effect, reference: 0, packet_sequence: 0 }
+    }
+
+    #[test]
+    fn entries_are_found_by_time_and_sequence_also_where_the_capture_stepped_back() {
+        let mut tape = Tape::default();
+        for (time, sequence) in [(10, 1), (20, 2), (20, 3), (15, 4)] {
+            tape.push(0, SymbolId(1), entry(time, sequence), true);
+        }
+        let price = |time, sequence| tape.find(0, SymbolId(1), &entry(time, sequence).tick).map(|effect| effect.price);
+        assert_eq!((price(20, 3), price(15, 4), price(10, 9)), (Some(3), Some(4), None));
+        assert_eq!(tape.newest(0, SymbolId(1), Timestamp(16)).map(|entry| entry.tick.sequence), Some(4));
+        let moved = Moved { class: 0, touch: Touch::Same, has_side: false };
+        assert_eq!(tape.exposure.messages(moved), 4);
+    }
+
+    #[test]
+    fn time_is_spent_in_the_classes_that_it_passes_through() {
+        let mut time = [0; RATE_CLASSES];
+        spend(&mut time, Timestamp(1000), Timestamp(1003), Timestamp(1010));
+        // Spans 3; 4 to 7; 8 to 9.
+        assert_eq!((time[2], time[3], time[4]), (1, 4, 2));
+        assert_eq!(time.iter().sum::<u64>(), 7);
+        assert_eq!((rate_class(3), rate_class(4), rate_class(u64::MAX)), (2, 3, 39));
+    }
+}

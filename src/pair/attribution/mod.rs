@@ -1,0 +1,174 @@
+//! Which message made us send a request. The candidates of each request are collected when it is looked up; a model of
+//! the order stream ([`model`]) weighs them against each other and against "nothing". Two ways of learning it: *causal*,
+//! from what came before only, the same rows live and offline; and *two-pass*, offline, where the rows wait until the
+//! model has seen the requests of the whole capture.
+
+mod aggregate;
+pub(crate) mod candidates;
+mod lag;
+pub(crate) mod model;
+pub(crate) mod spent;
+
+pub use aggregate::Aggregate;
+pub use candidates::{Candidate, Case, Origin, Relation};
+use model::{Chances, Model, Observed};
+
+use crate::book::Exposure;
+
+/// How the model is learned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Learning {
+    /// From what came before.
+    Causal,
+    /// From the whole capture, or the first [`MOST_HELD`] requests of it.
+    #[default]
+    TwoPass,
+}
+
+impl Learning {
+    pub fn name(self) -> &'static str {
+        match self {
+            Learning::Causal => "causal",
+            Learning::TwoPass => "two-pass",
+        }
+    }
+}
+
+/// Requests that wait for the two-pass model, at most …
+pub const MOST_HELD: usize = 1 << 16;
+/// … and their candidates.
+const MOST_HELD_CANDIDATES: usize = 1 << 20;
+/// Requests that a model is learned from.
+const SAMPLE: usize = 1 << 12;
+/// A candidate that is less likely than this is not part of the bracket.
+const PLAUSIBLE: f64 = 0.02;
+/// The first requests that a causal model is learned from, and the most that pass until it is learned anew.
+const FIRST_LESSON: usize = 32;
+const LESSON: usize = 2048;
+
+/// What the model says of a request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Verdict {
+    /// Place of the likeliest candidate, and its probability; `None` where nothing is likelier than all of them.
+    pub chosen: Option<(usize, f64)>,
+    /// Places of the newest and the oldest plausible candidate.
+    pub newest: usize,
+    pub oldest: usize,
+    /// How likely it is that nothing caused it.
+    pub untriggered: f64,
+}
+
+/// Collects requests, learns, and judges.
+pub(crate) struct Judge {
+    learning: Learning,
+    window_ns: u64,
+    model: Model,
+    /// Of the newest requests, for learning.
+    recent: Vec<Observed>,
+    place: usize,
+    seen: usize,
+    next_lesson: usize,
+    /// Messages this much older than the request are not looked at where there are many younger ones.
+    reach_ns: u64,
+    weights: Vec<f64>,
+}
+
+impl Judge {
+    pub(crate) fn new(learning: Learning, window_ns: u64) -> Judge {
+        Judge {
+            learning,
+            window_ns,
+            model: Model::believed(&Chances::new(&Exposure::default(), (0, 0)), 1.0, window_ns),
+            recent: Vec::new(),
+            place: 0,
+            seen: 0,
+            next_lesson: FIRST_LESSON,
+            reach_ns: window_ns,
+            weights: Vec::new(),
+        }
+    }
+
+    pub(crate) fn learning(&self) -> Learning {
+        self.learning
+    }
+
+    pub(crate) fn reach_ns(&self) -> u64 {
+        self.reach_ns
+    }
+
+    /// A request was looked up: what it teaches. In a causal model it is judged afterwards, with what it taught if the
+    /// next lesson was due, as every request live is.
+    pub(crate) fn learn(&mut self, case: &Case, exposure: &Exposure, others: (u64, u64)) {
+        self.seen += 1;
+        let observed = case.observed();
+        if self.recent.len() < SAMPLE {
+            self.recent.push(observed);
+        } else {
+            self.recent[self.place] = observed;
+            self.place = (self.place + 1) % SAMPLE;
+        }
+        if self.seen == 1 && self.learning == Learning::Causal {
+            self.believe(exposure, others);
+        }
+        if self.seen >= self.next_lesson {
+            self.lesson(exposure, others);
+            let factor = if self.learning == Learning::Causal { 5 } else { 16 };
+            self.next_lesson = (self.seen * factor / 4).clamp(self.seen + FIRST_LESSON, self.seen + LESSON * factor);
+        }
+    }
+
+    fn believe(&mut self, exposure: &Exposure, others: (u64, u64)) {
+        self.model = Model::believed(&Chances::new(exposure, others), 1.0, self.window_ns);
+    }
+
+    fn lesson(&mut self, exposure: &Exposure, others: (u64, u64)) {
+        let chances = Chances::new(exposure, others);
+        self.model = Model::learn(&self.recent, self.seen, &chances, self.window_ns);
+        self.reach_ns = self.window_ns.min((self.model.quantile(0.9) * 20).max(2_000_000));
+    }
+
+    /// Whether so much is held that the two-pass model must be made of it.
+    pub(crate) fn is_full((requests, candidates): (usize, usize)) -> bool {
+        requests >= MOST_HELD || candidates >= MOST_HELD_CANDIDATES
+    }
+
+    /// Makes the two-pass model. From now on requests are judged as they come.
+    pub(crate) fn fit<'a>(&mut self, cases: impl ExactSizeIterator<Item = &'a Case>, chances: (&Exposure, (u64, u64))) {
+        let all = cases.len();
+        let every = all.div_ceil(SAMPLE).max(1);
+        let sample: Vec<Observed> = cases.step_by(every).map(Case::observed).collect();
+        self.model = Model::learn(&sample, all, &Chances::new(chances.0, chances.1), self.window_ns);
+        self.learning = Learning::Causal;
+        (self.recent, self.place) = (sample, 0);
+    }
+
+    /// What can be said without claiming any pair, of the requests that were learned from.
+    pub(crate) fn aggregate(&self) -> Option<Aggregate> {
+        aggregate::aggregate(&self.recent, self.model.quantile(0.98))
+    }
+
+    pub(crate) fn judge(&mut self, case: &Case) -> Verdict {
+        let untriggered = self.model.weigh(&case.observed(), &mut self.weights);
+        verdict(&self.weights, untriggered)
+    }
+}
+
+/// The decision that follows from probabilities.
+pub fn verdict(weights: &[f64], untriggered: f64) -> Verdict {
+    let (mut chosen, mut newest, mut oldest) = (None, usize::MAX, 0);
+    for (at, &weight) in weights.iter().enumerate() {
+        // Of equal ones the newest.
+        if chosen.is_none_or(|(_, most)| weight > most) {
+            chosen = Some((at, weight));
+        }
+        if weight >= PLAUSIBLE {
+            newest = newest.min(at);
+            oldest = at;
+        }
+    }
+    let chosen = chosen.filter(|_| untriggered < 0.5);
+    if let Some((at, _)) = chosen {
+        (newest, oldest) = (newest.min(at), oldest.max(at));
+    }
+    Verdict { chosen, newest, oldest, untriggered }
+}
