@@ -32,16 +32,16 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
     let clocks = Clocks::relate(settings, &mut prepared)?;
     let mut correlator = correlator(arguments, settings, &prepared, &clocks)?;
     let threads = threads(arguments);
-    // Books need every message by itself.
-    let ahead = if correlator.pairer.rules().trigger.keeps_books { 0 } else { threads };
     let mut summary = Summary::default();
     summary.attribution.threshold = settings.trigger.confidence;
     let mut collector = Collector::start(summary, tables, threads > 0)?;
     if correlator.pairer.rules().trigger.keeps_books {
+        // Books need every message by itself, so nothing is read ahead.
         let looked = open::look_first(settings, &prepared, threads)?;
         looked.iter().flatten().for_each(|name| correlator.watch(name));
+    } else {
+        prepared.pipeline.read_ahead(&mut prepared.captures, threads, BLOCK_BYTES);
     }
-    prepared.pipeline.read_ahead(&mut prepared.captures, ahead, BLOCK_BYTES);
     let stopped = open::run(&mut prepared, &arguments.display, &mut correlator, |correlator, now| {
         correlator.advance(now);
         collector.collect(correlator).context("writing rows")

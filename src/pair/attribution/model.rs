@@ -7,6 +7,8 @@
 //! density of the latency; the ratios say how much more often a request that the message caused stands at its price
 //! than one that it did not cause. All of it is learned from the requests by expectation and maximisation.
 
+use std::ops::Range;
+
 use super::lag::{self, BINS};
 use crate::book::{Exposure, Moved, RATE_CLASSES, Touch};
 
@@ -60,6 +62,11 @@ pub(crate) fn cell(class: u8, touch: Touch, side: u8) -> u16 {
 /// The cell of a private report.
 pub(crate) fn report_cell(is_same_symbol: bool) -> u16 {
     16 * 9 + u16::from(!is_same_symbol)
+}
+
+/// Whether a cell is one of private reports.
+fn is_report(cell: usize) -> bool {
+    cell == usize::from(report_cell(true)) || cell == usize::from(report_cell(false))
 }
 
 /// The place of a relation in the model's table.
@@ -134,6 +141,10 @@ impl Chances {
         }
     }
 }
+
+/// Most traders do not act on private reports, and in a busy market some report stands before many a request: of so small
+/// a share of the requests they are no cause.
+const REPORTS_BY_CHANCE: f64 = 0.003;
 
 /// Requests' worth of belief that is mixed into what is learned: about the reaction to each cell …
 const REACTION_BELIEF: f64 = 1.0;
@@ -411,7 +422,8 @@ impl Sums {
                 let believed = (average * chances.belief(cell)).max(1e-12);
                 // The belief is worth so many messages that it would have brought so many requests.
                 let worth = REACTION_BELIEF / believed;
-                let brought = count * scale + REACTION_BELIEF;
+                let by_chance = if is_report(cell) { REPORTS_BY_CHANCE * self.requests } else { 0.0 };
+                let brought = (count - by_chance).max(0.0) * scale + REACTION_BELIEF;
                 reaction[role * CELLS + cell] = brought / (chances.messages[cell] + worth);
             }
         }
@@ -463,6 +475,8 @@ impl Sums {
         ratios
     }
 
+    /// Whoever reads a message does not know yet what follows in its packet, so alone and first are one; and what is read
+    /// later in a packet is no better a reason than what was read first.
     fn places(&self) -> Vec<f64> {
         let mut ratios = vec![1.0; ROLES * 2 * PLACES];
         for (group, ratios) in ratios.chunks_mut(PLACES).enumerate() {
@@ -472,8 +486,20 @@ impl Sums {
                 counts.iter().zip(belief).map(|(count, belief)| (count + belief) / total).collect::<Vec<f64>>()
             };
             let (caused, not_caused) = (of(&self.caused, &CAUSED_PLACE), of(&self.not_caused, &NOT_CAUSED_PLACE));
-            for (ratio, (caused, not_caused)) in ratios.iter_mut().zip(caused.iter().zip(&not_caused)) {
-                *ratio = caused / not_caused;
+            // Places from `from` on have one ratio; the others a higher one.
+            let mut ratio_of = |places: Range<usize>| {
+                let sum = |shares: &[f64]| shares[places.clone()].iter().sum::<f64>();
+                let ratio = sum(&caused) / sum(&not_caused);
+                ratios[places.clone()].fill(ratio);
+                ratio
+            };
+            let first = ratio_of(0..2);
+            let like = ratio_of(2..3);
+            let other = ratio_of(3..4);
+            match (like > first, other > like) {
+                (true, _) if other > ratio_of(0..3) => _ = ratio_of(0..4),
+                (false, true) if ratio_of(2..4) > first => _ = ratio_of(0..4),
+                _ => {}
             }
         }
         ratios
