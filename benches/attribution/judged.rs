@@ -10,58 +10,8 @@ use tickscope::pair::attribution::{Case, Learning, verdict};
 use tickscope_sim::{Scenario, attribution_scenarios, write};
 
 use super::bound::Bound;
-use super::run::{self, Cause};
-
-/// Bins of confidence: tenths.
-const BINS: usize = 10;
-
-/// How the requests of one kind fared.
-#[derive(Clone, Debug, Default)]
-struct Tally {
-    requests: u64,
-    /// With a trigger that was seen.
-    triggered: u64,
-    given: u64,
-    right: u64,
-    /// Requests that nothing caused, and those of them that were given a trigger of confidence 0.5 and more.
-    untriggered: u64,
-    misled: u64,
-    /// By bin: sum of what was claimed, how many, and how many were right.
-    bins: [(f64, u64, u64); BINS],
-}
-
-impl Tally {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a tenth")]
-    fn count(&mut self, cause: &Cause, given: Option<((u64, u64), f64)>) {
-        self.requests += 1;
-        self.triggered += u64::from(cause.trigger.is_some());
-        self.untriggered += u64::from(cause.trigger.is_none());
-        let Some((named, confidence)) = given else { return };
-        let is_right = cause.trigger == Some(named);
-        self.given += 1;
-        self.right += u64::from(is_right);
-        self.misled += u64::from(cause.trigger.is_none() && confidence >= 0.5);
-        let bin = &mut self.bins[((confidence * 10.0) as usize).min(BINS - 1)];
-        *bin = (bin.0 + confidence, bin.1 + 1, bin.2 + u64::from(is_right));
-    }
-
-    fn precision(&self) -> f64 {
-        share(self.right, self.given)
-    }
-
-    fn recall(&self) -> f64 {
-        share(self.right, self.triggered)
-    }
-
-    fn misled(&self) -> f64 {
-        share(self.misled, self.untriggered)
-    }
-}
-
-#[allow(clippy::cast_precision_loss, reason = "counts")]
-fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
-}
+use super::tally::{self, Tally};
+use super::run::{self, Given};
 
 /// One scenario, all seeds.
 #[derive(Default)]
@@ -116,41 +66,12 @@ pub(crate) fn all(is_wanted: impl Fn(&str) -> bool, seeds: &RangeInclusive<u64>)
         );
         missed.extend(targets(name, sum));
     }
-    println!("\nClaimed confidence and the observed share that is right, all requests:\n");
-    println!(
-        "| scenario | {} | outside 0.03 + 2 s.e. |",
-        (0..BINS).map(|bin| format!("0.{bin}–")).collect::<Vec<_>>().join(" | ")
-    );
-    println!("| --- |{} ---: |", " ---: |".repeat(BINS));
-    for (name, sum) in &judged {
-        let (cells, outside) = calibration(&sum.all);
-        println!("| `{name}` | {} | {} |", cells.join(" | "), outside.len());
-        missed.extend(outside.iter().map(|bin| format!("{name}: confidence in bin 0.{bin} is not calibrated")));
-    }
+    missed.extend(tally::calibration(judged.iter().map(|(name, sum)| (*name, &sum.all))));
     println!();
     for text in &missed {
         println!("MISSED: {text}");
     }
     Ok(missed.is_empty())
-}
-
-fn calibration(tally: &Tally) -> (Vec<String>, Vec<usize>) {
-    let mut outside = Vec::new();
-    let cells = tally.bins.iter().enumerate().map(|(at, &(claimed, count, right))| {
-        if count == 0 {
-            return "–".to_owned();
-        }
-        #[allow(clippy::cast_precision_loss, reason = "counts")]
-        let (claimed, observed, n) = (claimed / count as f64, share(right, count), count as f64);
-        let error = (claimed * (1.0 - claimed) / n).max(0.0).sqrt();
-        let is_outside = (claimed - observed).abs() > 0.03 + 2.0 * error;
-        if is_outside {
-            outside.push(at);
-        }
-        format!("{claimed:.3}: {observed:.3} ({count}){}", if is_outside { " **!**" } else { "" })
-    });
-    let cells: Vec<String> = cells.collect();
-    (cells, outside)
 }
 
 /// What the tables are for.
@@ -208,13 +129,13 @@ fn one(scenario: &Scenario, seed: u64, sum: &mut Judged) -> Result<(), String> {
     fs::remove_dir_all(&folder).map_err(|error| error.to_string())
 }
 
-fn given(row: &OrderRow) -> Option<((u64, u64), f64)> {
+fn given(row: &OrderRow) -> Given {
     let trigger = row.trigger.as_ref()?;
     Some(((trigger.time.0, trigger.sequence), f64::from(trigger.confidence)))
 }
 
 /// What the bound says, by the same rule of decision.
-fn bounded(bound: &Bound<'_>, row: &OrderRow, case: &Case) -> Option<((u64, u64), f64)> {
+fn bounded(bound: &Bound<'_>, row: &OrderRow, case: &Case) -> Given {
     let (weights, nothing) = bound.weigh(row, case);
     let (at, weight) = verdict(&weights, nothing).chosen?;
     let tick = case.candidates.get(at)?.tick;

@@ -60,22 +60,43 @@ pub(crate) struct Cause {
     pub(crate) is_new: bool,
 }
 
-/// By session and ClOrdID.
-pub(crate) fn truth(folder: &Path) -> Result<HashMap<(String, String), Cause>, String> {
-    let text = fs::read_to_string(folder.join("truth.csv")).map_err(|error| error.to_string())?;
+/// Session and `ClOrdID`.
+type Request = (String, String);
+/// Time and sequence of a trigger that was named, and the confidence.
+pub(crate) type Given = Option<((u64, u64), f64)>;
+
+pub(crate) fn truth(folder: &Path) -> Result<HashMap<Request, Cause>, String> {
+    let columns = ["session", "clordid", "trigger_t_ns", "trigger_seq", "request"];
+    let cells = cells(&folder.join("truth.csv"), columns)?;
+    let cause = |[session, clordid, time, sequence, request]: [String; 5]| {
+        let trigger = time.parse().ok().zip(sequence.parse().ok());
+        ((session, clordid), Cause { trigger, is_new: request == "new" })
+    };
+    Ok(cells.into_iter().map(cause).collect())
+}
+
+/// What a file of `--orders` says of each request.
+pub(crate) fn said(orders: &Path) -> Result<Vec<(Request, Given)>, String> {
+    let columns = ["session", "clordid", "trigger_t_ns", "trigger_seq", "trigger_confidence"];
+    let given = |[session, clordid, time, sequence, confidence]: [String; 5]| {
+        let trigger = time.parse().ok().zip(sequence.parse().ok());
+        ((session, clordid), trigger.zip(confidence.parse().ok()))
+    };
+    Ok(cells(orders, columns)?.into_iter().map(given).collect())
+}
+
+/// Some columns of a table. No cell before them is quoted.
+fn cells<const N: usize>(path: &Path, columns: [&str; N]) -> Result<Vec<[String; N]>, String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut lines = text.lines();
     let header: Vec<&str> = lines.next().unwrap_or_default().split(',').collect();
-    let at = |name: &str| header.iter().position(|column| *column == name).ok_or(format!("no column {name}"));
-    let (session, clordid, time, sequence, request) =
-        (at("session")?, at("clordid")?, at("trigger_t_ns")?, at("trigger_seq")?, at("request")?);
-    let mut causes = HashMap::new();
-    for line in lines {
-        // No cell before these is quoted.
-        let cells: Vec<&str> = line.split(',').collect();
-        let cell = |at: usize| cells.get(at).copied().unwrap_or_default();
-        let trigger = cell(time).parse().ok().zip(cell(sequence).parse().ok());
-        let cause = Cause { trigger, is_new: cell(request) == "new" };
-        causes.insert((cell(session).to_owned(), cell(clordid).to_owned()), cause);
+    let mut places = [0; N];
+    for (place, column) in places.iter_mut().zip(columns) {
+        *place = header.iter().position(|one| *one == column).ok_or(format!("{}: no {column}", path.display()))?;
     }
-    Ok(causes)
+    let cells = |line: &str| {
+        let cells: Vec<&str> = line.split(',').collect();
+        places.map(|place| cells.get(place).copied().unwrap_or_default().to_owned())
+    };
+    Ok(lines.map(cells).collect())
 }

@@ -78,10 +78,11 @@ pub fn generate<W: Write>(
     Ok((summary, Truth { rows: recorder.rows(scenario) }))
 }
 
-/// Runs a scenario and writes its files into a folder: a capture for each tap, `truth.csv` and `instruments.csv`.
+/// Runs a scenario and writes its files into a folder: a capture for each tap, `truth.csv` and `instruments.csv`; and
+/// `tickscope.toml`, where the scenario has something that must be said to tickscope.
 pub fn write(scenario: &Scenario, seed: u64, folder: &Path) -> io::Result<Summary> {
     fs::create_dir_all(folder)?;
-    let (summary, truth) = generate(scenario, seed, &mut |tap| {
+    let (mut summary, truth) = generate(scenario, seed, &mut |tap| {
         let path = folder.join(format!("{}.{}", tap.name, tap.format.extension()));
         Ok(InPieces::new(File::create(path)?))
     })?;
@@ -91,5 +92,9 @@ pub fn write(scenario: &Scenario, seed: u64, folder: &Path) -> io::Result<Summar
     let mut out = BufWriter::new(File::create(folder.join("instruments.csv"))?);
     out.write_all(market::instruments_csv(scenario, seed).as_bytes())?;
     out.flush()?;
+    if let Some(config) = market::config_toml(scenario, seed) {
+        fs::write(folder.join("tickscope.toml"), config)?;
+        summary.has_config = true;
+    }
     Ok(summary)
 }

@@ -5,8 +5,9 @@
 use std::fmt::Write;
 
 use crate::book::{Book, CROWD, Change, Fill, Resting, Side, TICK};
+use crate::encode::fix::price_text;
 use crate::random::{Random, exp, to_count, to_float};
-use crate::scenario::Market as Settings;
+use crate::scenario::{Kind, Market as Settings, Strategy};
 use crate::time::SECOND;
 
 /// What is known about a symbol before trading begins.
@@ -64,6 +65,20 @@ pub(crate) fn instruments_csv(scenario: &crate::scenario::Scenario, seed: u64) -
         let _ = writeln!(text, "{},{},{},0.01,{}", one.symbol, one.exchange_id, one.internal_id, one.lot);
     }
     text
+}
+
+/// What a user of this trader would say to tickscope: which instruments cause orders in which other ones. `None` where there
+/// is nothing to say.
+pub(crate) fn config_toml(scenario: &crate::scenario::Scenario, seed: u64) -> Option<String> {
+    let instruments = instruments(&scenario.market, &mut Random::new(seed, "market"));
+    let mut text = String::new();
+    for rule in scenario.strategy.iter().filter(|rule| rule.kind == Kind::Conditional) {
+        let level = instruments.iter().find(|one| one.symbol == rule.when).map(|one| price_text(one.price));
+        let over = if rule.over.is_empty() { level? } else { format!("{}.mid", rule.over) };
+        let Strategy { when, sell, .. } = rule;
+        let _ = writeln!(text, "[[trigger.link]]\norders = \"{sell}\"\nwhen = \"{when}.mid > {over}\"");
+    }
+    (!text.is_empty()).then_some(text)
 }
 
 /// The books, and when and how the crowd changes them.

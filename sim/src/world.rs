@@ -141,6 +141,8 @@ pub struct Summary {
     pub requests: u64,
     /// Name, frames and bytes of each capture.
     pub captures: Vec<(String, u64, u64)>,
+    /// There is a `tickscope.toml`.
+    pub has_config: bool,
 }
 
 /// Packets that the exchange can send again.
@@ -273,7 +275,7 @@ impl<W: Write> World<W> {
         self.taps.flush(u64::MAX, &mut self.recorder)?;
         let requests = self.recorder.requests.len() as u64;
         let captures = self.taps.finish()?;
-        let summary = Summary { messages: self.messages, packets: self.packets, requests, captures };
+        let summary = Summary { messages: self.messages, packets: self.packets, requests, captures, has_config: false };
         Ok((summary, self.recorder))
     }
 

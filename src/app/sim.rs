@@ -58,7 +58,7 @@ fn write(scenario: &Scenario, seed: u64, folder: &Path, out: &mut impl Write) ->
     for (name, frames, bytes) in &summary.captures {
         writeln!(out, "  {name}: {frames} frames, {bytes} bytes")?;
     }
-    writeln!(out, "  truth.csv, instruments.csv")?;
+    writeln!(out, "  truth.csv, instruments.csv{}", if summary.has_config { ", tickscope.toml" } else { "" })?;
     Ok(Outcome::Done)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tickscope_model::{MarketKind, OrderKind, SymbolId, TapId, Timestamp};
 
 use super::lag;
-use super::model::{self, Observed, PLACES, Seen};
+use super::model::{self, Observed, Seen};
 use crate::book::{Best, Effect, Exposure, Price, Touch};
 use crate::merge::Tick;
 
@@ -156,15 +156,11 @@ pub(crate) fn of_market(
         bin: lag::bin(lag_of(tick.time, time)),
         cell: model::cell(class, touch, side),
         relation: model::relation_cell(is_trade, touch, side, relation as u8),
-        place: if is_trade { small(PLACES) } else { 0 },
+        place: model::place_cell(is_trade, touch),
         is_spent: false,
     };
     let Effect { side, price, after, .. } = effect;
     Candidate { tick, symbol, origin: Origin::Symbol, side, price, touch, after, relation, seen }
-}
-
-fn small(number: usize) -> u8 {
-    u8::try_from(number).unwrap_or(u8::MAX)
 }
 
 fn lag_of(from: Timestamp, to: Timestamp) -> u64 {

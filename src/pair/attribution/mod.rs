@@ -42,6 +42,9 @@ const MOST_HELD_CANDIDATES: usize = 1 << 20;
 const SAMPLE: usize = 1 << 12;
 /// A candidate that is less likely than this is not part of the bracket.
 const PLAUSIBLE: f64 = 0.02;
+/// A request that is as likely as this to have come by itself gets no trigger: a wrong cause costs its reader more than
+/// none.
+const DOUBT: f64 = 0.4;
 /// The first requests that a causal model is learned from, and the most that pass until it is learned anew.
 const FIRST_LESSON: usize = 32;
 const LESSON: usize = 2048;
@@ -49,7 +52,7 @@ const LESSON: usize = 2048;
 /// What the model says of a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Verdict {
-    /// Place of the likeliest candidate, and its probability; `None` where nothing is likelier than all of them.
+    /// Place of the likeliest candidate, and its probability; `None` where it may well have come by itself.
     pub chosen: Option<(usize, f64)>,
     /// Places of the newest and the oldest plausible candidate.
     pub newest: usize,
@@ -166,7 +169,7 @@ pub fn verdict(weights: &[f64], untriggered: f64) -> Verdict {
             oldest = at;
         }
     }
-    let chosen = chosen.filter(|_| untriggered < 0.5);
+    let chosen = chosen.filter(|_| untriggered < DOUBT);
     if let Some((at, _)) = chosen {
         (newest, oldest) = (newest.min(at), oldest.max(at));
     }

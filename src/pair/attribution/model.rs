@@ -25,6 +25,17 @@ const CONTEXTS: usize = 2 * 9;
 /// Place among the messages of its packet about the symbol: alone; first; first trade, or first that changed the best
 /// prices; any other.
 pub(crate) const PLACES: usize = 4;
+/// Messages whose places are told apart: those that change no best price, trades, and others that do.
+const PLACE_GROUPS: usize = 3;
+
+/// The place of a message that is alone in its packet, in the model's table; its other places follow.
+pub(crate) fn place_cell(is_trade: bool, touch: Touch) -> u8 {
+    match (is_trade, touch) {
+        (true, _) => 4,
+        (false, Touch::Same) => 0,
+        (false, _) => 8,
+    }
+}
 
 /// Where the request's price stands in the book when it is sent: unknown, opposite best, own best, between them, near,
 /// further, far.
@@ -37,7 +48,7 @@ pub(crate) struct Seen {
     pub cell: u16,
     /// Context times [`RELATIONS`], plus the relation.
     pub relation: u16,
-    /// Trade or not times [`PLACES`], plus the place.
+    /// [`place_cell`], plus the place.
     pub place: u8,
     /// It has caused a request of the session already, and not just now: see [`super::spent`].
     pub is_spent: bool,
@@ -193,7 +204,7 @@ impl Model {
             reaction: vec![0.0; ROLES * CELLS],
             background: vec![0.0; ROLES * RATE_CLASSES],
             relation: vec![1.0; ROLES * CONTEXTS * RELATIONS],
-            place: vec![1.0; ROLES * 2 * PLACES],
+            place: vec![1.0; ROLES * PLACE_GROUPS * PLACES],
             stance: vec![1.0; ROLES * STANCES],
             learned_from: 0,
         };
@@ -205,10 +216,10 @@ impl Model {
                 let share = (1.0 - UNTRIGGERED) * requests * chances.belief(cell) / weighted.max(1.0);
                 model.reaction[role * CELLS + cell] = share;
             }
-            for place in 0..2 * PLACES {
+            for place in 0..PLACE_GROUPS * PLACES {
                 let at = place % PLACES;
                 let shares = [CAUSED_PLACE, NOT_CAUSED_PLACE].map(|belief| belief[at] / belief.iter().sum::<f64>());
-                model.place[role * 2 * PLACES + place] = shares[0] / shares[1];
+                model.place[role * PLACE_GROUPS * PLACES + place] = shares[0] / shares[1];
             }
             for rate in 0..RATE_CLASSES {
                 model.background[role * RATE_CLASSES + rate] = UNTRIGGERED * requests / time.max(1e6);
@@ -231,7 +242,7 @@ impl Model {
             * self.stance[role * STANCES + usize::from(request.stance)];
         let reaction = &self.reaction[role * CELLS..][..CELLS];
         let relation = &self.relation[role * CONTEXTS * RELATIONS..][..CONTEXTS * RELATIONS];
-        let place = &self.place[role * 2 * PLACES..][..2 * PLACES];
+        let place = &self.place[role * PLACE_GROUPS * PLACES..][..PLACE_GROUPS * PLACES];
         let mut sum = nothing;
         for seen in &request.candidates {
             let weight = reaction[usize::from(seen.cell)]
@@ -319,12 +330,12 @@ struct Tables {
 
 impl Tables {
     fn new() -> Tables {
-        Tables { relation: vec![0.0; ROLES * CONTEXTS * RELATIONS], place: vec![0.0; ROLES * 2 * PLACES] }
+        Tables { relation: vec![0.0; ROLES * CONTEXTS * RELATIONS], place: vec![0.0; ROLES * PLACE_GROUPS * PLACES] }
     }
 
     fn add(&mut self, role: usize, seen: Seen, weight: f64) {
         self.relation[role * CONTEXTS * RELATIONS + usize::from(seen.relation)] += weight;
-        self.place[role * 2 * PLACES + usize::from(seen.place)] += weight;
+        self.place[role * PLACE_GROUPS * PLACES + usize::from(seen.place)] += weight;
     }
 }
 
@@ -478,7 +489,7 @@ impl Sums {
     /// Whoever reads a message does not know yet what follows in its packet, so alone and first are one; and what is read
     /// later in a packet is no better a reason than what was read first.
     fn places(&self) -> Vec<f64> {
-        let mut ratios = vec![1.0; ROLES * 2 * PLACES];
+        let mut ratios = vec![1.0; ROLES * PLACE_GROUPS * PLACES];
         for (group, ratios) in ratios.chunks_mut(PLACES).enumerate() {
             let of = |tables: &Tables, belief: &[f64; PLACES]| {
                 let counts = &tables.place[group * PLACES..][..PLACES];
