@@ -10,8 +10,8 @@ use tickscope::pair::attribution::{Case, Learning, verdict};
 use tickscope_sim::{Scenario, attribution_scenarios, write};
 
 use super::bound::Bound;
-use super::tally::{self, Tally};
 use super::run::{self, Given};
+use super::tally::{self, Tally};
 
 /// One scenario, all seeds.
 #[derive(Default)]

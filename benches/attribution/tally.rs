@@ -5,6 +5,9 @@ use super::run::{Cause, Given};
 /// Bins of confidence: tenths.
 const BINS: usize = 10;
 
+/// The sum of what was claimed, how many, and how many were right.
+type Bin = (f64, u64, u64);
+
 /// How the requests of one kind fared.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
@@ -16,8 +19,7 @@ pub(crate) struct Tally {
     /// Requests that nothing caused, and those of them that were given a trigger of confidence 0.5 and more.
     pub(crate) untriggered: u64,
     pub(crate) misled: u64,
-    /// By bin: sum of what was claimed, how many, and how many were right.
-    bins: [(f64, u64, u64); BINS],
+    bins: [Bin; BINS],
 }
 
 impl Tally {
@@ -56,7 +58,9 @@ fn share(part: u64, whole: u64) -> f64 {
 /// Prints what was claimed and what was right, by bin; returns the bins that are further apart than they may be.
 #[allow(clippy::print_stdout, reason = "a benchmark talks to its user")]
 pub(crate) fn calibration<'a>(tallies: impl Iterator<Item = (&'a str, &'a Tally)>) -> Vec<String> {
-    println!("\nClaimed confidence and the observed share that is right, all requests:\n");
+    println!(
+        "\nClaimed confidence: observed share that is right (requests); bins with fewer than {FEW} are judged together.\n"
+    );
     println!(
         "| scenario | requests | {} | outside 0.03 + 2 s.e. |",
         (0..BINS).map(|bin| format!("0.{bin}–")).collect::<Vec<_>>().join(" | ")
@@ -66,27 +70,43 @@ pub(crate) fn calibration<'a>(tallies: impl Iterator<Item = (&'a str, &'a Tally)
     for (name, tally) in tallies {
         let (cells, outside) = bins(tally);
         println!("| `{name}` | {} | {} | {} |", tally.requests, cells.join(" | "), outside.len());
-        missed.extend(outside.iter().map(|bin| format!("{name}: confidence in bin 0.{bin} is not calibrated")));
+        missed.extend(outside.iter().map(|bin| format!("{name}: confidence in bin {bin} is not calibrated")));
     }
     println!();
     missed
 }
 
-fn bins(tally: &Tally) -> (Vec<String>, Vec<usize>) {
-    let mut outside = Vec::new();
-    let cells = tally.bins.iter().enumerate().map(|(at, &(claimed, count, right))| {
-        if count == 0 {
-            return "–".to_owned();
-        }
-        #[allow(clippy::cast_precision_loss, reason = "counts")]
+/// Bins with fewer requests than these say nothing by themselves: they are judged together, if they are enough for that.
+const FEW: u64 = 30;
+const TOO_FEW: u64 = 10;
+
+/// What is printed of each bin, and the names of those that are not calibrated.
+#[allow(clippy::cast_precision_loss, reason = "counts")]
+fn bins(tally: &Tally) -> (Vec<String>, Vec<String>) {
+    let is_outside = |&(claimed, count, right): &Bin| {
         let (claimed, observed, n) = (claimed / count as f64, share(right, count), count as f64);
-        let error = (claimed * (1.0 - claimed) / n).max(0.0).sqrt();
-        let is_outside = (claimed - observed).abs() > 0.03 + 2.0 * error;
-        if is_outside {
-            outside.push(at);
+        (claimed - observed).abs() > 0.03 + 2.0 * (claimed * (1.0 - claimed) / n).max(0.0).sqrt()
+    };
+    let (mut cells, mut outside, mut few) = (Vec::new(), Vec::new(), (0.0, 0, 0));
+    for (at, bin) in tally.bins.iter().enumerate() {
+        let &(claimed, count, right) = bin;
+        if count == 0 {
+            cells.push("–".to_owned());
+            continue;
         }
-        format!("{claimed:.3}: {observed:.3} ({count}){}", if is_outside { " **!**" } else { "" })
-    });
-    let cells: Vec<String> = cells.collect();
+        let is_few = count < FEW;
+        if is_few {
+            few = (few.0 + claimed, few.1 + count, few.2 + right);
+        } else if is_outside(bin) {
+            outside.push(format!("0.{at}"));
+        }
+        let mark = if !is_few && is_outside(bin) { " **!**" } else { "" };
+        cells.push(format!("{:.3}: {:.3} ({count}){mark}", claimed / count as f64, share(right, count)));
+    }
+    if few.1 >= TOO_FEW && is_outside(&few) {
+        let (claimed, count, right) = few;
+        let observed = share(right, count);
+        outside.push(format!("few ({:.3}: {observed:.3}, {count} requests)", claimed / count as f64));
+    }
     (cells, outside)
 }

@@ -104,6 +104,8 @@ struct Book {
     bids: Levels,
     asks: Levels,
     best: Best,
+    /// What it was before it last became another: a feed may show what is left first, and then the trade.
+    previous: Best,
     unit: Price,
     is_partial: bool,
     /// [`Health::gaps`] of its feed when a message came last.
@@ -144,6 +146,9 @@ impl Book {
         let before = self.best;
         let (side, price, quantity) = self.change(event, has_room);
         self.best = self.find_best();
+        if before != self.best {
+            self.previous = before;
+        }
         let touch = match (before, self.best) {
             (before, after) if before == after => Touch::Same,
             (before, after) if (before.bid, before.ask) == (after.bid, after.ask) => Touch::Quantity,
@@ -219,14 +224,18 @@ impl Book {
         }
     }
 
-    /// The side of a trade that does not say it: that of the best price at which it happened.
+    /// The side of a trade that does not say it: that of the best price at which it happened, now or just before.
     fn maker(&self, kind: MarketKind, price: Price) -> Option<bool> {
-        match kind {
-            MarketKind::Trade if price != 0 && self.best.bid < self.best.ask => (price <= self.best.bid)
-                .then_some(true)
-                .or((price >= self.best.ask && self.best.ask > 0).then_some(false)),
+        let side = |best: Best| match best {
+            Best { bid, ask, .. } if bid >= ask => None,
+            Best { bid, .. } if price <= bid => Some(true),
+            Best { ask, .. } if price >= ask => Some(false),
             _ => None,
+        };
+        if kind != MarketKind::Trade || price == 0 {
+            return None;
         }
+        side(self.best).or_else(|| side(self.previous))
     }
 
     /// The side that changed, where a quote changed one of them.
@@ -425,5 +434,10 @@ mod tests {
             |price| MarketEvent { kind: MarketKind::Trade, price: Some(cents(price)), ..event(BookChange::None) };
         let mut side = |price| books.apply(0, WHOLE, &trade(price)).side;
         assert_eq!((side(1000), side(1001), side(1002)), (Some(true), None, Some(false)));
+        // The quote came first, and the trade that took what was offered behind it.
+        let dearer = BookChange::Quote { bid: (cents(1000), 5), ask: (cents(1004), 6) };
+        books.apply(0, WHOLE, &event(dearer));
+        let mut side = |price| books.apply(0, WHOLE, &trade(price)).side;
+        assert_eq!((side(1002), side(1001)), (Some(false), None));
     }
 }

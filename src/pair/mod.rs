@@ -17,9 +17,9 @@ mod trigger;
 mod walls;
 
 pub use clocks::{Across, RelatedClock};
-pub use measured::Measured;
 pub use ids::{IdRule, Named};
 pub use links::{LinkRule, Links};
+pub use measured::Measured;
 pub use pairer::{Paired, Pairer, Rules, View};
 pub use parts::{Answer, Evidence, FillKind, Parts, PublicKind, Residual, Stamps, Way};
 pub use row::{Detail, Flag, Flags, Method, Moment, OrderRow, SegmentRow, Trigger, Weighed};

@@ -42,8 +42,8 @@ const MOST_HELD_CANDIDATES: usize = 1 << 20;
 const SAMPLE: usize = 1 << 12;
 /// A candidate that is less likely than this is not part of the bracket.
 const PLAUSIBLE: f64 = 0.02;
-/// A request that is as likely as this to have come by itself gets no trigger: a wrong cause costs its reader more than
-/// none.
+/// A request that is as likely as this to have come by itself, or likelier to have than to have the likeliest cause, gets
+/// no trigger: a wrong cause costs its reader more than none.
 const DOUBT: f64 = 0.4;
 /// The first requests that a causal model is learned from, and the most that pass until it is learned anew.
 const FIRST_LESSON: usize = 32;
@@ -169,7 +169,7 @@ pub fn verdict(weights: &[f64], untriggered: f64) -> Verdict {
             oldest = at;
         }
     }
-    let chosen = chosen.filter(|_| untriggered < DOUBT);
+    let chosen = chosen.filter(|(_, weight)| untriggered < DOUBT && untriggered < *weight);
     if let Some((at, _)) = chosen {
         (newest, oldest) = (newest.min(at), oldest.max(at));
     }

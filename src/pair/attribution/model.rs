@@ -174,6 +174,9 @@ const NOT_CAUSED: [f64; RELATIONS] = [0.0, 0.25, 0.20, 0.15, 0.20, 0.12, 0.08];
 /// Of several messages in a packet a trader acts on the first that concerns it: alone, first, first of its kind, other.
 const CAUSED_PLACE: [f64; PLACES] = [10.0, 10.0, 6.0, 0.2];
 const NOT_CAUSED_PLACE: [f64; PLACES] = [10.0, 4.0, 4.0, 8.0];
+/// Whether messages behind others of their kind are causes, too, can hardly be told from the requests: of so small a share
+/// of them, they are not.
+const OTHERS_BY_CHANCE: f64 = 0.03;
 /// One request in five is believed to come by itself.
 const UNTRIGGERED: f64 = 0.2;
 
@@ -492,7 +495,10 @@ impl Sums {
         let mut ratios = vec![1.0; ROLES * PLACE_GROUPS * PLACES];
         for (group, ratios) in ratios.chunks_mut(PLACES).enumerate() {
             let of = |tables: &Tables, belief: &[f64; PLACES]| {
-                let counts = &tables.place[group * PLACES..][..PLACES];
+                let mut counts = [0.0; PLACES];
+                counts.copy_from_slice(&tables.place[group * PLACES..][..PLACES]);
+                let by_chance = OTHERS_BY_CHANCE * counts.iter().sum::<f64>();
+                counts[PLACES - 1] = (counts[PLACES - 1] - by_chance).max(0.0);
                 let total: f64 = counts.iter().sum::<f64>() + belief.iter().sum::<f64>();
                 counts.iter().zip(belief).map(|(count, belief)| (count + belief) / total).collect::<Vec<f64>>()
             };
