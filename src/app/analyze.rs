@@ -14,7 +14,7 @@ use super::config::Settings;
 use super::config::settings::{Books, OrderTag};
 use super::decode::is_lossy;
 use super::open::{self, Prepared};
-use super::{Outcome, complain};
+use super::{Outcome, complain, unmatched};
 use crate::capture::BLOCK_BYTES;
 use crate::flow::Endpoint;
 use crate::merge::{Feeds, Lag, Line};
@@ -59,6 +59,7 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
     for (tap, label) in summary.taps.iter_mut().zip(clocks.labels) {
         tap.clock_name = label;
     }
+    summary.notes.extend(unmatched::notes(settings, &arguments.selection, &names, &correlator));
     if stopped {
         summary.notes.push("stopped before the end of the captures: this is the report so far".to_owned());
     }

@@ -103,6 +103,8 @@ pub struct Pairer {
     pub answers_matched: u64,
     pub answers: u64,
     pub requests_seen: u64,
+    /// Those that carry an id by a rule.
+    pub named: u64,
     /// Second sightings of requests, which give a hop and no row.
     pub hops: u64,
     pub(super) segmented: Segmented,
@@ -141,6 +143,7 @@ impl Pairer {
             answers_matched: 0,
             answers: 0,
             requests_seen: 0,
+            named: 0,
             hops: 0,
             segmented: Segmented::default(),
             public: Public::default(),
@@ -268,6 +271,7 @@ impl Pairer {
     ) {
         self.requests_seen += 1;
         let mut open = self.opened(session, direction, seen, event, symbols);
+        self.named += u64::from(open.id.is_some());
         if self.sessions[session].by_clordid.contains_key(event.clordid) {
             open.row.flags.set(Flag::Reused);
         }

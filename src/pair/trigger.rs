@@ -13,7 +13,7 @@ use super::links::LinkRule;
 use super::pairer::{Pairer, View};
 use super::requests::{Open, RequestId};
 use super::row::{Flag, Method, OrderRow, Trigger, Weighed};
-use crate::book;
+use crate::book::{self, RATE_CLASSES};
 use crate::merge::Tick;
 
 /// At most so many messages are looked at for one request.
@@ -109,6 +109,10 @@ impl Reports {
     }
 }
 
+/// The class of the local rate where there is no market data.
+#[allow(clippy::cast_possible_truncation, reason = "40")]
+const NO_RATE: u8 = RATE_CLASSES as u8 - 1;
+
 /// Messages about a request's symbol, newest first.
 struct Walked {
     point: u16,
@@ -130,7 +134,7 @@ impl Pairer {
     /// Looks up what may have made us send a request that came after so many market-data messages.
     pub(super) fn look_up(&mut self, id: RequestId, messages: u32, view: &View<'_>) {
         let Some(open) = self.requests.get(id) else { return };
-        let mut case = Case { role: candidates::role(open.row.request), ..Case::default() };
+        let mut case = Case { role: candidates::role(open.row.request), rate: NO_RATE, ..Case::default() };
         let (is_echo, has_id) = (open.echo, open.id.is_some());
         let walked = self.walk(open, messages, view);
         let is_evicted = walked.as_ref().is_some_and(|walked| walked.is_evicted);
@@ -147,7 +151,7 @@ impl Pairer {
         self.spent.mark(session, time, &mut case);
         if !is_echo {
             let exposure = if self.rules.trigger.keeps_books { &view.tape.exposure } else { &self.sampled };
-            self.judge.learn(&case, exposure, (self.reports.count, view.links.count));
+            self.judge.learn(&case, time, exposure, (self.reports.count, view.links.count));
         }
         let verdict = self.judge.judge(&case);
         if !is_echo {

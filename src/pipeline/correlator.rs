@@ -34,7 +34,7 @@ pub struct Correlator {
     pub ticks: Ticks,
     books: Books,
     tape: Tape,
-    links: Links,
+    pub links: Links,
     /// The number of the first message of the packet at hand.
     packet_sequence: u64,
     pub pairer: Pairer,

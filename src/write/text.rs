@@ -333,7 +333,7 @@ fn split(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
         .map(|(evidence, count)| format!("{} {}", grouped(count), evidence.text()))
         .collect();
     if !by.is_empty() {
-        let text = format!("order_to_fill: marketable without asking a book: {}", by.join(", "));
+        let text = format!("order_to_fill: marketable: {}", by.join(", "));
         lines.extend(wrapped(&text, WIDTH, 2).iter().map(|line| style.faint(&format!("  {line}"))));
     }
     if summary.evidence.split.inferred > 0 {

@@ -42,9 +42,10 @@ pub fn segment(kind: SegmentKind) -> &'static str {
         }
         SegmentKind::Hop => "The same request, seen at a second tap.",
         SegmentKind::OrderToFill => {
-            "From an order to its first fill, only where it was marketable when it came. No book is asked: the order says so \
-             itself (market order, immediate-or-cancel, fill-or-kill), or it was filled at once: the fill's TransactTime is that \
-             of the acknowledgement, or both came in one frame. What rests first waits for other people's orders."
+            "From an order to its first fill, only where it was marketable when it came: the order says so itself (market \
+             order, immediate-or-cancel, fill-or-kill), it was filled at once (the fill's TransactTime is that of the \
+             acknowledgement, or both came in one frame), or it stood at the best price of the other side, or beyond, in the \
+             book as it was when it was sent. What rests first waits for other people's orders."
         }
         SegmentKind::AckToFill => {
             "From the acknowledgement of such an order to its first fill; 0 where both came in one frame."

@@ -114,9 +114,10 @@ pub(crate) struct Chances {
 }
 
 impl Chances {
-    /// Private reports and causes by links, so far.
+    /// Private reports and causes by links, so far; and for how long there have been requests, which counts where there is
+    /// no market data.
     #[allow(clippy::cast_precision_loss, reason = "counts far below 2^53")]
-    pub(crate) fn new(exposure: &Exposure, (reports, links): (u64, u64)) -> Chances {
+    pub(crate) fn new(exposure: &Exposure, (reports, links): (u64, u64), span_ns: u64) -> Chances {
         let mut messages = vec![0.0; CELLS];
         let mut trade = [false; 16];
         for class in 0..16_u8 {
@@ -132,7 +133,11 @@ impl Chances {
         messages[usize::from(report_cell(true))] = 2.0 * reports as f64;
         messages[usize::from(report_cell(false))] = 2.0 * reports as f64;
         messages[usize::from(LINK_CELL)] = 2.0 * links as f64;
-        Chances { messages, time: exposure.time.map(|ns| 2.0 * ns as f64), trade }
+        let mut time = exposure.time;
+        if time.iter().all(|ns| *ns == 0) {
+            time[RATE_CLASSES - 1] = span_ns;
+        }
+        Chances { messages, time: time.map(|ns| 2.0 * ns as f64), trade }
     }
 
     /// What is believed of a cell before anything is known: trades and new best prices are acted upon, what happens
@@ -187,7 +192,7 @@ const UNTRIGGERED: f64 = 0.2;
 const TAIL: f64 = 0.7;
 const DECAY: f64 = 0.917;
 const TAIL_CROWD: f64 = 0.01;
-const UNRELATED: usize = 8;
+const UNRELATED: usize = 3;
 const USUAL: f64 = 0.98;
 
 /// Beyond the most usual latency bins with fewer reactions than these are smoothed more, so many times.
