@@ -18,6 +18,7 @@ use super::{Outcome, complain, unmatched};
 use crate::capture::BLOCK_BYTES;
 use crate::flow::Endpoint;
 use crate::merge::{Feeds, Lag, Line};
+use crate::pair::attribution::Learning;
 use crate::pair::{IdRule, LinkRule, Named, Pairer, Rules, TriggerRule};
 use crate::pipeline::correlator::Correlator;
 use crate::stats::{self, Summary};
@@ -125,6 +126,7 @@ fn keeps_books(settings: &Settings) -> anyhow::Result<bool> {
     let length = |path: &Path| fs::metadata(path).ok().filter(fs::Metadata::is_file).map_or(0, |file| file.len());
     let lengths = settings.captures.iter().filter_map(|capture| capture.input.path().map(length));
     match trigger.books {
+        _ if trigger.learning == Learning::None => Ok(false),
         Books::Never if needs_books => {
             bail!("[[trigger.id]] and [[trigger.link]] need books; [trigger] books is \"never\"")
         }

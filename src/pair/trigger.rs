@@ -63,6 +63,9 @@ impl Default for TriggerRule {
 impl TriggerRule {
     /// One sentence for the report.
     pub fn text(&self) -> String {
+        if self.learning == Learning::None {
+            return "none is looked for".to_owned();
+        }
         let kinds: Vec<&str> = self.kinds.iter().map(|kind| kind.name()).collect();
         let mut text = format!(
             "{} messages on the symbol and private fills, weighed by a {} model of the order stream {} books",
@@ -133,6 +136,12 @@ pub(super) struct Held {
 impl Pairer {
     /// Looks up what may have made us send a request that came after so many market-data messages.
     pub(super) fn look_up(&mut self, id: RequestId, messages: u32, view: &View<'_>) {
+        if self.judge.learning() == Learning::None {
+            if let Some(open) = self.requests.get_mut(id) {
+                open.looked_up = true;
+            }
+            return;
+        }
         let Some(open) = self.requests.get(id) else { return };
         let mut case = Case { role: candidates::role(open.row.request), rate: NO_RATE, ..Case::default() };
         let (is_echo, has_id) = (open.echo, open.id.is_some());

@@ -25,6 +25,8 @@ pub enum Learning {
     /// From the whole capture, or the first [`MOST_HELD`] requests of it.
     #[default]
     TwoPass,
+    /// Not at all: no triggers are looked for.
+    None,
 }
 
 impl Learning {
@@ -32,6 +34,7 @@ impl Learning {
         match self {
             Learning::Causal => "causal",
             Learning::TwoPass => "two-pass",
+            Learning::None => "none",
         }
     }
 }

@@ -195,9 +195,10 @@ const TAIL_CROWD: f64 = 0.01;
 const UNRELATED: usize = 3;
 const USUAL: f64 = 0.98;
 
-/// Beyond the most usual latency bins with fewer reactions than these are smoothed more, so many times.
+/// Beyond the most usual latency bins with fewer reactions than these are smoothed more, so many times: the more, the
+/// quieter the market, where nothing but a reaction can be so late.
 const FEW_REACTIONS: f64 = 3.0;
-const WIDE_ROUNDS: usize = 24;
+const WIDE_ROUNDS: [usize; 2] = [24, 8];
 
 /// Rounds of learning at most, and the share of requests that must move for another one. (Four times as many were tried: in a
 /// quiet market they teach too much of single requests.)
@@ -412,12 +413,12 @@ impl Sums {
             2
         };
         let mut masses = smoothed(&self.bins, rounds);
-        // Slow reactions are few: each by itself would say little for others like it, and too much for itself.
-        let wide = smoothed(&self.bins, WIDE_ROUNDS);
         let most = masses.iter().copied().fold(0.0, f64::max);
         let top = masses.iter().position(|mass| *mass >= most).unwrap_or(0);
-        // In a busy market that would make reactions of requests that came by themselves.
         let crowd = (self.near - total) / self.requests.max(1.0);
+        // Slow reactions are few: each by itself would say little for others like it, and too much for itself.
+        let wide = smoothed(&self.bins, if crowd < TAIL_CROWD / 2.0 { WIDE_ROUNDS[0] } else { WIDE_ROUNDS[1] });
+        // In a busy market that would make reactions of requests that came by themselves.
         let few = FEW_REACTIONS * (1.0 - crowd).clamp(0.0, 1.0);
         for (mass, wide) in masses.iter_mut().zip(&wide).skip(top) {
             let enough = (*mass / (*mass + few).max(f64::MIN_POSITIVE)).min(1.0);
