@@ -207,6 +207,8 @@ fn facts(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correl
     feeds(summary, &correlator.feeds);
     sessions(summary, correlator);
     let rule = &correlator.pairer.rules().trigger;
+    let (links, are_cut) = correlator.pairer.suggestions(&correlator.symbols, &correlator.recent);
+    (summary.attribution.suggested_links, summary.attribution.links_are_cut) = (links, are_cut);
     summary.attribution.aggregate = correlator.pairer.aggregate();
     summary.trigger = stats::TriggerRule {
         text: rule.text(),

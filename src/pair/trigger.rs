@@ -4,17 +4,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tickscope_model::{Loss, MarketKind, Nanos, SegmentKind, Side, SymbolId, TapId, Timestamp};
+use tickscope_model::{Loss, MarketKind, Nanos, OrderKind, SegmentKind, Side, SymbolId, TapId, Timestamp};
 
 use super::attribution::candidates::{self, ALWAYS, ALWAYS_WITHOUT_BOOKS, Candidate, Case, MOST, Wish};
-use super::attribution::{Judge, Learning, Origin, Verdict};
+use super::attribution::suggest::Moment;
+use super::attribution::{Judge, Learning, Origin, Suggestion, Verdict};
 use super::ids::{self, IdRule};
 use super::links::LinkRule;
 use super::pairer::{Pairer, View};
 use super::requests::{Open, RequestId};
 use super::row::{Flag, Method, OrderRow, Trigger, Weighed};
 use crate::book;
-use crate::merge::Tick;
+use crate::merge::{Recent, Symbols, Tick};
 
 /// At most so many messages are looked at for one request.
 const STEPS: usize = 4096;
@@ -153,6 +154,7 @@ impl Pairer {
         if !is_echo {
             self.spent.remember(session, time, &case, &verdict);
         }
+        self.look_for_links(id, &case, view);
         let verdict = (self.judge.learning() == Learning::Causal).then_some(verdict);
         let Some(open) = self.requests.get_mut(id) else { return };
         open.looked_up = true;
@@ -277,6 +279,30 @@ impl Pairer {
             case.reports.push((report.session.clone(), report.symbol.clone()));
             case.candidates.push(Candidate { symbol, ..candidate });
         }
+    }
+
+    /// Whether a new order follows messages about another symbol: only where all of them are seen one by one.
+    fn look_for_links(&mut self, id: RequestId, case: &Case, view: &View<'_>) {
+        let Some(open) = self.requests.get(id) else { return };
+        let Some(point) = view.nearest_market(open.point) else { return };
+        let is_wanted = self.rules.trigger.keeps_books && open.row.request == OrderKind::New && case.by_id.is_none();
+        if !is_wanted || open.echo {
+            return;
+        }
+        let time = open.row.t_out;
+        let since = |report: &Report| u64::try_from(time.since(report.tick.time).0).ok();
+        let fill_ns = self.reports.newest.iter().rev().find_map(since).unwrap_or(u64::MAX);
+        let symbol: Option<SymbolId> = open.symbol.or_else(|| view.symbols.known(open.row.symbol.as_bytes()));
+        self.suggest.look(&Moment { orders: &open.row.symbol, symbol, point, time, fill_ns }, view.recent);
+    }
+
+    /// Links that the data suggests, and whether some of it could not be looked at.
+    pub fn suggestions(&self, symbols: &Symbols, recent: &Recent) -> (Vec<Suggestion>, bool) {
+        let links = &self.rules.trigger.links;
+        let is_configured = |orders: &str, symbol: &str| {
+            links.iter().any(|link| link.orders == orders && link.symbols().any(|other| other == symbol))
+        };
+        (self.suggest.suggestions(symbols, recent, is_configured), self.suggest.is_cut)
     }
 
     /// Makes the two-pass model, if so much is held that it must be made now, or at the end.

@@ -3,12 +3,13 @@
 
 use super::screen::{Columns, Style, grouped, latency, wrapped};
 use super::text::WIDTH;
+use crate::pair::attribution::Suggestion;
 use crate::stats::{Histogram, QUANTILES, Quantile, Summary};
 
 pub(super) fn causes(summary: &Summary, style: &Style) -> Vec<String> {
     let it = &summary.attribution;
     let requests = it.exact + it.likely + it.ambiguous + it.untriggered;
-    if requests == it.untriggered {
+    if requests == it.untriggered && it.suggested_links.is_empty() {
         return Vec::new();
     }
     let threshold = format!("{:.2}", it.threshold);
@@ -41,7 +42,48 @@ pub(super) fn causes(summary: &Summary, style: &Style) -> Vec<String> {
     if it.ambiguous > 0 && it.newest.n() > 0 {
         tails(summary, &threshold, &mut lines);
     }
+    links(summary, &mut lines);
     lines
+}
+
+/// What a person may want to configure.
+fn links(summary: &Summary, lines: &mut Vec<String>) {
+    let it = &summary.attribution;
+    for link in it.suggested_links.iter().take(LINKS) {
+        lines.extend(wrapped(&sentence(link), WIDTH, 2));
+        if let Some(when) = &link.when {
+            lines.push(format!("    [[trigger.link]] orders = \"{}\" when = \"{when}\"", link.orders));
+        }
+    }
+    let further = it.suggested_links.len().saturating_sub(LINKS);
+    if further > 0 {
+        lines.push(format!("  Suggested links beyond these: {further}, see --json."));
+    }
+    if it.links_are_cut {
+        lines.push("  Links were looked for before the first requests only: there are too many requests or symbols.".into());
+    }
+}
+
+/// Links that the text has room for.
+const LINKS: usize = 8;
+
+fn sentence(link: &Suggestion) -> String {
+    let Suggestion { orders, symbol, of, requests, .. } = link;
+    format!(
+        "Suggested link: orders in {orders} follow {} {symbol}: {} of {} that nothing else came before have one within {}, \
+         {:.1} by chance, most often {} behind it (z = {:.0}). {}",
+        if link.is_trades { "trades of" } else { "messages about" },
+        grouped(*requests as u64),
+        grouped(*of as u64),
+        latency(link.within_ns),
+        link.expected,
+        latency(link.mode_ns),
+        link.z,
+        match link.when {
+            Some(_) => "To use it:".to_owned(),
+            None => format!("To use it, [[trigger.link]] has to say on which condition about {symbol}."),
+        }
+    )
 }
 
 /// Tails over the sure pairs, beside the bracket over all of them, and where the sure ones are.
