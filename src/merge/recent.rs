@@ -107,7 +107,7 @@ mod tests {
         }
         let times: Vec<u64> = recent.newest_first(1, Timestamp(total - 2)).map(|passed| passed.time.0).collect();
         assert_eq!((times[0], times[1], times.len()), (total - 3, total - 5, RING / 2 - 1));
-        assert_eq!(times.last(), Some(&(total - RING as u64 + 2)));
+        assert_eq!(times.last(), Some(&(total - RING as u64 + 1)));
         let prices = recent.prices(SymbolId(3));
         assert!((PRICES / 2..=PRICES).contains(&prices.len()), "{}", prices.len());
         let step = prices[1] - prices[0];

@@ -46,44 +46,46 @@ pub(super) fn causes(summary: &Summary, style: &Style) -> Vec<String> {
     lines
 }
 
-/// What a person may want to configure.
-fn links(summary: &Summary, lines: &mut Vec<String>) {
-    let it = &summary.attribution;
-    for link in it.suggested_links.iter().take(LINKS) {
-        lines.extend(wrapped(&sentence(link), WIDTH, 2));
-        if let Some(when) = &link.when {
-            lines.push(format!("    [[trigger.link]] orders = \"{}\" when = \"{when}\"", link.orders));
-        }
-    }
-    let further = it.suggested_links.len().saturating_sub(LINKS);
-    if further > 0 {
-        lines.push(format!("  Suggested links beyond these: {further}, see --json."));
-    }
-    if it.links_are_cut {
-        lines.push("  Links were looked for before the first requests only: there are too many requests or symbols.".into());
-    }
-}
-
 /// Links that the text has room for.
 const LINKS: usize = 8;
 
+/// What a person may want to configure.
+fn links(summary: &Summary, lines: &mut Vec<String>) {
+    let it = &summary.attribution;
+    if it.suggested_links.is_empty() {
+        return;
+    }
+    let text = "Suggested links between instruments, by new orders before which all else was silent; none was used, \
+                [[trigger.link]] would:";
+    lines.extend(wrapped(text, WIDTH, 2));
+    for link in it.suggested_links.iter().take(LINKS) {
+        lines.extend(wrapped(&sentence(link), WIDTH - 2, 2).into_iter().map(|line| format!("  {line}")));
+    }
+    let further = it.suggested_links.len().saturating_sub(LINKS);
+    if further > 0 {
+        lines.push(format!("  {further} more in --json"));
+    }
+    if it.links_are_cut {
+        lines.push("  There were too many symbols or requests to look at all of them.".to_owned());
+    }
+}
+
 fn sentence(link: &Suggestion) -> String {
-    let Suggestion { orders, symbol, of, requests, .. } = link;
-    format!(
-        "Suggested link: orders in {orders} follow {} {symbol}: {} of {} that nothing else came before have one within {}, \
-         {:.1} by chance, most often {} behind it (z = {:.0}). {}",
+    let mut text = format!(
+        "orders in {} follow {} {}: {} of {}, {:.1} by chance, most often {} later (z = {:.0})",
+        link.orders,
         if link.is_trades { "trades of" } else { "messages about" },
-        grouped(*requests as u64),
-        grouped(*of as u64),
-        latency(link.within_ns),
+        link.symbol,
+        grouped(link.requests as u64),
+        grouped(link.of as u64),
         link.expected,
         latency(link.mode_ns),
         link.z,
-        match link.when {
-            Some(_) => "To use it:".to_owned(),
-            None => format!("To use it, [[trigger.link]] has to say on which condition about {symbol}."),
-        }
-    )
+    );
+    if let Some(when) = &link.when {
+        text.push_str(&format!("; orders = \"{}\", when = \"{when}\"", link.orders));
+    }
+    text
 }
 
 /// Tails over the sure pairs, beside the bracket over all of them, and where the sure ones are.

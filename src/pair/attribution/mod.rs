@@ -9,6 +9,7 @@ mod lag;
 pub(crate) mod model;
 pub(crate) mod spent;
 pub(crate) mod suggest;
+mod windows;
 
 pub use aggregate::Aggregate;
 pub use candidates::{Candidate, Case, Origin, Relation};

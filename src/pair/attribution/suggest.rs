@@ -19,16 +19,11 @@ use std::sync::Arc;
 use tickscope_model::{SymbolId, Timestamp};
 
 use super::lag::{self, BINS};
+use super::windows::{self, MOVED, SCALES, WINDOWS, chance, count, level, scales_of, threshold, window};
 use crate::book::{self, Price};
 use crate::hash::HashMap;
 use crate::merge::{Recent, Symbols};
 
-/// The shortest window is two to the power of this in nanoseconds, and the longest 67 ms.
-const FIRST_BITS: u32 = 8;
-const SCALES: usize = 19;
-/// Windows of a stretch; of these the moved ones, by their bits.
-const WINDOWS: u32 = 16;
-const MOVED: u16 = 0xFFFC;
 /// Over trades of the other symbol, and over all of its messages.
 const CLASSES: usize = 2;
 
@@ -42,16 +37,11 @@ const MOST_ORDERS: usize = 1 << 12;
 const MOST_PAIRS: usize = 1 << 16;
 const MOST_HITS: usize = 1 << 19;
 
-/// The share of suggestions that may be false.
-const FALSE_DISCOVERIES: f64 = 0.01;
 /// A suggestion explains at least so many requests beyond chance, and such a share of those that count.
 const LEAST_REQUESTS: f64 = 5.0;
 const LEAST_SHARE: f64 = 0.1;
 /// Whatever comes up to so many windows behind a cause may be caused by it: latencies have tails.
 const TAIL: u64 = 4;
-/// Prices of trades that stand out are stated where so few chances in a thousand say that they do not.
-const LEVEL_BY_CHANCE: f64 = 1e-3;
-
 /// See the head of this file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Suggestion {
@@ -110,6 +100,14 @@ struct Near {
     price: Price,
     /// Windows with a message, by class and scale; of the last one `newest` tells.
     windows: [[u16; SCALES]; CLASSES],
+}
+
+impl Near {
+    #[inline]
+    fn note(&mut self, class: usize, lag_ns: u64) {
+        self.newest[class] = self.newest[class].min(lag_ns);
+        windows::note(&mut self.windows[class], lag_ns);
+    }
 }
 
 /// Windows with a message, over all requests: by class and scale.
@@ -186,12 +184,12 @@ impl Suggest {
             }
             reached_ns = lag_ns;
             let near = near(&mut self.places, &mut self.near, passed.symbol);
-            note(near, 1, lag_ns);
+            near.note(1, lag_ns);
             if passed.is_trade {
                 if lag_ns < near.newest[0] {
                     near.price = passed.price;
                 }
-                note(near, 0, lag_ns);
+                near.note(0, lag_ns);
             }
         }
         reached_ns
@@ -228,29 +226,6 @@ fn near<'a>(places: &mut Vec<u16>, all: &'a mut Vec<Near>, symbol: SymbolId) -> 
         places[at] = u16::try_from(all.len()).expect("one a step");
     }
     &mut all[usize::from(places[at]) - 1]
-}
-
-#[inline]
-fn note(near: &mut Near, class: usize, lag_ns: u64) {
-    near.newest[class] = near.newest[class].min(lag_ns);
-    // At longer scales it is in the last window, and at shorter ones beyond the first.
-    let bits = u64::BITS - lag_ns.leading_zeros();
-    let behind = SCALES.min(bits.saturating_sub(FIRST_BITS) as usize);
-    let windows = &mut near.windows[class];
-    for (scale, windows) in windows.iter_mut().enumerate().take(behind).skip(behind.saturating_sub(4)) {
-        *windows |= 1_u16.checked_shl(u32::try_from(lag_ns / window(scale)).unwrap_or(WINDOWS)).unwrap_or(0);
-    }
-}
-
-/// The length of a window.
-fn window(scale: usize) -> u64 {
-    1 << FIRST_BITS << scale
-}
-
-/// How many scales have all their windows in a silence.
-fn scales_of(silence_ns: u64) -> usize {
-    let bits = u64::BITS - (silence_ns / u64::from(WINDOWS)).leading_zeros();
-    SCALES.min(bits.saturating_sub(FIRST_BITS) as usize)
 }
 
 /// A pair at its clearest.
@@ -303,7 +278,9 @@ impl Suggest {
             let Some(hits) = hits.get(&pair) else { continue };
             let of = &requests[usize::from(pair.0)];
             let again = self.clearest(pair, &self.pairs[&pair], hits, of, &explained);
-            let Some(found) = again.filter(|found| found.chance <= threshold && found.is_meaningful()) else { continue };
+            let Some(found) = again.filter(|found| found.chance <= threshold && found.is_meaningful()) else {
+                continue;
+            };
             let reach = lag::bin(TAIL * window(found.scale));
             for hit in hits.iter().filter(|hit| hit.bins[1] < reach) {
                 explained[hit.request as usize] = true;
@@ -343,7 +320,8 @@ impl Suggest {
         requests: &[usize],
         explained: &[bool],
     ) -> Option<Found> {
-        let (mut of, mut seen, mut gone) = ([0_usize; SCALES], [[0_usize; SCALES]; CLASSES], [[0_usize; SCALES]; CLASSES]);
+        let (mut of, mut seen, mut gone) =
+            ([0_usize; SCALES], [[0_usize; SCALES]; CLASSES], [[0_usize; SCALES]; CLASSES]);
         for &request in requests.iter().filter(|request| !explained[**request]) {
             for of in &mut of[..usize::from(self.taken[request].scales)] {
                 *of += 1;
@@ -390,8 +368,8 @@ impl Suggest {
         let mode = (0..BINS).rev().max_by_key(|bin| bins[*bin]).unwrap_or(0);
         let symbol = symbols.name(found.symbol);
         let is_trades = found.class == 0;
-        let prices = hits.iter().map(|hit| hit.price).filter(|price| *price != 0).collect();
-        let level = level(prices, found.expected, recent.prices(found.symbol));
+        let prices: Vec<Price> = hits.iter().map(|hit| hit.price).filter(|price| *price != 0).collect();
+        let level = level(&prices, recent.prices(found.symbol));
         let when = is_trades.then(|| match level {
             Some((sign, price)) => format!("{symbol}.trade {sign} {}", book::decimal_of(price)),
             None => format!("{symbol}.trade > 0"),
@@ -411,40 +389,140 @@ impl Suggest {
     }
 }
 
-/// The logarithm of a bound for the probability of so many hits or more: Chernoff's, for requests that each have their own
-/// probability, of which this share is the mean.
-fn chance(hits: usize, of: usize, share: f64) -> f64 {
-    let (of, seen) = (count(of), count(hits) / count(of));
-    if seen <= share || share <= 0.0 {
-        return 0.0;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::merge::Passed;
+
+    const MICRO: u64 = 1_000;
+    const MILLI: u64 = 1_000_000;
+
+    /// Draws numbers.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, limit: u64) -> u64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % limit
+        }
+
+        /// Times of a stream over ten seconds; one in four messages brings six more within 200 µs.
+        fn stream(&mut self, mean_ns: u64) -> Vec<u64> {
+            let (mut times, mut time) = (Vec::new(), 0);
+            while time < 10_000 * MILLI {
+                time += 1 + self.below(2 * mean_ns);
+                times.push(time);
+                if self.below(4) == 0 {
+                    times.extend((0..6).map(|_| time + self.below(200 * MICRO)));
+                }
+            }
+            times
+        }
     }
-    let others = if seen < 1.0 { (1.0 - seen) * f64::ln((1.0 - seen) / (1.0 - share)) } else { 0.0 };
-    -of * (seen * f64::ln(seen / share) + others)
-}
 
-/// The greatest of these, in order, that Benjamini and Hochberg let pass among so many tests.
-fn threshold(sorted: impl Iterator<Item = f64>, tests: usize) -> f64 {
-    let passes = |(rank, chance): &(usize, f64)| *chance <= f64::ln(FALSE_DISCOVERIES * count(*rank) / count(tests));
-    (1..).zip(sorted).filter(passes).last().map_or(f64::NEG_INFINITY, |(_, chance)| chance)
-}
+    /// What was on the wire: messages as time, symbol, price of a trade or 0; and orders in symbol 0.
+    #[derive(Default)]
+    struct Wire {
+        messages: Vec<(u64, u32, Price)>,
+        orders: Vec<u64>,
+    }
 
-/// The level that trades before requests do not fall below, or rise above, though other trades do. So many of them stand
-/// there by chance.
-fn level(mut prices: Vec<Price>, by_chance: f64, all: &[Price]) -> Option<(&'static str, Price)> {
-    prices.sort_unstable();
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count")]
-    let strays = by_chance.max(0.0).ceil() as usize;
-    let kept = prices.len().checked_sub(2 * strays).filter(|kept| *kept > 0)?;
-    let (lowest, highest) = (prices[strays], prices[prices.len() - 1 - strays]);
-    let share = |beyond: &dyn Fn(Price) -> bool| count(all.iter().filter(|price| beyond(**price)).count()) / count(all.len());
-    let (below, above) = (share(&|price| price < lowest), share(&|price| price > highest));
-    let (sign, level, beyond) = if above > below { ("<=", highest, above) } else { (">=", lowest, below) };
-    // None of those kept would be beyond it, if they were any trades.
-    let exponent = i32::try_from(kept).unwrap_or(i32::MAX);
-    ((1.0 - beyond).powi(exponent) < LEVEL_BY_CHANCE).then_some((sign, level))
-}
+    impl Wire {
+        /// Messages about six symbols that have nothing to do with each other.
+        fn busy(random: &mut Random) -> Wire {
+            let mut wire = Wire::default();
+            for symbol in 0..6 {
+                for time in random.stream(8 * MILLI) {
+                    wire.messages.push((time, symbol, i64::try_from(random.below(3) / 2 * 100).unwrap()));
+                }
+            }
+            wire
+        }
 
-#[allow(clippy::cast_precision_loss, reason = "counts far below 2^53")]
-fn count(count: usize) -> f64 {
-    count as f64
+        /// The same, and trades of symbol 1 at 1.00 to 1.09, of which those from 1.05 on cause orders.
+        fn linked(random: &mut Random) -> Wire {
+            let mut wire = Wire::busy(random);
+            wire.messages.retain(|message| message.1 != 1);
+            let trades: Vec<(u64, i64)> = random.stream(20 * MILLI).into_iter().zip((0..10).cycle()).collect();
+            wire.messages.extend(trades.iter().map(|(time, cents)| (*time, 1, 100_000_000 + cents * 1_000_000)));
+            wire.follow(random, trades.into_iter().filter(|(_, cents)| *cents >= 5).map(|(time, _)| time));
+            wire.orders.extend(random.stream(80 * MILLI));
+            wire
+        }
+
+        /// Orders in symbol 0 that messages cause, some 12 µs later.
+        fn follow(&mut self, random: &mut Random, causes: impl Iterator<Item = u64>) {
+            self.orders.extend(causes.map(|time| time + 10 * MICRO + random.below(4 * MICRO)));
+        }
+
+        fn times(&self, symbol: u32) -> Vec<u64> {
+            self.messages.iter().filter(|message| message.1 == symbol).map(|message| message.0).collect()
+        }
+
+        fn found(mut self, is_configured: bool) -> Vec<Suggestion> {
+            let (mut symbols, mut recent, mut suggest) = (Symbols::default(), Recent::default(), Suggest::default());
+            for name in ["B", "S1", "S2", "S3", "S4", "S5"] {
+                symbols.number(name.as_bytes());
+            }
+            self.messages.sort_unstable();
+            self.orders.sort_unstable();
+            let mut messages = self.messages.iter().peekable();
+            let orders: Arc<str> = "B".into();
+            for &time in &self.orders {
+                while let Some(&(at, symbol, price)) = messages.next_if(|message| message.0 <= time) {
+                    let (symbol, is_trade) = (SymbolId(symbol), price != 0);
+                    recent.push(Passed { time: Timestamp(at), price, symbol, point: 0, is_trade });
+                }
+                let (time, symbol) = (Timestamp(time), Some(SymbolId(0)));
+                suggest.look(&Moment { orders: &orders, symbol, point: 0, time, fill_ns: u64::MAX }, &recent);
+            }
+            assert!(!suggest.is_cut);
+            suggest.suggestions(&symbols, &recent, |_, _| is_configured)
+        }
+    }
+
+    #[test]
+    fn a_link_is_found_with_the_price_from_which_on_trades_cause_orders() {
+        let found = Wire::linked(&mut Random(1)).found(false);
+        let [only] = found.as_slice() else { panic!("{found:#?}") };
+        assert_eq!((&*only.orders, &*only.symbol, only.is_trades), ("B", "S1", true));
+        assert!((10 * MICRO..15 * MICRO).contains(&only.mode_ns) && only.z > 10.0, "{only:?}");
+        assert_eq!(only.when.as_deref(), Some("S1.trade >= 1.05"));
+        assert_eq!(Wire::linked(&mut Random(1)).found(true), []);
+    }
+
+    #[test]
+    fn streams_that_have_nothing_to_do_with_each_other_give_no_link() {
+        for seed in 0..20 {
+            let mut random = Random(seed);
+            let mut wire = Wire::busy(&mut random);
+            wire.orders = random.stream(5 * MILLI);
+            assert_eq!(wire.found(false), [], "{seed}");
+        }
+    }
+
+    #[test]
+    fn what_shares_packets_or_bursts_with_the_own_trigger_is_no_cause() {
+        for seed in 0..20 {
+            let mut random = Random(seed);
+            let mut wire = Wire::busy(&mut random);
+            let own = wire.times(0);
+            wire.messages.extend(own.iter().map(|time| (*time, 1, 0)));
+            wire.messages.extend(own.iter().map(|time| (time + random.below(30 * MICRO), 2, 0)));
+            wire.follow(&mut random, own.into_iter());
+            assert_eq!(wire.found(false), [], "{seed}");
+        }
+    }
+
+    #[test]
+    fn what_moves_together_with_a_cause_is_no_cause_either() {
+        for seed in 0..20 {
+            let mut random = Random(seed);
+            let mut wire = Wire::linked(&mut random);
+            let causes = wire.times(1);
+            wire.messages.extend(causes.iter().map(|time| (*time, 2, 0)));
+            let found: Vec<Arc<str>> = wire.found(false).into_iter().map(|found| found.symbol).collect();
+            assert_eq!(found, ["S1".into()], "{seed}");
+        }
+    }
 }
