@@ -30,8 +30,6 @@ pub struct Attribution {
     pub aggregate: Option<Aggregate>,
     /// Links between instruments that the data suggests; none of them was applied.
     pub suggested_links: Vec<Suggestion>,
-    /// There was more data than they were looked for in.
-    pub links_are_cut: bool,
     by_rate: BTreeMap<u8, Coverage>,
 }
 
@@ -60,7 +58,6 @@ impl Default for Attribution {
             oldest: Histogram::default(),
             aggregate: None,
             suggested_links: Vec::new(),
-            links_are_cut: false,
             by_rate: BTreeMap::new(),
         }
     }

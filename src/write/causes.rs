@@ -65,14 +65,12 @@ fn links(summary: &Summary, lines: &mut Vec<String>) {
     if further > 0 {
         lines.push(format!("  {further} more in --json"));
     }
-    if it.links_are_cut {
-        lines.push("  There were too many symbols or requests to look at all of them.".to_owned());
-    }
 }
 
 fn sentence(link: &Suggestion) -> String {
-    let mut text = format!(
-        "orders in {} follow {} {}: {} of {}, {:.1} by chance, most often {} later (z = {:.0})",
+    let condition = link.when.as_ref().map(|when| format!("; orders = \"{}\", when = \"{when}\"", link.orders));
+    format!(
+        "orders in {} follow {} {}: {} of {}, {:.1} by chance, most often {} later (z = {:.0}){}",
         link.orders,
         if link.is_trades { "trades of" } else { "messages about" },
         link.symbol,
@@ -81,11 +79,8 @@ fn sentence(link: &Suggestion) -> String {
         link.expected,
         latency(link.mode_ns),
         link.z,
-    );
-    if let Some(when) = &link.when {
-        text.push_str(&format!("; orders = \"{}\", when = \"{when}\"", link.orders));
-    }
-    text
+        condition.unwrap_or_default()
+    )
 }
 
 /// Tails over the sure pairs, beside the bracket over all of them, and where the sure ones are.

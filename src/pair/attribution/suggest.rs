@@ -153,7 +153,7 @@ impl Suggest {
     }
 
     fn is_full(&mut self) -> bool {
-        let is_full = self.taken.len() >= MOST_TAKEN || self.hits.len() >= MOST_HITS || self.pairs.len() >= MOST_PAIRS;
+        let is_full = self.taken.len() >= MOST_TAKEN || self.hits.len() >= MOST_HITS;
         self.is_cut |= is_full;
         is_full
     }
@@ -200,11 +200,15 @@ impl Suggest {
         let request = u32::try_from(self.taken.len()).unwrap_or(u32::MAX);
         self.taken.push(Taken { orders, scales: u8::try_from(scales).unwrap_or(u8::MAX) });
         for near in &self.near {
-            let windows = self.pairs.entry((orders, near.symbol)).or_default();
-            for class in 0..CLASSES {
-                for scale in 0..scales {
-                    let moved = (near.windows[class][scale] & MOVED).count_ones();
-                    windows[class][scale] += moved + u32::from(near.newest[class] < window(scale));
+            let pair = (orders, near.symbol);
+            if self.pairs.len() >= MOST_PAIRS && !self.pairs.contains_key(&pair) {
+                self.is_cut = true;
+                continue;
+            }
+            let counts = self.pairs.entry(pair).or_default();
+            for (counts, (windows, newest)) in counts.iter_mut().zip(near.windows.iter().zip(near.newest)) {
+                for (scale, (count, windows)) in counts.iter_mut().zip(windows).enumerate().take(scales) {
+                    *count += (windows & MOVED).count_ones() + u32::from(newest < window(scale));
                 }
             }
             if near.newest[1] < window(scales - 1) {
