@@ -65,7 +65,7 @@ fn links_are_found_in_a_real_capture() {
 #[test]
 fn a_calm_market_suggests_no_link() {
     let (name, text) = scenarios().iter().find(|(name, _)| *name == "calm").expect("a shipped scenario");
-    for seed in 1..=8 {
+    for seed in 1..=5 {
         assert_eq!(played(text, name, seed), [], "{seed}");
     }
 }
