@@ -210,6 +210,13 @@ fn facts(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correl
     feeds(summary, &correlator.feeds);
     sessions(summary, correlator);
     let rule = &correlator.pairer.rules().trigger;
+    let (links, are_cut) = correlator.pairer.suggestions(&correlator.symbols, &correlator.recent);
+    summary.attribution.suggested_links = links;
+    if are_cut {
+        let text =
+            "links between instruments were looked for among some of the symbols and requests only: there are too many";
+        summary.notes.push(text.to_owned());
+    }
     summary.attribution.aggregate = correlator.pairer.aggregate();
     summary.trigger = stats::TriggerRule {
         text: rule.text(),

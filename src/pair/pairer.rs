@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, Timestamp};
 
 use super::attribution::spent::Spent;
+use super::attribution::suggest::Suggest;
 use super::attribution::{Aggregate, Judge};
 use super::clocks::RelatedClock;
 use super::early::EarlyAnswers;
@@ -22,7 +23,7 @@ use super::walls::{Relation, Walls};
 use crate::book::{Exposure, Tape};
 use crate::flow::{Acked, Arrival, Direction, Seen};
 use crate::hash::HashMap;
-use crate::merge::{Feeds, Symbols, Ticks};
+use crate::merge::{Feeds, Recent, Symbols, Ticks};
 
 /// A request that is done is kept this long, for answers that cross it on the wire.
 const LINGER: Nanos = Nanos(10_000_000_000);
@@ -57,6 +58,7 @@ pub struct Rules {
 pub struct View<'a> {
     pub ticks: &'a Ticks,
     pub tape: &'a Tape,
+    pub recent: &'a Recent,
     pub links: &'a Links,
     pub feeds: &'a Feeds,
     pub symbols: &'a Symbols,
@@ -113,6 +115,7 @@ pub struct Pairer {
     acknowledged: Vec<RequestId>,
     pub(super) judge: Judge,
     pub(super) spent: Spent,
+    pub(super) suggest: Suggest,
     /// What requests could have reacted to, where no books are kept: a sample.
     pub(super) sampled: Exposure,
     pub(super) reports: Reports,
@@ -150,6 +153,7 @@ impl Pairer {
             acknowledged: Vec::new(),
             judge,
             spent: Spent::default(),
+            suggest: Suggest::default(),
             sampled: Exposure::default(),
             reports: Reports::default(),
             held: VecDeque::new(),

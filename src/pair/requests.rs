@@ -245,7 +245,8 @@ impl Requests {
         self.open.is_empty()
     }
 
-    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Open> {
-        self.open.values_mut().map(Box::as_mut)
+    /// All open requests, oldest first.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = &Open> {
+        self.order.iter().filter_map(|id| self.get(*id))
     }
 }

@@ -4,17 +4,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tickscope_model::{Loss, MarketKind, Nanos, SegmentKind, Side, SymbolId, TapId, Timestamp};
+use tickscope_model::{Loss, MarketKind, Nanos, OrderKind, SegmentKind, Side, SymbolId, TapId, Timestamp};
 
 use super::attribution::candidates::{self, ALWAYS, ALWAYS_WITHOUT_BOOKS, Candidate, Case, MOST, Wish};
-use super::attribution::{Judge, Learning, Origin, Verdict};
+use super::attribution::suggest::Moment;
+use super::attribution::{Judge, Learning, Origin, Suggestion, Verdict};
 use super::ids::{self, IdRule};
 use super::links::LinkRule;
 use super::pairer::{Pairer, View};
 use super::requests::{Open, RequestId};
 use super::row::{Flag, Method, OrderRow, Trigger, Weighed};
 use crate::book::{self, RATE_CLASSES};
-use crate::merge::Tick;
+use crate::merge::{Recent, Symbols, Tick};
 
 /// At most so many messages are looked at for one request.
 const STEPS: usize = 4096;
@@ -166,6 +167,7 @@ impl Pairer {
         if !is_echo {
             self.spent.remember(session, time, &case, &verdict);
         }
+        self.look_for_links(id, &case, view);
         let verdict = (self.judge.learning() == Learning::Causal).then_some(verdict);
         let Some(open) = self.requests.get_mut(id) else { return };
         open.looked_up = true;
@@ -292,13 +294,37 @@ impl Pairer {
         }
     }
 
+    /// Whether a new order follows messages about another symbol: only where all of them are seen one by one.
+    fn look_for_links(&mut self, id: RequestId, case: &Case, view: &View<'_>) {
+        let Some(open) = self.requests.get(id) else { return };
+        let Some(point) = view.nearest_market(open.point) else { return };
+        let is_wanted = self.rules.trigger.keeps_books && open.row.request == OrderKind::New && case.by_id.is_none();
+        if !is_wanted || open.echo {
+            return;
+        }
+        let time = open.row.t_out;
+        let since = |report: &Report| u64::try_from(time.since(report.tick.time).0).ok();
+        let fill_ns = self.reports.newest.iter().rev().find_map(since).unwrap_or(u64::MAX);
+        let symbol: Option<SymbolId> = open.symbol.or_else(|| view.symbols.known(open.row.symbol.as_bytes()));
+        self.suggest.look(&Moment { orders: &open.row.symbol, symbol, point, time, fill_ns }, view.recent);
+    }
+
+    /// Links that the data suggests, and whether some of it could not be looked at.
+    pub fn suggestions(&self, symbols: &Symbols, recent: &Recent) -> (Vec<Suggestion>, bool) {
+        let links = &self.rules.trigger.links;
+        let is_configured = |orders: &str, symbol: &str| {
+            links.iter().any(|link| link.orders == orders && link.symbols().any(|other| other == symbol))
+        };
+        (self.suggest.suggestions(symbols, recent, is_configured), self.suggest.is_cut)
+    }
+
     /// Makes the two-pass model, if so much is held that it must be made now, or at the end.
     pub(super) fn fit(&mut self, is_end: bool, view: &View<'_>) {
         if self.judge.learning() != Learning::TwoPass {
             return;
         }
         if is_end || Judge::is_full(self.undecided) {
-            let open = self.requests.values_mut().filter(|open| !open.echo).filter_map(|open| open.case.as_deref());
+            let open = self.requests.in_order().filter(|open| !open.echo).filter_map(|open| open.case.as_deref());
             let held = self.held.iter().filter(|held| !held.open.echo).map(|held| held.case.as_ref());
             let cases: Vec<&Case> = held.chain(open).collect();
             let exposure = if self.rules.trigger.keeps_books { &view.tape.exposure } else { &self.sampled };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use tickscope_model::SegmentKind;
 
 use super::Histogram;
-use crate::pair::attribution::Aggregate;
+use crate::pair::attribution::{Aggregate, Suggestion};
 use crate::pair::{Method, OrderRow};
 
 /// See the head of this file.
@@ -28,6 +28,8 @@ pub struct Attribution {
     pub oldest: Histogram,
     /// What can be said without claiming any pair.
     pub aggregate: Option<Aggregate>,
+    /// Links between instruments that the data suggests; none of them was applied.
+    pub suggested_links: Vec<Suggestion>,
     by_rate: BTreeMap<u8, Coverage>,
 }
 
@@ -55,6 +57,7 @@ impl Default for Attribution {
             newest: Histogram::default(),
             oldest: Histogram::default(),
             aggregate: None,
+            suggested_links: Vec::new(),
             by_rate: BTreeMap::new(),
         }
     }

@@ -3,12 +3,13 @@
 
 use super::screen::{Columns, Style, grouped, latency, wrapped};
 use super::text::WIDTH;
+use crate::pair::attribution::Suggestion;
 use crate::stats::{Histogram, QUANTILES, Quantile, Summary};
 
 pub(super) fn causes(summary: &Summary, style: &Style) -> Vec<String> {
     let it = &summary.attribution;
     let requests = it.exact + it.likely + it.ambiguous + it.untriggered;
-    if requests == it.untriggered {
+    if requests == it.untriggered && it.suggested_links.is_empty() {
         return Vec::new();
     }
     let threshold = format!("{:.2}", it.threshold);
@@ -41,7 +42,45 @@ pub(super) fn causes(summary: &Summary, style: &Style) -> Vec<String> {
     if it.ambiguous > 0 && it.newest.n() > 0 {
         tails(summary, &threshold, &mut lines);
     }
+    links(summary, &mut lines);
     lines
+}
+
+/// Links that the text has room for.
+const LINKS: usize = 8;
+
+/// What a person may want to configure.
+fn links(summary: &Summary, lines: &mut Vec<String>) {
+    let it = &summary.attribution;
+    if it.suggested_links.is_empty() {
+        return;
+    }
+    let text = "Suggested links between instruments, by new orders before which all else was silent; none was used, \
+                [[trigger.link]] would:";
+    lines.extend(wrapped(text, WIDTH, 2));
+    for link in it.suggested_links.iter().take(LINKS) {
+        lines.extend(wrapped(&sentence(link), WIDTH - 2, 2).into_iter().map(|line| format!("  {line}")));
+    }
+    let further = it.suggested_links.len().saturating_sub(LINKS);
+    if further > 0 {
+        lines.push(format!("  {further} more in --json"));
+    }
+}
+
+fn sentence(link: &Suggestion) -> String {
+    let condition = link.when.as_ref().map(|when| format!("; orders = \"{}\", when = \"{when}\"", link.orders));
+    format!(
+        "orders in {} follow {} {}: {} of {}, {:.1} by chance, most often {} later (z = {:.0}){}",
+        link.orders,
+        if link.is_trades { "trades of" } else { "messages about" },
+        link.symbol,
+        grouped(link.requests as u64),
+        grouped(link.of as u64),
+        link.expected,
+        latency(link.mode_ns),
+        link.z,
+        condition.unwrap_or_default()
+    )
 }
 
 /// Tails over the sure pairs, beside the bracket over all of them, and where the sure ones are.

@@ -12,7 +12,7 @@ use super::table::TableRow;
 use super::text::sentence;
 use super::{Format, Output, Style};
 use crate::capture::stamp::{Edge, Undecided};
-use crate::pair::attribution::Aggregate;
+use crate::pair::attribution::{Aggregate, Suggestion};
 use crate::pair::{Across, OrderRow};
 use crate::stats::{
     ClockRelation, Compared, Coverage, Feed, Group, Histogram, LateLine, Latencies, Part, Piece, QUANTILES, Relation,
@@ -155,6 +155,7 @@ fn attribution(summary: &Summary) -> Value {
         "t2t_newest": some_distribution(&summary.attribution.newest),
         "t2t_oldest": some_distribution(&summary.attribution.oldest),
         "aggregate": summary.attribution.aggregate.map(aggregate),
+        "suggested_links": summary.attribution.suggested_links.iter().map(suggested_link).collect::<Vec<Value>>(),
         "by_rate": summary.attribution.by_rate().map(by_rate).collect::<Vec<Value>>(),
         "t2t_above_ten_times_p50": far,
     })
@@ -164,9 +165,27 @@ fn some_distribution(histogram: &Histogram) -> Value {
     if histogram.n() == 0 { Value::Null } else { distribution(histogram).into() }
 }
 
+fn tenth(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+fn suggested_link(it: &Suggestion) -> Value {
+    json!({
+        "orders": &*it.orders,
+        "symbol": &*it.symbol,
+        "messages": if it.is_trades { "trades" } else { "any" },
+        "requests": it.requests,
+        "of": it.of,
+        "expected": tenth(it.expected),
+        "within_ns": it.within_ns,
+        "mode_ns": it.mode_ns,
+        "z": tenth(it.z),
+        "when": it.when,
+    })
+}
+
 /// Without claiming any pair.
 fn aggregate(it: Aggregate) -> Value {
-    let tenth = |value: f64| (value * 10.0).round() / 10.0;
     json!({
         "mode_ns": it.mode_ns,
         "z": tenth(it.z),

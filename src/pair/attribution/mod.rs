@@ -8,10 +8,13 @@ pub(crate) mod candidates;
 mod lag;
 pub(crate) mod model;
 pub(crate) mod spent;
+pub(crate) mod suggest;
+mod windows;
 
 pub use aggregate::Aggregate;
 pub use candidates::{Candidate, Case, Origin, Relation};
 use model::{Chances, Model, Observed};
+pub use suggest::Suggestion;
 
 use tickscope_model::Timestamp;
 
