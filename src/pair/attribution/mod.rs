@@ -5,6 +5,7 @@
 
 mod aggregate;
 pub(crate) mod candidates;
+mod density;
 mod lag;
 pub(crate) mod model;
 pub(crate) mod spent;
