@@ -253,6 +253,8 @@ fn taps(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correla
                 .any(|session| session.point == prepared.point(at) && session.requests > 0),
             resolution_ns: if stamps.as_ref().is_some_and(|stamps| stamps.format.is_some()) { 1 } else { tap.tick_ns },
             stamps,
+            edge: setting.and_then(|tap| tap.edge),
+            offset: tap.offset,
             clock_name: String::new(),
             exchange: correlator.exchange_clocks.ahead(id),
             clock: open::offset_text(tap.offset),

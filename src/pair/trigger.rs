@@ -371,7 +371,9 @@ fn settle(row: &mut OrderRow, case: &Case, verdict: &Verdict, window: Nanos, vie
         let since = |at: usize| case.candidates.get(at).map(|candidate| row.t_out.since(candidate.tick.time));
         let kind = if trigger.method == Method::Fill { SegmentKind::FillToRequest } else { SegmentKind::TickToTrade };
         row.latency.set(kind, row.t_out.since(candidate.tick.time));
-        if case.by_id.is_none() && verdict.newest != verdict.oldest {
+        // The bracket is one of t2t, which a request that a fill caused has none of.
+        let is_bracket = case.by_id.is_none() && trigger.method != Method::Fill;
+        if is_bracket && verdict.newest != verdict.oldest {
             (row.t2t_min, row.t2t_max) = bracket(since(verdict.newest), since(verdict.oldest));
         }
     } else {

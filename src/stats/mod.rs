@@ -24,7 +24,7 @@ mod timeline;
 mod verdict;
 
 pub use accounting::Discrepancy;
-pub use attribution::{Attribution, Coverage, THRESHOLD};
+pub use attribution::{Attribution, Cause, Causes, Coverage, THRESHOLD};
 pub use clock_bounds::{Bound, BoundSide, Piece, pieces};
 pub use evidence::Evidence;
 pub use explain::{Explanation, Reason, explanations};
@@ -36,6 +36,7 @@ pub use histogram::{FEW, Histogram, QUANTILES, Quantile};
 pub use interop::{PercentileLine, moments, percentile_lines, write_interval_log};
 pub use market::LateLine;
 pub use oneway::OneWay;
+pub use scopes::{ALPHA, VERDICT_TEST};
 pub(crate) use series::every_second;
 pub use series::{Sample, Series, SeriesSet};
 pub use slowest::{Slowest, first_answer};

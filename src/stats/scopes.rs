@@ -14,7 +14,10 @@ use super::{Series, SeriesSet};
 /// So many samples are worth more than one thread.
 const WORTH_THREADS: usize = 1 << 13;
 /// Chance that a run in which nothing changes gets a verdict.
-const ALPHA: f64 = 0.01;
+pub const ALPHA: f64 = 0.01;
+/// What a verdict rests on, for people; its chance is [`ALPHA`].
+pub const VERDICT_TEST: &str =
+    "Mann-Whitney rank sums in seeded binary segmentation; of runs in which nothing changes at most 1 % get a verdict";
 /// So many of the busiest sessions are looked at by themselves.
 const SESSIONS: usize = 32;
 /// A stretch is everybody's where so many of a hundred sessions that can tell were slow in it.
