@@ -329,7 +329,7 @@ mod tests {
         let mut said = std::collections::BTreeMap::new();
         for line in report.lines() {
             let title = line.split("  ").next().unwrap_or_default();
-            if !title.is_empty() && title.chars().all(|letter| letter.is_uppercase() || " (),".contains(letter)) {
+            if !title.is_empty() && title.chars().all(|letter| letter.is_uppercase() || " (),-".contains(letter)) {
                 section = title;
             }
             let count = line.matches("±37.313 µs").count() + line.matches("±?").count();
