@@ -368,21 +368,23 @@ fn settle(row: &mut OrderRow, case: &Case, verdict: &Verdict, window: Nanos, vie
     // Between clocks that nothing relates there is a cause, and no latency.
     let is_related = !case.is_cross_clock || trigger.method == Method::Fill;
     if is_related {
-        let since = |at: usize| case.candidates.get(at).map(|candidate| row.t_out.since(candidate.tick.time));
         let kind = if trigger.method == Method::Fill { SegmentKind::FillToRequest } else { SegmentKind::TickToTrade };
         row.latency.set(kind, row.t_out.since(candidate.tick.time));
-        // The bracket is one of t2t, which a request that a fill caused has none of.
-        let is_bracket = case.by_id.is_none() && trigger.method != Method::Fill;
-        if is_bracket && verdict.newest != verdict.oldest {
-            (row.t2t_min, row.t2t_max) = bracket(since(verdict.newest), since(verdict.oldest));
-        }
+        (row.t2t_min, row.t2t_max) = bracket(case, verdict, trigger.method, row.t_out);
     } else {
         row.flags.set(Flag::CrossClock);
     }
     row.trigger = Some(trigger);
 }
 
-fn bracket(one: Option<Nanos>, other: Option<Nanos>) -> (Option<Nanos>, Option<Nanos>) {
+/// The bracket of t2t between the newest and the oldest plausible candidate, where these are two; a request that a fill
+/// caused has no t2t.
+fn bracket(case: &Case, verdict: &Verdict, method: Method, time: Timestamp) -> (Option<Nanos>, Option<Nanos>) {
+    if matches!(method, Method::Id | Method::Fill) || verdict.newest == verdict.oldest {
+        return (None, None);
+    }
+    let since = |at: usize| case.candidates.get(at).map(|candidate| time.since(candidate.tick.time));
+    let (one, other) = (since(verdict.newest), since(verdict.oldest));
     (one.min(other), one.max(other))
 }
 
@@ -434,4 +436,31 @@ fn method(candidate: &Candidate) -> Method {
 /// When a report came, as a tick that no feed brought.
 pub(super) fn report_tick(time: Timestamp, frame: u64, sequence: u64) -> Tick {
     Tick { time, sequence, frame, line: u16::MAX, code: b'8', kind: MarketKind::Status, place: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_t2t_has_a_bracket() {
+        let candidate = |age| {
+            let time = Timestamp(1_000_000);
+            let tick = report_tick(time.shifted(Nanos(-age)), 1, 1);
+            candidates::of_report(tick, TapId(0), true, time)
+        };
+        let case = Case { candidates: vec![candidate(70), candidate(900)], ..Case::default() };
+        let verdict = |oldest| Verdict { chosen: Some((1, 0.7)), newest: 0, oldest, untriggered: 0.1 };
+        let of = |oldest, method| bracket(&case, &verdict(oldest), method, Timestamp(1_000_000));
+        let both = (Some(Nanos(70)), Some(Nanos(900)));
+        for (oldest, method, expected) in [
+            (1, Method::Price, both),
+            (1, Method::Link, both),
+            (0, Method::Price, (None, None)),
+            (1, Method::Id, (None, None)),
+            (1, Method::Fill, (None, None)),
+        ] {
+            assert_eq!(of(oldest, method), expected, "{oldest} {method:?}");
+        }
+    }
 }
