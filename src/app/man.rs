@@ -27,7 +27,7 @@ pub struct Page {
 }
 
 /// Of the last change to the words; a date of the build would make every build differ.
-const DATE: &str = "2026-11-22";
+const DATE: &str = "2026-11-26";
 const MANUAL: &str = "tickscope manual";
 
 /// Every page.
