@@ -444,7 +444,7 @@ mod tests {
 
     #[test]
     fn only_t2t_has_a_bracket() {
-        let candidate = |age| {
+        let candidate = |age: i64| {
             let time = Timestamp(1_000_000);
             let tick = report_tick(time.shifted(Nanos(-age)), 1, 1);
             candidates::of_report(tick, TapId(0), true, time)

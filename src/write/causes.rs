@@ -106,12 +106,12 @@ fn whole(value: f64) -> String {
 /// Tails over the sure pairs, beside the bracket over all of them, and where the sure ones are.
 fn tails(summary: &Summary, threshold: &str, lines: &mut Vec<String>) {
     let it = &summary.attribution;
-    let at = |quantile: &Quantile, histogram: &Histogram| match histogram.n() {
-        0 => "– ".to_owned(),
-        _ => {
-            let mark = if histogram.is_few(*quantile) { '*' } else { ' ' };
-            format!("{}{mark}", latency(histogram.percentile(*quantile)))
+    let at = |quantile: &Quantile, histogram: &Histogram| {
+        if histogram.is_empty() {
+            return "– ".to_owned();
         }
+        let mark = if histogram.is_few(*quantile) { '*' } else { ' ' };
+        format!("{}{mark}", latency(histogram.percentile(*quantile)))
     };
     let mut columns = Columns::new(&[0]);
     let titles =

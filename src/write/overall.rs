@@ -131,9 +131,10 @@ fn about_tails(summary: &Summary) -> [String; 2] {
     let (there, sure) = (kinds.map(|kind| summary.overall.of(kind)), kinds.map(|kind| summary.overall.tail_of(kind)));
     let names: Vec<&str> = kinds.iter().zip(there).filter_map(|(kind, it)| it.map(|_| kind.name())).collect();
     let at_least = sure_title(summary);
-    let over = match sure.iter().all(Option::is_none) {
-        true => format!("none, since no pair is exact or has a confidence {at_least}"),
-        false => format!("over pairs that are exact or have a confidence {at_least}"),
+    let over = if sure.iter().all(Option::is_none) {
+        format!("none, since no pair is exact or has a confidence {at_least}")
+    } else {
+        format!("over pairs that are exact or have a confidence {at_least}")
     };
     let causes = causes_text(&summary.attribution.causes);
     [format!("  p99 up   of {}: {over}", names.join(" and ")), format!("           requests: {causes}")]
