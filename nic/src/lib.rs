@@ -1,0 +1,37 @@
+//! Frames of a live interface with the kernel's or the NIC's time, and an account of every frame.
+//!
+//! [`Capture::open`] chooses a driver (AF_XDP or AF_PACKET) and says why; [`Receiver::each`] shows frames, borrowed from the
+//! ring. Nothing is allocated, locked or waited for between a frame and its reader.
+//!
+//! ```no_run
+//! # use std::time::Duration;
+//! # use tickscope_nic::{Capture, Options, Waited};
+//! let mut capture = Capture::open(&Options::new("eth1"))?;
+//! let mut receiver = capture.receivers().remove(0);
+//! while receiver.wait(Duration::from_millis(100))? != Waited::Ended {
+//!     receiver.each(1024, &mut |frame| println!("{} {} bytes by {}", frame.time_ns, frame.wire_len, frame.source));
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod afpacket;
+mod capture;
+pub mod clock;
+mod counters;
+mod error;
+mod events;
+mod frame;
+mod link;
+mod options;
+mod receiver;
+mod sys;
+mod xdp;
+
+pub use capture::{Capture, Chosen};
+pub use counters::{Counters, Imbalance};
+pub use error::{CaptureError, OpenError};
+pub use events::Event;
+pub use frame::{Direction, Flags, Frame, Source};
+pub use link::{InterfaceDrops, Link};
+pub use options::{BusyPoll, Driver, Filter, Group, HardwareStamps, Options, PacketOptions, XdpMode, XdpOptions};
+pub use receiver::{Receiver, Waited};
