@@ -1,8 +1,9 @@
 //! Opening a capture: the driver is chosen, receivers are handed out, and what happens meanwhile is told.
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed};
 
 use crate::afpacket;
 use crate::clock::{self, Clocks, HardwareClock, Mapping};
@@ -10,9 +11,12 @@ use crate::counters::{Counters, Tally};
 use crate::error::{CaptureError, OpenError};
 use crate::events::Event;
 use crate::link::{InterfaceDrops, Link, Watch};
-use crate::options::{Driver, HardwareStamps, Options};
+use crate::multicast::Membership;
+use crate::options::{Driver, HardwareStamps, Options, XdpMode};
+use crate::privileges::{Capability, privileges};
 use crate::receiver::{Receiver, Ring, Shared};
 use crate::sys;
+use crate::xdp;
 
 /// Which driver captures, how, and why it was chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,15 +41,22 @@ impl fmt::Display for Chosen {
 }
 
 /// What keeps a driver's capture going.
-pub(crate) enum Held {
+enum Held {
     Packet(afpacket::Sockets),
+    /// The program's link, until the capture is stopped, and a socket that keeps the interface promiscuous.
+    Xdp {
+        link: Option<OwnedFd>,
+        _promiscuous: Option<OwnedFd>,
+    },
 }
 
 /// A driver that was opened.
-pub(crate) struct Opened {
-    pub(crate) held: Held,
-    pub(crate) rings: Vec<(Ring, Arc<Tally>)>,
-    pub(crate) chosen: Chosen,
+struct Opened {
+    held: Held,
+    rings: Vec<(Ring, Arc<Tally>)>,
+    /// Queues that have no receiver.
+    left_out: Vec<Arc<Tally>>,
+    chosen: Chosen,
 }
 
 /// A running capture of one interface. Dropping it ends it.
@@ -59,6 +70,7 @@ pub struct Capture {
     shared: Arc<Shared>,
     drops_at_start: InterfaceDrops,
     interface: String,
+    _memberships: Vec<Membership>,
     _stamps_switched_on: Option<clock::Restore>,
 }
 
@@ -71,13 +83,20 @@ impl Capture {
         let (hardware, switched_on) = hardware_clock(options)?;
         let clocks = Clocks::new(hardware);
         let opened = open_driver(options, watch.known(), &clocks)?;
-        let shared = Arc::new(Shared { mtu: AtomicU32::new(watch.known().mtu), stopped_ns: AtomicI64::new(0) });
+        let memberships = join(options, watch.known())?;
+        let shared = Arc::new(Shared {
+            mtu: AtomicU32::new(watch.known().mtu),
+            is_up: AtomicBool::new(watch.known().is_up),
+            stopped_ns: AtomicI64::new(0),
+        });
         let (mut tallies, mut receivers) = (Vec::new(), Vec::new());
         for (ring, tally) in opened.rings {
             tallies.push(Arc::clone(&tally));
             let (board, shared, interface) = (clocks.board(), Arc::clone(&shared), interface.clone());
             receivers.push(Receiver { ring, tally, board, shared, interface });
         }
+        tallies.extend(opened.left_out);
+        tallies.sort_by_key(|tally| tally.queue);
         Ok(Capture {
             held: opened.held,
             chosen: opened.chosen,
@@ -88,6 +107,7 @@ impl Capture {
             receivers,
             shared,
             interface,
+            _memberships: memberships,
             _stamps_switched_on: switched_on,
         })
     }
@@ -111,6 +131,7 @@ impl Capture {
     pub fn advance(&mut self, tell: &mut dyn FnMut(Event)) -> Result<(), CaptureError> {
         let result = self.watch.changes(tell);
         self.shared.mtu.store(self.watch.known().mtu, Relaxed);
+        self.shared.is_up.store(self.watch.known().is_up, Relaxed);
         self.clocks.advance(tell);
         let interface = self.interface.clone();
         result.map_err(|source| CaptureError { interface, what: "listening to changes of the link", source })
@@ -141,6 +162,7 @@ impl Capture {
     pub fn stop(&mut self) {
         match &mut self.held {
             Held::Packet(sockets) => sockets.stop(),
+            Held::Xdp { link, .. } => drop(link.take()),
         }
         self.shared.stopped_ns.store(sys::clock_ns(libc::CLOCK_MONOTONIC), Relaxed);
     }
@@ -183,11 +205,70 @@ fn hardware_clock(options: &Options) -> Result<(Option<HardwareClock>, Option<cl
     }
 }
 
+fn join(options: &Options, link: &Link) -> Result<Vec<Membership>, OpenError> {
+    let joined = options.groups.iter().map(|group| {
+        Membership::join(link.index, group).map_err(|error| {
+            let what = "joining a multicast group";
+            OpenError::system(&options.interface, what, error, &format!("check that {} is a group", group.address))
+        })
+    });
+    joined.collect()
+}
+
 fn open_driver(options: &Options, link: &Link, clocks: &Clocks) -> Result<Opened, OpenError> {
-    open_packet(options, link, clocks, "as asked".to_owned())
+    match options.driver {
+        Driver::AfPacket => open_packet(options, link, clocks, "as asked".to_owned()),
+        Driver::Xdp => open_xdp(options, link, clocks, "as asked".to_owned()),
+        Driver::Auto => {
+            // In generic mode AF_XDP has no advantage over AF_PACKET, which sees both directions.
+            let mut native = options.clone();
+            native.xdp.mode = XdpMode::Native;
+            let why = "chosen because the interface carries no address of this host and its driver runs XDP programs";
+            match open_xdp(&native, link, clocks, why.to_owned()) {
+                Ok(opened) => Ok(opened),
+                Err(error) => open_packet(options, link, clocks, format!("chosen because AF_XDP is out: {error}")),
+            }
+        }
+    }
+}
+
+fn need(options: &Options, driver: &'static str, needed: &[Capability]) -> Result<(), OpenError> {
+    let mut privileges = privileges();
+    privileges.missing.retain(|capability| needed.contains(capability));
+    if privileges.missing.is_empty() {
+        return Ok(());
+    }
+    let interface = options.interface.clone();
+    let advice = format!("grant it by `{}`, or run as root", privileges.setcap_line());
+    Err(OpenError::Privileges { interface, driver, missing: privileges.missing_names(), advice })
+}
+
+fn open_xdp(options: &Options, link: &Link, clocks: &Clocks, why: String) -> Result<Opened, OpenError> {
+    let needed = [Capability::NetRaw, Capability::NetAdmin, Capability::Bpf, Capability::Perfmon];
+    need(options, "AF_XDP", &needed)?;
+    let opened = xdp::open(options, link)?;
+    let how = format!(
+        "{}, {}, {} of {} queues, frames up to {} bytes",
+        if opened.is_native { "native" } else { "generic" },
+        if opened.is_zero_copy { "zero-copy" } else { "copied" },
+        opened.sockets.len(),
+        opened.sockets.len() + opened.left_out.len(),
+        opened.frame_bytes_max,
+    );
+    let has_hardware = opened.has_hardware && clocks.hardware_mapping().is_some();
+    let clock = if opened.is_tai { "CLOCK_TAI" } else { "CLOCK_MONOTONIC" };
+    let stamps = match has_hardware {
+        true => format!("by the NIC, else by the XDP program ({clock})"),
+        false => format!("by the XDP program ({clock}): late by the NIC and its interrupt"),
+    };
+    let rings = opened.sockets.into_iter().map(|(socket, tally)| (Ring::Xdp(socket), tally)).collect();
+    let held = Held::Xdp { link: Some(opened.link), _promiscuous: opened.promiscuous };
+    let chosen = Chosen { driver: Driver::Xdp, how, why, stamps };
+    Ok(Opened { held, rings, left_out: opened.left_out, chosen })
 }
 
 fn open_packet(options: &Options, link: &Link, clocks: &Clocks, why: String) -> Result<Opened, OpenError> {
+    need(options, "AF_PACKET", &[Capability::NetRaw])?;
     let has_hardware = clocks.hardware_mapping().is_some();
     let (sockets, rings) = afpacket::open(options, link, has_hardware)?;
     let stamps = if has_hardware {
@@ -201,5 +282,5 @@ fn open_packet(options: &Options, link: &Link, clocks: &Clocks, why: String) -> 
         count => format!("{count} rings, divided by flow"),
     };
     let chosen = Chosen { driver: Driver::AfPacket, how, why, stamps: stamps.to_owned() };
-    Ok(Opened { held: Held::Packet(sockets), rings, chosen })
+    Ok(Opened { held: Held::Packet(sockets), rings, left_out: Vec::new(), chosen })
 }

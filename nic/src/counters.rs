@@ -102,17 +102,9 @@ impl Counters {
 /// Where the kernel counts for a queue.
 pub(crate) enum Kernel {
     /// PACKET_STATISTICS starts anew whenever it is read, so what was read is added up here.
-    Packet {
-        socket: Arc<OwnedFd>,
-        seen: AtomicU64,
-        dropped: AtomicU64,
-        freezes: AtomicU64,
-    },
-    Xdp {
-        socket: Arc<OwnedFd>,
-        matches: Arc<Matches>,
-        is_zero_copy: bool,
-    },
+    Packet { socket: Arc<OwnedFd>, seen: AtomicU64, dropped: AtomicU64, freezes: AtomicU64 },
+    /// Without a socket where a queue was left out: then its frames pass to the host.
+    Xdp { socket: Option<Arc<OwnedFd>>, matches: Arc<Matches>, is_zero_copy: bool },
 }
 
 /// Shared by a receiver, which counts what it shows, and the capture, which is asked.
@@ -198,7 +190,10 @@ impl Tally {
                 counters.freezes = add(freezes, frozen);
             }
             Kernel::Xdp { socket, matches, is_zero_copy } => {
-                let (statistics, length) = sys::option::<[u64; 6]>(socket, libc::SOL_XDP, libc::XDP_STATISTICS)?;
+                let (statistics, length) = match socket {
+                    Some(socket) => sys::option::<[u64; 6]>(socket, libc::SOL_XDP, libc::XDP_STATISTICS)?,
+                    None => ([0; 6], 0),
+                };
                 counters.xdp(&statistics, length, *is_zero_copy, &matches.of_queue(self.queue)?);
             }
         }

@@ -17,8 +17,8 @@ pub enum OpenError {
     )]
     InUse { interface: String, address: String },
     #[error(
-        "interface {interface} has an XDP program already, and only one can be there; `ip link show {interface}` names it: \
-         end what loaded it, or capture by AF_PACKET"
+        "interface {interface} has an XDP program or AF_XDP socket already, and only one can be there; `ip link show \
+         {interface}` shows the program: end what loaded it, or capture by AF_PACKET"
     )]
     Busy { interface: String },
     #[error("interface {interface}: {problem}")]

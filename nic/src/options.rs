@@ -89,6 +89,9 @@ pub struct XdpOptions {
     pub busy_poll: Option<BusyPoll>,
     /// Take frames even from an interface that carries addresses of this host.
     pub steal: bool,
+    /// Write stamps into the frame (they are taken out again), as where a driver has no room before it. For trying that.
+    #[doc(hidden)]
+    pub is_note_inside: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +125,7 @@ impl Options {
                 ring_frames: 32_768,
                 busy_poll: None,
                 steal: false,
+                is_note_inside: false,
             },
         }
     }

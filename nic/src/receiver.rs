@@ -2,15 +2,16 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
-use crate::afpacket::{self, View};
+use crate::afpacket;
 use crate::clock::Board;
 use crate::counters::{Counters, Shown, Tally};
 use crate::error::CaptureError;
 use crate::frame::Frame;
 use crate::sys;
+use crate::xdp;
 
 /// After a stop, frames that the kernel counted and never put into the ring are waited for so long.
 const DRAIN_NS: i64 = 1_000_000_000;
@@ -20,6 +21,7 @@ const DRAIN_POLL_MS: u32 = 5;
 /// What the capture tells its receivers.
 pub(crate) struct Shared {
     pub(crate) mtu: AtomicU32,
+    pub(crate) is_up: AtomicBool,
     /// When (CLOCK_MONOTONIC) the capture was stopped; 0 while it runs.
     pub(crate) stopped_ns: AtomicI64,
 }
@@ -37,8 +39,17 @@ pub enum Waited {
     Ended,
 }
 
+/// What reading needs to know of its surroundings.
+pub(crate) struct View<'a> {
+    pub(crate) budget: u64,
+    pub(crate) board: &'a Board,
+    pub(crate) tally: &'a Tally,
+    pub(crate) mtu: u32,
+}
+
 pub(crate) enum Ring {
     Packet(afpacket::Ring),
+    Xdp(xdp::Socket),
 }
 
 /// Reads one queue. Belongs to one thread, which may be any.
@@ -72,9 +83,12 @@ impl Receiver {
         }
         let result = match &mut self.ring {
             Ring::Packet(ring) => ring.wait(timeout_ms),
+            Ring::Xdp(socket) => socket.wait(timeout_ms),
         };
         match result {
             Ok(()) if self.is_ready() => Ok(Waited::Ready),
+            // AF_XDP sockets are not told; the capture is.
+            Ok(()) if !self.shared.is_up.load(Relaxed) => Ok(Waited::LinkDown),
             Ok(()) => Ok(Waited::Nothing),
             Err(error) if is_down(&error) => Ok(Waited::LinkDown),
             Err(source) => Err(CaptureError { interface: self.interface.clone(), what: "waiting for frames", source }),
@@ -88,6 +102,7 @@ impl Receiver {
         let view = View { budget: budget as u64, board: &self.board, tally: &self.tally, mtu };
         match &mut self.ring {
             Ring::Packet(ring) => ring.each(&view, &mut shown, tell),
+            Ring::Xdp(socket) => socket.each(&view, &mut shown, tell),
         }
         self.tally.add(&shown);
         usize::try_from(shown.delivered).expect("no more than the budget")
@@ -101,12 +116,14 @@ impl Receiver {
     fn is_ready(&self) -> bool {
         match &self.ring {
             Ring::Packet(ring) => ring.is_ready(),
+            Ring::Xdp(socket) => socket.is_ready(),
         }
     }
 
     fn is_empty(&self) -> bool {
         match &self.ring {
             Ring::Packet(ring) => ring.is_empty(&self.tally),
+            Ring::Xdp(socket) => socket.is_empty(&self.tally),
         }
     }
 }

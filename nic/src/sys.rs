@@ -2,9 +2,10 @@
 //! kernel. What is generic over a C structure asks for [`Plain`], so that no padding or pointer is ever read as a number.
 #![allow(unsafe_code, reason = "sockets, ioctl(2) and mmap(2) have no safe interface in the standard library")]
 
-use std::ffi::{c_int, c_short, c_ulong, c_void};
+use std::ffi::{CStr, c_int, c_short, c_ulong, c_void};
 use std::io;
 use std::mem;
+use std::net::IpAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::slice;
@@ -121,6 +122,12 @@ pub(crate) fn poll(socket: &OwnedFd, events: c_short, timeout_ms: u32) -> io::Re
     }
 }
 
+/// Waits for nothing but time.
+pub(crate) fn pause(milliseconds: u32) {
+    // SAFETY: no entries, so no memory.
+    unsafe { libc::poll(ptr::null_mut(), 0, c_int::try_from(milliseconds).unwrap_or(c_int::MAX)) };
+}
+
 pub(crate) fn ioctl<T: Plain>(socket: &OwnedFd, request: c_ulong, argument: &mut T) -> io::Result<()> {
     // SAFETY: callers pair each request with the structure that the kernel documents for it.
     checked(unsafe { libc::ioctl(socket.as_raw_fd(), request as _, ptr::from_mut(argument)) }).map(drop)
@@ -148,9 +155,40 @@ pub(crate) fn clock_ns(clock: libc::clockid_t) -> i64 {
     time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
 
-pub(crate) fn page_bytes() -> usize {
-    // SAFETY: no memory is passed.
-    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+/// Bytes that nobody can guess.
+pub(crate) fn random() -> io::Result<[u64; 2]> {
+    let mut words = [0u64; 2];
+    // SAFETY: the kernel writes at most 16 bytes, which never waits once the machine has booted.
+    let got = unsafe { libc::getrandom(words.as_mut_ptr().cast(), 16, 0) };
+    if got == 16 { Ok(words) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Addresses of this host on an interface, without those that every interface has by itself (IPv6 link-local).
+pub(crate) fn host_addresses(interface: &str) -> io::Result<Vec<IpAddr>> {
+    let mut first = ptr::null_mut::<libc::ifaddrs>();
+    // SAFETY: the library writes the begin of a list, which is freed below.
+    checked(unsafe { libc::getifaddrs(&raw mut first) })?;
+    let mut found = Vec::new();
+    let mut next = first;
+    // SAFETY: entries of the list are valid until it is freed; a name ends in zero, an address is as long as its family says.
+    unsafe {
+        while let Some(entry) = next.as_ref() {
+            next = entry.ifa_next;
+            let Some(family) = entry.ifa_addr.as_ref().map(|address| i32::from(address.sa_family)) else { continue };
+            if CStr::from_ptr(entry.ifa_name).to_bytes() != interface.as_bytes() {
+                continue;
+            }
+            if family == libc::AF_INET {
+                let address = (*entry.ifa_addr.cast::<libc::sockaddr_in>()).sin_addr.s_addr;
+                found.push(IpAddr::from(address.to_ne_bytes()));
+            } else if family == libc::AF_INET6 {
+                found.push(IpAddr::from((*entry.ifa_addr.cast::<libc::sockaddr_in6>()).sin6_addr.s6_addr));
+            }
+        }
+        libc::freeifaddrs(first);
+    }
+    found.retain(|address| !matches!(address, IpAddr::V6(address) if address.is_unicast_link_local()));
+    Ok(found)
 }
 
 /// Memory shared with the kernel: a ring of a socket, or memory that a socket fills.

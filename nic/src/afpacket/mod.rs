@@ -4,6 +4,8 @@
 mod block;
 mod filter;
 mod ring;
+#[cfg(test)]
+pub(crate) mod samples;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -17,7 +19,7 @@ use crate::error::OpenError;
 use crate::link::Link;
 use crate::options::{Options, PacketOptions};
 use crate::sys::{self, Plain};
-pub(crate) use ring::{Ring, View};
+pub(crate) use ring::Ring;
 
 /// A block holds the largest super-frame (64 KiB) several times, and is small enough to be full soon.
 const BLOCK_BYTES: usize = 256 << 10;

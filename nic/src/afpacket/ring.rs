@@ -6,21 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::block::{self, Cursor};
-use crate::clock::{Board, Mapping};
+use crate::clock::Mapping;
 use crate::counters::{Counters, Shown, Tally};
 use crate::frame::{Direction, Flags, Frame, Source, is_super_frame};
+use crate::receiver::View;
 use crate::sys::{self, Mapping as Memory};
 
 const OWNED_BY_US: u32 = libc::TP_STATUS_USER;
 const OWNED_BY_KERNEL: u32 = libc::TP_STATUS_KERNEL;
-
-/// What reading needs to know of its surroundings.
-pub(crate) struct View<'a> {
-    pub(crate) budget: u64,
-    pub(crate) board: &'a Board,
-    pub(crate) tally: &'a Tally,
-    pub(crate) mtu: u32,
-}
 
 pub(crate) struct Ring {
     socket: Arc<OwnedFd>,

@@ -5,5 +5,7 @@
 #![allow(clippy::print_stderr, reason = "what was measured, and why a test was skipped, is said on the terminal")]
 
 mod lab;
+mod multicast;
 mod packet;
 mod traffic;
+mod xdp;

@@ -131,7 +131,7 @@ fn several_rings_share_the_flows() {
 }
 
 /// Waits for an event, which the kernel tells soon.
-fn expect(capture: &mut Capture, expected: &Event) {
+pub(crate) fn expect(capture: &mut Capture, expected: &Event) {
     let start = Instant::now();
     let mut events = Vec::new();
     while start.elapsed() < Duration::from_secs(5) {
