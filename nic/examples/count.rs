@@ -1,7 +1,8 @@
 //! Counts the frames of an interface, once a second, with where their times come from: for trying a driver by hand.
 //!
 //! `count IF [xdp|afpacket|auto] [generic|native] [steal] [PORT…]`
-#![allow(clippy::print_stdout, reason = "that is what it is for")]
+#![allow(clippy::doc_markdown, reason = "names of the kernel are words here: AF_XDP, CLOCK_TAI")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "that is what it is for")]
 #![allow(clippy::disallowed_methods, reason = "it prints once a second of real time")]
 
 use std::collections::BTreeMap;
@@ -9,7 +10,17 @@ use std::time::{Duration, Instant};
 
 use tickscope_nic::{Capture, Driver, Options, Waited, XdpMode};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> std::process::ExitCode {
+    match run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let interface = arguments.next().ok_or("count IF [xdp|afpacket|auto] [generic|native] [steal] [PORT...]")?;
     let mut options = Options::new(&interface);

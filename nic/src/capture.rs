@@ -248,18 +248,20 @@ fn open_xdp(options: &Options, link: &Link, clocks: &Clocks, why: String) -> Res
     need(options, "AF_XDP", &needed)?;
     let opened = xdp::open(options, link)?;
     let how = format!(
-        "{}, {}, {} of {} queues, frames up to {} bytes",
+        "{}, {}, {} of {} queues with {} frames each, of {} bytes at most",
         if opened.is_native { "native" } else { "generic" },
         if opened.is_zero_copy { "zero-copy" } else { "copied" },
         opened.sockets.len(),
         opened.sockets.len() + opened.left_out.len(),
+        opened.ring_frames,
         opened.frame_bytes_max,
     );
     let has_hardware = opened.has_hardware && clocks.hardware_mapping().is_some();
     let clock = if opened.is_tai { "CLOCK_TAI" } else { "CLOCK_MONOTONIC" };
-    let stamps = match has_hardware {
-        true => format!("by the NIC, else by the XDP program ({clock})"),
-        false => format!("by the XDP program ({clock}): late by the NIC and its interrupt"),
+    let stamps = if has_hardware {
+        format!("by the NIC, else by the XDP program ({clock})")
+    } else {
+        format!("by the XDP program ({clock}): late by the NIC and its interrupt")
     };
     let rings = opened.sockets.into_iter().map(|(socket, tally)| (Ring::Xdp(socket), tally)).collect();
     let held = Held::Xdp { link: Some(opened.link), _promiscuous: opened.promiscuous };

@@ -11,6 +11,11 @@ use crate::sys;
 use crate::xdp::{Matches, QueueMatches};
 
 /// Frames of one queue (AF_XDP) or ring (AF_PACKET) since the start.
+///
+/// At any time `seen = delivered + waiting + lost()`, where waiting frames lie in the ring and are at most `capacity`
+/// ([`Counters::check`]). After [`crate::Capture::stop`], when receivers have answered `Ended`, nothing is waiting
+/// ([`Counters::check_finished`]). Frames that NIC or driver dropped before were never seen
+/// ([`crate::Capture::interface_drops`]); frames that do not match the filter are not seen either.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
     pub queue: u32,

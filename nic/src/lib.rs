@@ -14,6 +14,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![allow(clippy::doc_markdown, reason = "names of the kernel are words here: AF_XDP, CLOCK_TAI")]
+
 mod afpacket;
 mod capture;
 pub mod clock;

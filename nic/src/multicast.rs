@@ -33,6 +33,10 @@ pub struct Membership {
     _socket: OwnedFd,
 }
 
+fn family(family: libc::c_int) -> libc::sa_family_t {
+    libc::sa_family_t::try_from(family).expect("a small number")
+}
+
 fn storage(address: IpAddr) -> libc::sockaddr_storage {
     // SAFETY: all zero is a sockaddr_storage.
     let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
@@ -41,7 +45,7 @@ fn storage(address: IpAddr) -> libc::sockaddr_storage {
             let place = std::ptr::from_mut(&mut storage).cast::<libc::sockaddr_in>();
             // SAFETY: a sockaddr_storage has room and alignment for every address.
             unsafe {
-                (*place).sin_family = libc::AF_INET.unsigned_abs() as u16;
+                (*place).sin_family = family(libc::AF_INET);
                 (*place).sin_addr.s_addr = u32::from_ne_bytes(address.octets());
             }
         }
@@ -49,7 +53,7 @@ fn storage(address: IpAddr) -> libc::sockaddr_storage {
             let place = std::ptr::from_mut(&mut storage).cast::<libc::sockaddr_in6>();
             // SAFETY: as above.
             unsafe {
-                (*place).sin6_family = libc::AF_INET6.unsigned_abs() as u16;
+                (*place).sin6_family = family(libc::AF_INET6);
                 (*place).sin6_addr.s6_addr = address.octets();
             }
         }

@@ -84,8 +84,10 @@ pub struct XdpOptions {
     pub zero_copy: bool,
     /// Empty: all of them. A queue that is left out passes its frames to the host, counted as `no_socket`.
     pub queues: Vec<u32>,
-    /// Frames that fit into the ring of a queue, a power of two. Twice as many chunks of memory are there.
+    /// Frames that fit into the ring of a queue, a power of two. Twice as many chunks of memory (2 or 4 KiB) are there.
     pub ring_frames: u32,
+    /// Memory for all queues together: with many of them, rings are made smaller until it suffices.
+    pub memory_bytes_max: usize,
     pub busy_poll: Option<BusyPoll>,
     /// Take frames even from an interface that carries addresses of this host.
     pub steal: bool,
@@ -123,6 +125,7 @@ impl Options {
                 zero_copy: true,
                 queues: Vec::new(),
                 ring_frames: 32_768,
+                memory_bytes_max: 1 << 30,
                 busy_poll: None,
                 steal: false,
                 is_note_inside: false,

@@ -171,6 +171,7 @@ pub(crate) fn host_addresses(interface: &str) -> io::Result<Vec<IpAddr>> {
     let mut found = Vec::new();
     let mut next = first;
     // SAFETY: entries of the list are valid until it is freed; a name ends in zero, an address is as long as its family says.
+    #[allow(clippy::cast_ptr_alignment, reason = "read without assuming any alignment")]
     unsafe {
         while let Some(entry) = next.as_ref() {
             next = entry.ifa_next;
@@ -179,10 +180,11 @@ pub(crate) fn host_addresses(interface: &str) -> io::Result<Vec<IpAddr>> {
                 continue;
             }
             if family == libc::AF_INET {
-                let address = (*entry.ifa_addr.cast::<libc::sockaddr_in>()).sin_addr.s_addr;
-                found.push(IpAddr::from(address.to_ne_bytes()));
+                let address = entry.ifa_addr.cast::<libc::sockaddr_in>().read_unaligned();
+                found.push(IpAddr::from(address.sin_addr.s_addr.to_ne_bytes()));
             } else if family == libc::AF_INET6 {
-                found.push(IpAddr::from((*entry.ifa_addr.cast::<libc::sockaddr_in6>()).sin6_addr.s6_addr));
+                let address = entry.ifa_addr.cast::<libc::sockaddr_in6>().read_unaligned();
+                found.push(IpAddr::from(address.sin6_addr.s6_addr));
             }
         }
         libc::freeifaddrs(first);

@@ -52,12 +52,11 @@ fn attach(socket: &OwnedFd, program: &[sock_filter]) -> io::Result<()> {
     sys::set_option(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
 }
 
+/// Rings, each with what it is counted by.
+pub(crate) type Opened = (Sockets, Vec<(Ring, Arc<Tally>)>);
+
 /// Opens the rings, each with what it is counted by.
-pub(crate) fn open(
-    options: &Options,
-    link: &Link,
-    wants_hardware: bool,
-) -> Result<(Sockets, Vec<(Ring, Arc<Tally>)>), OpenError> {
+pub(crate) fn open(options: &Options, link: &Link, wants_hardware: bool) -> Result<Opened, OpenError> {
     let name = options.interface.as_str();
     let program = match filter::assemble(&options.filter) {
         _ if options.filter.is_empty() => None,
@@ -163,5 +162,6 @@ fn join(socket: &OwnedFd, group: Option<u16>) -> io::Result<u16> {
     let argument = i32::from(group.unwrap_or(0)) | (FANOUT_HASH | flags) << 16;
     sys::set_option(socket, libc::SOL_PACKET, libc::PACKET_FANOUT, &argument)?;
     let (answer, _) = sys::option::<i32>(socket, libc::SOL_PACKET, libc::PACKET_FANOUT)?;
-    Ok((answer & 0xFFFF).cast_unsigned() as u16)
+    let [low, high, ..] = answer.to_le_bytes();
+    Ok(u16::from_le_bytes([low, high]))
 }

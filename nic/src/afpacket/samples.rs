@@ -24,7 +24,9 @@ fn frame(tags: &[u16], kind: u16, network: &[u8], ports: [u16; 2]) -> Vec<u8> {
     }
     frame.extend_from_slice(&kind.to_be_bytes());
     frame.extend_from_slice(network);
-    ports.iter().for_each(|port| frame.extend_from_slice(&port.to_be_bytes()));
+    for port in ports {
+        frame.extend_from_slice(&port.to_be_bytes());
+    }
     frame
 }
 

@@ -95,6 +95,7 @@ fn tai_offset_s() -> i64 {
 
 /// One reading of REALTIME − MONOTONIC: the difference, when (MONOTONIC), and its ±.
 #[derive(Debug, Clone, Copy)]
+#[allow(clippy::struct_field_names, reason = "the unit is last in a name")]
 struct Reading {
     monotonic_ns: i64,
     difference_ns: i64,

@@ -109,8 +109,8 @@ impl Assembler {
         self.push(ALU64 | operation as u8, to as u8, 0, 0, value);
     }
 
-    /// The low 16 bits from network order.
-    pub(super) fn from_network_half(&mut self, register: Reg) {
+    /// The low 16 bits, from network order.
+    pub(super) fn swap_half(&mut self, register: Reg) {
         self.push(SWAP_BIG_ENDIAN, register as u8, 0, 0, 16);
     }
 
@@ -209,7 +209,7 @@ mod tests {
     /// The expected bytes are what `llvm-mc -triple bpfel -show-encoding` documents for these instructions.
     #[test]
     fn instructions_have_the_bytes_of_the_instruction_set() {
-        use Reg::*;
+        use Reg::{R1, R2, R3, R5, R6, R7, R10};
         type Write = fn(&mut Assembler);
         let rows: [(Write, &[u8]); 14] = [
             (|a| a.alu(Alu::Move, R6, R1), &[0xBF, 0x16, 0, 0, 0, 0, 0, 0]),
@@ -217,7 +217,7 @@ mod tests {
             (|a| a.alu_value(Alu::Add, R2, -4), &[0x07, 0x02, 0, 0, 0xFC, 0xFF, 0xFF, 0xFF]),
             (|a| a.alu_value(Alu::And, R3, 15), &[0x57, 0x03, 0, 0, 15, 0, 0, 0]),
             (|a| a.alu(Alu::ShiftRight, R5, R3), &[0x7F, 0x35, 0, 0, 0, 0, 0, 0]),
-            (|a| a.from_network_half(R3), &[0xDC, 0x03, 0, 0, 16, 0, 0, 0]),
+            (|a| a.swap_half(R3), &[0xDC, 0x03, 0, 0, 16, 0, 0, 0]),
             (|a| a.load(Width::Half, R3, R7, 12), &[0x69, 0x73, 12, 0, 0, 0, 0, 0]),
             (|a| a.load(Width::Byte, R3, R7, 9), &[0x71, 0x73, 9, 0, 0, 0, 0, 0]),
             (|a| a.store(Width::Word, R10, -4, R1), &[0x63, 0x1A, 0xFC, 0xFF, 0, 0, 0, 0]),

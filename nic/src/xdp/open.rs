@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::program::{Clock, Spec, assemble};
-use super::socket::{Plan, Socket, Stamps, frame_bytes_max};
+use super::socket::{Plan, Socket, Stamps, chunk_bytes, frame_bytes_max};
 use super::{Maps, bpf, btf};
 use crate::afpacket;
 use crate::counters::{Kernel, Tally};
@@ -17,9 +17,12 @@ use crate::sys;
 
 /// Beyond what any NIC has.
 const QUEUES_MAX: u32 = 1024;
+const RING_FRAMES_MIN: u32 = 64;
+const RING_FRAMES_MAX: u32 = 1 << 20;
 const HARDWARE_FUNCTION: &str = "bpf_xdp_metadata_rx_timestamp";
 
 /// What keeps the program attached, and what it turned out to be.
+#[allow(clippy::struct_excessive_bools, reason = "four things that are so or not, in any combination")]
 pub(crate) struct Opened {
     /// Detaches when it is dropped, also when the process is killed.
     pub(crate) link: OwnedFd,
@@ -33,6 +36,7 @@ pub(crate) struct Opened {
     pub(crate) is_tai: bool,
     pub(crate) has_hardware: bool,
     pub(crate) frame_bytes_max: u32,
+    pub(crate) ring_frames: u32,
 }
 
 /// One way of capturing, from the best to the one that always works.
@@ -58,7 +62,8 @@ fn attempts(mode: XdpMode, wants_zero_copy: bool) -> Vec<Attempt> {
 
 pub(crate) fn open(options: &Options, link: &Link) -> Result<Opened, OpenError> {
     let name = options.interface.as_str();
-    if !options.xdp.ring_frames.is_power_of_two() || !(64..=1 << 20).contains(&options.xdp.ring_frames) {
+    let rings = RING_FRAMES_MIN..=RING_FRAMES_MAX;
+    if !options.xdp.ring_frames.is_power_of_two() || !rings.contains(&options.xdp.ring_frames) {
         return Err(OpenError::options(name, "`ring_frames` of AF_XDP is a power of two from 64 to 1048576"));
     }
     refuse_if_in_use(options)?;
@@ -78,6 +83,16 @@ pub(crate) fn open(options: &Options, link: &Link) -> Result<Opened, OpenError> 
         }
     }
     Err(last.expect("there is an attempt in every mode"))
+}
+
+/// The largest ring, at most the one that was asked for, with which all queues stay within the memory that they may have.
+fn ring_frames(options: &Options, mtu: u32, queues: usize) -> u32 {
+    let bytes = |frames: u32| frames as usize * 2 * chunk_bytes(mtu) as usize * queues;
+    let mut frames = options.xdp.ring_frames;
+    while frames > RING_FRAMES_MIN && bytes(frames) > options.xdp.memory_bytes_max {
+        frames /= 2;
+    }
+    frames
 }
 
 fn refuse_if_in_use(options: &Options) -> Result<(), OpenError> {
@@ -120,13 +135,14 @@ fn try_open(
         sys::random().map_err(|error| OpenError::system(name, "asking for random bytes", error, "try again"))?;
     let loaded = load(options, link, attempt, &maps, magics)?;
     let stamps = Stamps { magic_before: magics[0], magic_inside: magics[1], is_tai: loaded.is_tai };
+    let ring_frames = ring_frames(options, link.mtu, wanted.len());
     let mut sockets = Vec::new();
     for queue in wanted {
         let plan = Plan {
             interface: link.index,
             queue: *queue,
             mtu: link.mtu,
-            ring_frames: options.xdp.ring_frames,
+            ring_frames,
             wants_zero_copy: attempt.wants_zero_copy,
             busy_poll: options.xdp.busy_poll,
         };
@@ -142,11 +158,11 @@ fn try_open(
     let held = bpf::attach(&loaded.program, link.index, mode).map_err(|error| attach_error(name, link.mtu, error))?;
     let is_zero_copy = !sockets.is_empty() && sockets.iter().all(|socket| socket.is_zero_copy);
     let kernel = |socket: Option<&Socket>| Kernel::Xdp {
-        socket: socket.map(|socket| Arc::clone(&socket.socket)),
+        socket: socket.map(|socket| Arc::clone(&socket.file)),
         matches: Arc::clone(&maps.matches),
         is_zero_copy: socket.is_some_and(|socket| socket.is_zero_copy),
     };
-    let tally = |queue: u32, socket| Arc::new(Tally::new(queue, options.xdp.ring_frames.into(), kernel(socket)));
+    let tally = |queue: u32, socket| Arc::new(Tally::new(queue, ring_frames.into(), kernel(socket)));
     let left_out = (0..queues).filter(|queue| !wanted.contains(queue)).map(|queue| tally(queue, None)).collect();
     let tallies: Vec<_> = sockets.iter().zip(wanted).map(|(socket, queue)| tally(*queue, Some(socket))).collect();
     Ok(Opened {
@@ -159,6 +175,7 @@ fn try_open(
         is_tai: loaded.is_tai,
         has_hardware: loaded.has_hardware,
         frame_bytes_max: frame_bytes_max(link.mtu),
+        ring_frames,
     })
 }
 
@@ -249,5 +266,15 @@ mod tests {
         assert_eq!(attempts(XdpMode::Auto, false), [native, generic]);
         assert_eq!(attempts(XdpMode::Native, true), [best, native]);
         assert_eq!(attempts(XdpMode::Generic, true), [generic]);
+    }
+
+    #[test]
+    fn many_queues_share_the_memory() {
+        let options = Options::new("eth0");
+        for (mtu, queues, expected) in
+            [(1500, 1, 32_768), (1500, 8, 32_768), (1500, 9, 16_384), (9000, 64, 2048), (1500, 1 << 20, 64)]
+        {
+            assert_eq!(ring_frames(&options, mtu, queues), expected, "{mtu} {queues}");
+        }
     }
 }

@@ -1,6 +1,10 @@
 //! The XDP program: which frames match, when they came, and the socket of their queue. Everything else goes to the host's stack.
 
-use super::asm::{Alu, Assembler, If, Instruction, Label, Reg::*, Width};
+use super::asm::{
+    Alu, Assembler, If, Instruction, Label,
+    Reg::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10},
+    Width,
+};
 
 /// Bytes before a frame: magic, CLOCK_TAI (or MONOTONIC), the NIC's stamp or 0, nothing.
 pub(super) const NOTE_BYTES: usize = 32;
@@ -204,7 +208,7 @@ fn match_ports(a: &mut Assembler, ports: i32, labels: &Labels) {
     a.place(labels.ports);
     for (register, offset) in [(R3, 0), (R4, 2)] {
         a.load(Width::Half, register, R7, offset);
-        a.from_network_half(register);
+        a.swap_half(register);
     }
     for register in [R3, R4] {
         a.load_map_value(R5, ports);

@@ -100,7 +100,7 @@ impl Ring {
 
 /// A queue's socket with everything that belongs to it.
 pub(crate) struct Socket {
-    pub(super) socket: Arc<OwnedFd>,
+    pub(super) file: Arc<OwnedFd>,
     pub(super) is_zero_copy: bool,
     inner: Box<Inner>,
 }
@@ -162,7 +162,7 @@ impl Socket {
             lost: 0,
             full_at: None,
         };
-        Ok(Socket { socket: Arc::new(socket), is_zero_copy, inner: Box::new(inner) })
+        Ok(Socket { file: Arc::new(socket), is_zero_copy, inner: Box::new(inner) })
     }
 }
 
@@ -195,7 +195,7 @@ fn bind(socket: &OwnedFd, plan: &Plan) -> io::Result<()> {
 
 impl Socket {
     pub(super) fn descriptor(&self) -> [u8; 4] {
-        self.socket.as_raw_fd().to_ne_bytes()
+        self.file.as_raw_fd().to_ne_bytes()
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -205,12 +205,12 @@ impl Socket {
 
     pub(crate) fn wait(&self, timeout_ms: u32) -> io::Result<()> {
         if self.inner.is_busy_polled {
-            sys::kick(&self.socket);
+            sys::kick(&self.file);
             if self.is_ready() {
                 return Ok(());
             }
         }
-        sys::poll(&self.socket, libc::POLLIN, timeout_ms).map(drop)
+        sys::poll(&self.file, libc::POLLIN, timeout_ms).map(drop)
     }
 
     pub(crate) fn is_empty(&self, tally: &Tally) -> bool {
@@ -258,7 +258,7 @@ impl Socket {
             }
         }
         if fill.memory.word(fill.flags).load(Ordering::Relaxed) & libc::XDP_RING_NEED_WAKEUP != 0 {
-            sys::kick(&self.socket);
+            sys::kick(&self.file);
         }
     }
 }

@@ -78,7 +78,7 @@ impl Lab {
         ))?;
         for (namespace, address, has_address) in [(a, A_ADDRESS, true), (b, B_ADDRESS, setup.has_address)] {
             // No neighbour discovery between the frames that are counted.
-            let other = self.mac(if namespace == a { b } else { a })?;
+            let other = mac(if namespace == a { b } else { a })?;
             ip(&format!("-n {namespace} link set lo up"))?;
             ip(&format!("-n {namespace} link set {LINK} up"))?;
             if has_address {
@@ -93,14 +93,9 @@ impl Lab {
         Ok(())
     }
 
-    fn mac(&self, namespace: &str) -> Result<String, String> {
-        let text = ip(&format!("-n {namespace} -br link show {LINK}"))?;
-        text.split_whitespace().find(|word| word.split(':').count() == 6).map(str::to_owned).ok_or(text)
-    }
-
     pub(crate) fn macs(&self) -> [[u8; 6]; 2] {
         [&self.a, &self.b].map(|namespace| {
-            let text = self.mac(namespace).unwrap();
+            let text = mac(namespace).unwrap();
             let bytes: Vec<u8> = text.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
             bytes.try_into().unwrap()
         })
@@ -128,6 +123,12 @@ impl Lab {
     pub(crate) fn in_b<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
         inside(&self.b, run)
     }
+}
+
+/// The hardware address of the link in a namespace.
+fn mac(namespace: &str) -> Result<String, String> {
+    let text = ip(&format!("-n {namespace} -br link show {LINK}"))?;
+    text.split_whitespace().find(|word| word.split(':').count() == 6).map(str::to_owned).ok_or(text)
 }
 
 impl Drop for Lab {

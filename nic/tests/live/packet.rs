@@ -5,10 +5,10 @@ use std::net::UdpSocket;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tickscope_nic::{Capture, Driver, Event, Filter, Flags, Options, Source, Waited};
+use tickscope_nic::{Capture, Driver, Event, Filter, Flags, HardwareStamps, Options, Source, Waited};
 
 use super::lab::{A_ADDRESS, B_ADDRESS, LINK, Lab, Setup};
-use super::traffic::{HEADERS, PAYLOAD, check_stamps, finish, read, send};
+use super::traffic::{HEADERS, PAYLOAD, Seen, check_stamps, finish, read, send, send_raw, tagged_frames};
 
 const IDLE: Duration = Duration::from_millis(300);
 
@@ -34,7 +34,7 @@ fn every_frame_arrives_once_in_order_with_its_time() {
             });
         });
         let seen = read(&mut receivers[0], IDLE);
-        let numbers: Vec<u64> = seen.iter().map(|seen| seen.number()).collect();
+        let numbers: Vec<u64> = seen.iter().map(Seen::number).collect();
         assert_eq!(numbers, (0..20_000).collect::<Vec<_>>());
         assert!(seen.iter().all(|seen| seen.source == Source::KernelSoftware && !seen.is_out && seen.queue == 0));
         assert!(seen.iter().all(|seen| seen.bytes.len() == HEADERS + PAYLOAD && seen.wire_len == 142));
@@ -75,8 +75,8 @@ fn vlan_tags_are_as_on_the_wire() {
     let Some(lab) = Lab::new(Setup::default()) else { return };
     let mut capture = lab.in_b(|| Capture::open(&options(&[7020])).unwrap());
     let mut receivers = capture.receivers();
-    let frames = super::traffic::tagged_frames(lab.macs(), 7020);
-    lab.in_a(|| super::traffic::send_raw(LINK, &frames));
+    let frames = tagged_frames(lab.macs(), 7020);
+    lab.in_a(|| send_raw(LINK, &frames));
     let (seen, _) = finish(&mut capture, &mut receivers);
     assert_eq!(seen.len(), frames.len());
     for (seen, sent) in seen.iter().zip(&frames) {
@@ -212,4 +212,14 @@ fn frames_that_were_never_on_the_wire_are_flagged() {
 fn what_cannot_be_opened_says_what_to_do() {
     let error = Capture::open(&Options::new("no-such-if")).err().unwrap().to_string();
     assert!(error.contains("no-such-if") && error.contains("`ip link`"), "{error}");
+}
+
+#[test]
+fn stamps_of_a_nic_that_has_none_are_refused_where_they_are_demanded() {
+    let Some(lab) = Lab::new(Setup::default()) else { return };
+    let mut options = options(&[]);
+    options.hardware = HardwareStamps::SwitchOn;
+    let error = lab.in_b(|| Capture::open(&options)).err().unwrap();
+    assert!(error.to_string().contains("veth0") && error.to_string().contains("`ethtool -T`"), "{error}");
+    assert_eq!(error.errno(), Some(libc::EOPNOTSUPP));
 }

@@ -59,13 +59,6 @@ impl Seen {
         }
     }
 
-    /// Of an untagged IPv4 datagram.
-    pub(crate) fn ports(&self) -> Option<(u16, u16)> {
-        let is_udp = self.bytes.get(12..14)? == [8, 0] && *self.bytes.get(23)? == 17;
-        let port = |at: usize| Some(u16::from_be_bytes(self.bytes.get(at..at + 2)?.try_into().ok()?));
-        if is_udp { Some((port(34)?, port(36)?)) } else { None }
-    }
-
     fn word(&self, at: usize) -> u64 {
         u64::from_be_bytes(self.bytes[HEADERS + at..HEADERS + at + 8].try_into().unwrap())
     }
