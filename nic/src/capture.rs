@@ -59,7 +59,7 @@ struct Opened {
     chosen: Chosen,
 }
 
-/// A running capture of one interface. Dropping it ends it.
+/// A running capture of one interface. Dropping it stops it, as [`Capture::stop`] does.
 pub struct Capture {
     held: Held,
     chosen: Chosen,
@@ -164,7 +164,16 @@ impl Capture {
             Held::Packet(sockets) => sockets.stop(),
             Held::Xdp { link, .. } => drop(link.take()),
         }
-        self.shared.stopped_ns.store(sys::clock_ns(libc::CLOCK_MONOTONIC), Relaxed);
+        let now_ns = sys::clock_ns(libc::CLOCK_MONOTONIC);
+        // The first time counts.
+        let _ = self.shared.stopped_ns.compare_exchange(0, now_ns, Relaxed, Relaxed);
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        // Receivers have the sockets too, and may live longer.
+        self.stop();
     }
 }
 
@@ -258,11 +267,15 @@ fn open_xdp(options: &Options, link: &Link, clocks: &Clocks, why: String) -> Res
     );
     let has_hardware = opened.has_hardware && clocks.hardware_mapping().is_some();
     let clock = if opened.is_tai { "CLOCK_TAI" } else { "CLOCK_MONOTONIC" };
-    let stamps = if has_hardware {
-        format!("by the NIC, else by the XDP program ({clock})")
-    } else {
-        format!("by the XDP program ({clock}): late by the NIC and its interrupt")
-    };
+    let stamps = format!(
+        "{}by the XDP program ({clock}): late by the NIC and its interrupt{}",
+        if has_hardware { "by the NIC, else " } else { "" },
+        if opened.has_hardware && !has_hardware {
+            "; the driver would pass on the NIC's, which has none or has them off"
+        } else {
+            ""
+        },
+    );
     let rings = opened.sockets.into_iter().map(|(socket, tally)| (Ring::Xdp(socket), tally)).collect();
     let held = Held::Xdp { link: Some(opened.link), _promiscuous: opened.promiscuous };
     let chosen = Chosen { driver: Driver::Xdp, how, why, stamps };

@@ -47,6 +47,8 @@ pub struct Counters {
     pub fragments_passed: u64,
     /// The most frames that can wait in the ring.
     pub capacity: u64,
+    /// Delivered or lost while these counters were read one after the other: they may count as waiting.
+    pub meanwhile: u64,
 }
 
 /// The rule of this module does not hold: a mistake in this program or in the kernel.
@@ -93,7 +95,7 @@ impl Counters {
     /// The rule at any time: what is neither delivered nor lost fits into the ring.
     pub fn check(&self) -> Result<(), Imbalance> {
         match self.waiting() {
-            Some(waiting) if waiting <= self.capacity => Ok(()),
+            Some(waiting) if waiting <= self.capacity.saturating_add(self.meanwhile) => Ok(()),
             _ => Err(self.imbalance()),
         }
     }
@@ -117,29 +119,50 @@ pub(crate) struct Tally {
     pub(crate) queue: u32,
     pub(crate) capacity: u64,
     pub(crate) kernel: Kernel,
-    pub(crate) delivered: AtomicU64,
-    pub(crate) malformed: AtomicU64,
-    pub(crate) truncated: AtomicU64,
-    pub(crate) super_frames: AtomicU64,
-    pub(crate) without_stamp: AtomicU64,
+    delivered: AtomicU64,
+    malformed: AtomicU64,
+    truncated: AtomicU64,
+    super_frames: AtomicU64,
+    without_stamp: AtomicU64,
 }
 
-/// What a receiver counted in one call; added to the shared counters at its end.
+/// What a receiver counts in one call. It is added to the shared counters before memory is given back to the kernel, so that
+/// frames are not counted as waiting whose place another one has already.
 #[derive(Default)]
 pub(crate) struct Shown {
-    pub(crate) delivered: u64,
+    /// Of the whole call.
+    pub(crate) total: u64,
     pub(crate) malformed: u64,
-    pub(crate) truncated: u64,
-    pub(crate) super_frames: u64,
-    pub(crate) without_stamp: u64,
+    delivered: u64,
+    truncated: u64,
+    super_frames: u64,
+    without_stamp: u64,
 }
 
 impl Shown {
     pub(crate) fn count(&mut self, frame: &Frame<'_>) {
+        self.total += 1;
         self.delivered += 1;
         self.truncated += u64::from(frame.flags.contains(Flags::TRUNCATED));
         self.super_frames += u64::from(frame.flags.contains(Flags::SUPER_FRAME));
         self.without_stamp += u64::from(frame.source == Source::None);
+    }
+}
+
+impl Shown {
+    /// Adds what is new to the shared counters.
+    pub(crate) fn publish(&mut self, tally: &Tally) {
+        for (shared, more) in [
+            (&tally.delivered, &mut self.delivered),
+            (&tally.malformed, &mut self.malformed),
+            (&tally.truncated, &mut self.truncated),
+            (&tally.super_frames, &mut self.super_frames),
+            (&tally.without_stamp, &mut self.without_stamp),
+        ] {
+            if *more > 0 {
+                shared.fetch_add(std::mem::take(more), Relaxed);
+            }
+        }
     }
 }
 
@@ -158,22 +181,20 @@ impl Tally {
         }
     }
 
-    pub(crate) fn add(&self, shown: &Shown) {
-        for (shared, more) in [
-            (&self.delivered, shown.delivered),
-            (&self.malformed, shown.malformed),
-            (&self.truncated, shown.truncated),
-            (&self.super_frames, shown.super_frames),
-            (&self.without_stamp, shown.without_stamp),
-        ] {
-            if more > 0 {
-                shared.fetch_add(more, Relaxed);
-            }
-        }
+    /// Everything as it is now. What was delivered and lost is read before what the kernel saw, so that no more comes out than
+    /// went in, and once more after it, to know what moved meanwhile.
+    pub(crate) fn counters(&self) -> io::Result<Counters> {
+        let mut counters = self.read()?;
+        let delivered = self.delivered.load(Relaxed);
+        let lost = match &self.kernel {
+            Kernel::Packet { .. } => 0, // seen and lost are read at once
+            Kernel::Xdp { .. } => self.read()?.lost() - counters.lost(),
+        };
+        counters.meanwhile = delivered - counters.delivered + lost;
+        Ok(counters)
     }
 
-    /// Everything as it is now. What was delivered is read before what the kernel saw, so that the rule holds while both grow.
-    pub(crate) fn counters(&self) -> io::Result<Counters> {
+    fn read(&self) -> io::Result<Counters> {
         let mut counters = Counters {
             queue: self.queue,
             capacity: self.capacity,
@@ -242,6 +263,7 @@ mod tests {
             (base, Some(12), true, false),
             (Counters { capacity: 11, ..base }, Some(12), false, false),
             (Counters { capacity: 12, ..base }, Some(12), true, false),
+            (Counters { capacity: 11, meanwhile: 1, ..base }, Some(12), true, false),
             (Counters { delivered: 92, ..base }, Some(0), true, true),
             (Counters { delivered: 93, ..base }, None, false, false),
             (Counters { delivered: 101, ..base }, None, false, false),

@@ -9,14 +9,19 @@ pub enum Driver {
     /// AF_XDP where it fits, else AF_PACKET; [`crate::Capture::chosen`] says which and why.
     #[default]
     Auto,
-    /// Takes frames that match away from the host's stack: for ports that a tap or a mirror feeds.
+    /// Takes frames that match away from the host's stack: for ports that a tap or a mirror feeds. A NIC that takes VLAN tags
+    /// out (`ethtool -k`: rx-vlan-offload) keeps them from the program; switch that off where tags matter.
     Xdp,
     /// Copies of what the host sends and receives.
     AfPacket,
 }
 
 /// A frame is captured if one of its TCP or UDP ports is listed, **or** its destination address is. An empty filter lets
-/// everything through.
+/// everything through. Up to two VLAN tags are looked behind.
+///
+/// Packets without ports: behind extension headers of IPv6 ports are not looked for. Later fragments of IPv4 are captured by
+/// AF_PACKET whatever their ports are; AF_XDP, which would take them away from the host, leaves them there and counts them
+/// ([`crate::Counters::fragments_passed`]).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     pub ports: Vec<u16>,

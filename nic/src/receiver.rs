@@ -15,6 +15,8 @@ use crate::xdp;
 
 /// After a stop, frames that the kernel counted and never put into the ring are waited for so long.
 const DRAIN_NS: i64 = 1_000_000_000;
+/// Frames that another processor was just handing over when the capture was stopped have come by then.
+const SETTLE_NS: i64 = 10_000_000;
 /// While draining, how often it is asked whether everything has come.
 const DRAIN_POLL_MS: u32 = 5;
 
@@ -72,11 +74,11 @@ impl Receiver {
         if self.is_ready() {
             return Ok(Waited::Ready);
         }
-        let mut timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+        let mut timeout_ms = u32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX);
         let stopped_ns = self.shared.stopped_ns.load(Relaxed);
         if stopped_ns != 0 {
-            let is_over = sys::clock_ns(libc::CLOCK_MONOTONIC) - stopped_ns > DRAIN_NS;
-            if is_over || self.is_empty() {
+            let since_ns = sys::clock_ns(libc::CLOCK_MONOTONIC) - stopped_ns;
+            if since_ns > DRAIN_NS || since_ns > SETTLE_NS && self.is_empty() {
                 return Ok(Waited::Ended);
             }
             timeout_ms = timeout_ms.min(DRAIN_POLL_MS);
@@ -104,8 +106,8 @@ impl Receiver {
             Ring::Packet(ring) => ring.each(&view, &mut shown, tell),
             Ring::Xdp(socket) => socket.each(&view, &mut shown, tell),
         }
-        self.tally.add(&shown);
-        usize::try_from(shown.delivered).expect("no more than the budget")
+        shown.publish(&self.tally);
+        usize::try_from(shown.total).expect("no more than the budget")
     }
 
     pub fn counters(&self) -> Result<Counters, CaptureError> {

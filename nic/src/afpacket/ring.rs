@@ -59,7 +59,7 @@ impl Ring {
     /// Shows at most `budget` frames.
     pub(crate) fn each(&mut self, view: &View<'_>, shown: &mut Shown, tell: &mut dyn FnMut(Frame<'_>)) {
         let hardware = view.board.hardware.read();
-        while shown.delivered < view.budget && self.is_ready() {
+        while shown.total < view.budget && self.is_ready() {
             let start = self.at * self.block_bytes;
             let has_loss = self.cursor.is_none() && self.loss_at.take_if(|block| *block == self.at).is_some();
             // SAFETY: the status says that the block is ours, and it is given back below, when the slice is gone.
@@ -68,7 +68,7 @@ impl Ring {
             let mut cursor = self.cursor.unwrap_or_else(|| Cursor::open(block));
             let mut flags = if has_loss { Flags::LOSS_BEFORE } else { Flags::default() };
             let mut is_finished = false;
-            while shown.delivered < view.budget {
+            while shown.total < view.budget {
                 match cursor.next(block) {
                     Some(Ok(packet)) => {
                         let mut frame = frame(block, &packet, hardware.as_ref(), view.mtu, self.queue);
@@ -85,6 +85,7 @@ impl Ring {
             }
             self.cursor = Some(cursor);
             if is_finished {
+                shown.publish(view.tally);
                 self.release(view.tally);
             }
         }

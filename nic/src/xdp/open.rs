@@ -34,6 +34,7 @@ pub(crate) struct Opened {
     pub(crate) is_native: bool,
     pub(crate) is_zero_copy: bool,
     pub(crate) is_tai: bool,
+    /// The driver can pass the NIC's stamps on.
     pub(crate) has_hardware: bool,
     pub(crate) frame_bytes_max: u32,
     pub(crate) ring_frames: u32,
@@ -68,8 +69,10 @@ pub(crate) fn open(options: &Options, link: &Link) -> Result<Opened, OpenError> 
     }
     refuse_if_in_use(options)?;
     let queues = queues(name, link);
-    let wanted: Vec<u32> =
+    let mut wanted: Vec<u32> =
         if options.xdp.queues.is_empty() { (0..queues).collect() } else { options.xdp.queues.clone() };
+    wanted.sort_unstable();
+    wanted.dedup();
     if let Some(queue) = wanted.iter().find(|queue| **queue >= queues) {
         return Err(OpenError::options(name, format!("there is no queue {queue}: the last one is {}", queues - 1)));
     }

@@ -223,11 +223,7 @@ impl Socket {
         let reader = Reader::new(view, stamps, *queue);
         let (mut at, mut filled) =
             (received.consumer().load(Ordering::Relaxed), fill.producer().load(Ordering::Relaxed));
-        let end = received.producer().load(Ordering::Acquire);
-        let waiting = end.wrapping_sub(at);
-        if waiting > received.mask {
-            *full_at = Some(end);
-        }
+        let waiting = received.producer().load(Ordering::Acquire).wrapping_sub(at);
         let budget = u32::try_from(view.budget).unwrap_or(u32::MAX).min(waiting);
         for number in 1..=budget {
             let place = received.entries + (at & received.mask) as usize * DESCRIPTOR_BYTES;
@@ -253,6 +249,12 @@ impl Socket {
                 filled = filled.wrapping_add(1);
             }
             if number % GROUP == 0 || number == budget {
+                shown.publish(view.tally);
+                // A ring stays full until we give something back: what was lost belongs after its last frame.
+                let end = received.producer().load(Ordering::Relaxed);
+                if end.wrapping_sub(received.consumer().load(Ordering::Relaxed)) > received.mask {
+                    *full_at = Some(end);
+                }
                 received.consumer().store(at, Ordering::Release);
                 fill.producer().store(filled, Ordering::Release);
             }
@@ -286,11 +288,11 @@ impl<'a> Reader<'a> {
         Reader { stamps, kernel, hardware: view.board.hardware.read(), mtu: view.mtu, queue }
     }
 
-    /// `None` where the descriptor points outside the memory.
+    /// `None` where the descriptor points outside the memory, or beyond its chunk.
     fn frame<'m>(&self, memory: &'m mut Memory, chunk_bytes: u64, address: u64, length: u32) -> Option<Frame<'m>> {
-        let end = address.checked_add(length.into())?;
-        let before = (address % chunk_bytes).min(NOTE_BYTES as u64);
-        if end > memory.len() as u64 {
+        let in_chunk = address % chunk_bytes;
+        let before = in_chunk.min(NOTE_BYTES as u64);
+        if address >= memory.len() as u64 || in_chunk + u64::from(length) > chunk_bytes {
             return None;
         }
         let (start, before) = (usize::try_from(address - before).ok()?, usize::try_from(before).ok()?);
@@ -392,7 +394,9 @@ mod tests {
             (8192, 1, false),
             (u64::MAX, 1, false),
             (u64::MAX - 10, 60, false),
-            (0, 8192, true),
+            (0, 2048, true),
+            (0, 2049, false),
+            (6000, 145, false),
             (0, u32::MAX, false),
         ] {
             assert_eq!(

@@ -9,5 +9,6 @@ mod lab;
 mod multicast;
 mod packet;
 mod privileges;
+mod rates;
 mod traffic;
 mod xdp;

@@ -2,10 +2,12 @@
 #![allow(clippy::disallowed_methods, reason = "a test of live capture lives in real time")]
 
 use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tickscope_nic::{Capture, Driver, Event, Filter, Flags, HardwareStamps, Options, Source, Waited};
+use tickscope_nic::{Capture, Driver, Event, Filter, Flags, HardwareStamps, Options, Source, Waited, XdpMode};
 
 use super::lab::{A_ADDRESS, B_ADDRESS, LINK, Lab, Setup};
 use super::traffic::{HEADERS, PAYLOAD, Seen, check_stamps, finish, read, send, send_raw, tagged_frames};
@@ -222,4 +224,52 @@ fn stamps_of_a_nic_that_has_none_are_refused_where_they_are_demanded() {
     let error = lab.in_b(|| Capture::open(&options)).err().unwrap();
     assert!(error.to_string().contains("veth0") && error.to_string().contains("`ethtool -T`"), "{error}");
     assert_eq!(error.errno(), Some(libc::EOPNOTSUPP));
+}
+
+#[test]
+fn the_account_holds_at_any_moment_also_while_frames_are_lost() {
+    let Some(lab) = Lab::new(Setup::default()) else { return };
+    let mut packet = options(&[7070]);
+    packet.packet.ring_bytes = 512 << 10;
+    let mut native = packet.clone();
+    native.driver = Driver::Xdp;
+    native.xdp.steal = true;
+    native.xdp.ring_frames = 256;
+    let mut generic = native.clone();
+    generic.xdp.mode = XdpMode::Generic;
+    for options in [packet, native, generic] {
+        let mut capture = lab.in_b(|| Capture::open(&options).unwrap());
+        let mut receiver = capture.receivers().remove(0);
+        let is_slow = Arc::new(AtomicBool::new(true));
+        let reader_is_slow = Arc::clone(&is_slow);
+        let reader = thread::spawn(move || {
+            let mut count = 0;
+            while receiver.wait(Duration::from_millis(5)).unwrap() != Waited::Ended {
+                count += receiver.each(10, &mut |_| {});
+                if reader_is_slow.load(Relaxed) {
+                    thread::sleep(Duration::from_millis(5));
+                }
+            }
+            count as u64
+        });
+        let sent = thread::scope(|scope| {
+            let sender = scope.spawn(|| {
+                lab.in_a(|| send(&UdpSocket::bind((A_ADDRESS, 0)).unwrap(), 7070, 20_000, 60_000));
+            });
+            while !sender.is_finished() {
+                for counters in capture.counters().unwrap() {
+                    counters.check().unwrap();
+                }
+                thread::sleep(Duration::from_micros(300));
+            }
+            20_000
+        });
+        capture.stop();
+        is_slow.store(false, Relaxed);
+        let delivered = reader.join().unwrap();
+        let counters = capture.counters().unwrap()[0];
+        counters.check_finished().unwrap();
+        assert_eq!((counters.delivered, counters.ring_full), (delivered, counters.lost()), "{counters:?}");
+        assert!(counters.seen <= sent && counters.ring_full > 0, "{counters:?}");
+    }
 }
