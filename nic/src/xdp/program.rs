@@ -209,6 +209,8 @@ fn match_ports(a: &mut Assembler, ports: i32, labels: &Labels) {
     for (register, offset) in [(R3, 0), (R4, 2)] {
         a.load(Width::Half, register, R7, offset);
         a.swap_half(register);
+        // Up to Linux 6.1 at least, the verifier does not know that 16 bits are left.
+        a.alu_value(Alu::And, register, 0xFFFF);
     }
     for register in [R3, R4] {
         a.load_map_value(R5, ports);
