@@ -3,6 +3,13 @@
 //! [`Capture::open`] chooses a driver (AF_XDP or AF_PACKET) and says why; [`Receiver::each`] shows frames, borrowed from the
 //! ring. Nothing is allocated, locked or waited for between a frame and its reader.
 //!
+//! A `Capture` is asked about once a second ([`Capture::advance`]), by one thread; each [`Receiver`] belongs to a thread of its
+//! own. Every stamp comes out as nanoseconds since 1970 in UTC, with its [`Source`]: who took it, where, and which way it is off.
+//! Every frame that matched is delivered, waiting or lost for a reason that has a name ([`Counters`]).
+//!
+//! AF_PACKET works from Linux 4.12 on, AF_XDP from 5.9 on. What is newer is tried and replaced: stamps in TAI (6.1), the NIC's
+//! stamps beside AF_XDP frames (6.3).
+//!
 //! ```no_run
 //! # use std::time::Duration;
 //! # use tickscope_nic::{Capture, Options, Waited};
