@@ -45,7 +45,7 @@ pub struct Counters {
     pub without_stamp: u64,
     /// Not seen: fragments that a filter by ports could not judge, left to the host's stack (AF_XDP).
     pub fragments_passed: u64,
-    /// The most frames that can wait in the ring.
+    /// The most frames that can wait in the ring, or (AF_XDP) be on their way from the program to it.
     pub capacity: u64,
     /// Delivered or lost while these counters were read one after the other: they may count as waiting.
     pub meanwhile: u64,
@@ -216,11 +216,14 @@ impl Tally {
                 counters.freezes = add(freezes, frozen);
             }
             Kernel::Xdp { socket, matches, is_zero_copy } => {
+                let early = matches.of_queue(self.queue)?;
                 let (statistics, length) = match socket {
                     Some(socket) => sys::option::<[u64; 6]>(socket, libc::SOL_XDP, libc::XDP_STATISTICS)?,
                     None => ([0; 6], 0),
                 };
-                counters.xdp(&statistics, length, *is_zero_copy, &matches.of_queue(self.queue)?);
+                counters.xdp(&statistics, length, *is_zero_copy, &early);
+                // Once more: a value is copied from its begin, so a frame could be lost in it and not yet seen.
+                counters.seen = matches.of_queue(self.queue)?.matched;
             }
         }
         Ok(counters)

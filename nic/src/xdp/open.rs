@@ -165,7 +165,9 @@ fn try_open(
         matches: Arc::clone(&maps.matches),
         is_zero_copy: socket.is_some_and(|socket| socket.is_zero_copy),
     };
-    let tally = |queue: u32, socket| Arc::new(Tally::new(queue, ring_frames.into(), kernel(socket)));
+    // A ring full of frames, and the one that the program has just counted.
+    let capacity = u64::from(ring_frames) + 1;
+    let tally = |queue: u32, socket| Arc::new(Tally::new(queue, capacity, kernel(socket)));
     let left_out = (0..queues).filter(|queue| !wanted.contains(queue)).map(|queue| tally(queue, None)).collect();
     let tallies: Vec<_> = sockets.iter().zip(wanted).map(|(socket, queue)| tally(*queue, Some(socket))).collect();
     Ok(Opened {

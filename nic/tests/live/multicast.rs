@@ -40,7 +40,7 @@ fn groups_are_joined_with_a_report_and_left_at_the_end() {
     assert!(has(&[239, 77, 1, 1]) && has(&[232, 77, 1, 2, 10, 9, 9, 9]) && has(&[239, 78, 0, 29]));
     drop(capture);
     assert!(!joined.iter().any(|group| is_member(&lab, group)));
-    finish(&mut listener, &mut receivers);
+    finish(&mut listener, &mut receivers, 0);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tickscope_nic::{Capture, Driver, Event, Filter, Flags, HardwareStamps, Options, Source, Waited, XdpMode};
 
 use super::lab::{A_ADDRESS, B_ADDRESS, LINK, Lab, Setup};
-use super::traffic::{HEADERS, PAYLOAD, Seen, check_stamps, finish, read, send, send_raw, tagged_frames};
+use super::traffic::{HEADERS, PAYLOAD, Seen, await_seen, check_stamps, finish, read, send, send_raw, tagged_frames};
 
 const IDLE: Duration = Duration::from_millis(300);
 
@@ -43,7 +43,7 @@ fn every_frame_arrives_once_in_order_with_its_time() {
         assert!(seen.windows(2).all(|pair| pair[0].time_ns <= pair[1].time_ns));
         check_stamps("AF_PACKET", &seen);
     });
-    let (rest, counters) = finish(&mut capture, &mut receivers);
+    let (rest, counters) = finish(&mut capture, &mut receivers, 20_000);
     assert_eq!((rest.len(), counters[0].seen, counters[0].delivered, counters[0].lost()), (0, 20_000, 20_000, 0));
 }
 
@@ -64,7 +64,7 @@ fn both_directions_are_seen() {
         echo.send_to(&buffer[..length], from).unwrap();
         assert_eq!(client.recv(&mut buffer).unwrap(), length);
     }
-    let (seen, counters) = finish(&mut capture, &mut receivers);
+    let (seen, counters) = finish(&mut capture, &mut receivers, 1000);
     assert_eq!(counters[0].seen, 1000);
     for (place, seen) in seen.iter().enumerate() {
         assert_eq!((seen.number(), seen.is_out), (place as u64 / 2, place % 2 == 1));
@@ -79,7 +79,7 @@ fn vlan_tags_are_as_on_the_wire() {
     let mut receivers = capture.receivers();
     let frames = tagged_frames(lab.macs(), 7020);
     lab.in_a(|| send_raw(LINK, &frames));
-    let (seen, _) = finish(&mut capture, &mut receivers);
+    let (seen, _) = finish(&mut capture, &mut receivers, 5);
     assert_eq!(seen.len(), frames.len());
     for (seen, sent) in seen.iter().zip(&frames) {
         assert_eq!(&seen.bytes, sent);
@@ -97,6 +97,7 @@ fn a_reader_that_is_too_slow_loses_frames_and_every_one_is_counted() {
     let mut capture = lab.in_b(|| Capture::open(&options).unwrap());
     let mut receivers = capture.receivers();
     lab.in_a(|| send(&UdpSocket::bind((A_ADDRESS, 0)).unwrap(), 7030, 30_000, 1_000_000));
+    await_seen(&capture, 30_000);
     let before = capture.counters().unwrap()[0];
     before.check().unwrap();
     assert_eq!((before.seen, before.delivered), (30_000, 0));
@@ -104,7 +105,7 @@ fn a_reader_that_is_too_slow_loses_frames_and_every_one_is_counted() {
     let mut seen = read(&mut receivers[0], IDLE);
     assert_eq!(seen.len() as u64 + before.ring_full, 30_000);
     lab.in_a(|| send(&UdpSocket::bind((A_ADDRESS, 0)).unwrap(), 7030, 10, 1_000_000));
-    let (rest, counters) = finish(&mut capture, &mut receivers);
+    let (rest, counters) = finish(&mut capture, &mut receivers, 30_010);
     assert_eq!((rest.len(), counters[0].ring_full), (10, before.ring_full));
     // The frames' own numbers say the same, and the mark is where the gap is.
     assert!(seen.iter().zip(0..).all(|(seen, number)| seen.number() == number));
@@ -127,7 +128,7 @@ fn several_rings_share_the_flows() {
             send(&UdpSocket::bind((A_ADDRESS, 0)).unwrap(), 7040, 100, 100_000);
         }
     });
-    let (seen, counters) = finish(&mut capture, &mut receivers);
+    let (seen, counters) = finish(&mut capture, &mut receivers, 3200);
     assert_eq!(seen.len(), 3200);
     assert!(counters.iter().all(|counters| counters.delivered > 0 && counters.delivered % 100 == 0), "{counters:?}");
 }
@@ -169,7 +170,7 @@ fn a_link_that_goes_down_is_told_and_frames_come_again_when_it_is_back() {
     expect(&mut capture, &Event::LinkUp);
     lab.ip_a("neigh replace 10.77.0.2 lladdr 02:00:00:00:00:01 dev veth0 nud permanent");
     send(&sender, 7050, 10, 1000);
-    let (seen, counters) = finish(&mut capture, &mut receivers);
+    let (seen, counters) = finish(&mut capture, &mut receivers, 20);
     assert_eq!((count + seen.len(), counters[0].seen), (20, 20));
 }
 
@@ -204,7 +205,7 @@ fn frames_that_were_never_on_the_wire_are_flagged() {
         let mut stream = lab.in_a(|| std::net::TcpStream::connect((B_ADDRESS, 7060)).unwrap());
         std::io::Write::write_all(&mut stream, &vec![1; 1 << 20]).unwrap();
     });
-    let (seen, counters) = finish(&mut capture, &mut receivers);
+    let (seen, counters) = finish(&mut capture, &mut receivers, 1);
     let flagged = seen.iter().filter(|seen| seen.flags.contains(Flags::SUPER_FRAME)).count() as u64;
     assert!(flagged > 0 && flagged == counters[0].super_frames, "{flagged} {counters:?}");
     assert!(seen.iter().all(|seen| seen.wire_len <= 1514 || seen.flags.contains(Flags::SUPER_FRAME)));

@@ -90,8 +90,18 @@ pub(crate) fn read(receiver: &mut Receiver, idle: Duration) -> Vec<Seen> {
     }
 }
 
-/// Stops the capture and reads what is left; then the account must be exact.
-pub(crate) fn finish(capture: &mut Capture, receivers: &mut [Receiver]) -> (Vec<Seen>, Vec<Counters>) {
+/// Waits until the kernel has seen so many frames: what was sent may still be on its way.
+pub(crate) fn await_seen(capture: &Capture, frames: u64) {
+    let start = Instant::now();
+    while capture.counters().unwrap().iter().map(|counters| counters.seen).sum::<u64>() < frames {
+        assert!(start.elapsed() < Duration::from_secs(20), "{frames} frames are not there: {:?}", capture.counters());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits for `frames` to be seen, stops the capture and reads what is left; then the account must be exact.
+pub(crate) fn finish(capture: &mut Capture, receivers: &mut [Receiver], frames: u64) -> (Vec<Seen>, Vec<Counters>) {
+    await_seen(capture, frames);
     capture.stop();
     let rest = receivers.iter_mut().flat_map(|receiver| read(receiver, Duration::from_secs(5))).collect();
     let counters = capture.counters().unwrap();

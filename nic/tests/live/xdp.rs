@@ -11,7 +11,7 @@ use tickscope_nic::{BusyPoll, Capture, Driver, Event, Filter, OpenError, Options
 
 use super::lab::{A_ADDRESS, B_ADDRESS, LINK, Lab, Setup};
 use super::packet::expect;
-use super::traffic::{HEADERS, PAYLOAD, Seen, check_stamps, finish, read, send, send_raw, tagged_frames};
+use super::traffic::{HEADERS, PAYLOAD, Seen, await_seen, check_stamps, finish, read, send, send_raw, tagged_frames};
 
 const IDLE: Duration = Duration::from_millis(300);
 /// The host has an address, so that what the program passes can be received.
@@ -59,7 +59,7 @@ fn takes_its_port(mode: XdpMode, port: u16) {
         assert!(seen.windows(2).all(|pair| pair[0].time_ns <= pair[1].time_ns));
         check_stamps(&chosen, &seen);
     });
-    let (rest, counters) = finish(&mut capture, &mut receivers);
+    let (rest, counters) = finish(&mut capture, &mut receivers, 20_000);
     assert_eq!((rest.len(), counters[0].seen, counters[0].delivered, counters[0].lost()), (0, 20_000, 20_000, 0));
     for (socket, expected) in [(host, 40), (host_port, 0)] {
         socket.set_nonblocking(true).unwrap();
@@ -87,7 +87,7 @@ fn a_stamp_inside_the_frame_is_taken_out_again() {
         let mut capture = lab.in_b(|| Capture::open(&options).unwrap());
         let mut receivers = capture.receivers();
         lab.in_a(|| send(&UdpSocket::bind((A_ADDRESS, 0)).unwrap(), 7115, 1000, 20_000));
-        let (seen, _) = finish(&mut capture, &mut receivers);
+        let (seen, _) = finish(&mut capture, &mut receivers, 1000);
         assert!(seen.iter().map(Seen::number).eq(0..1000));
         assert!(seen.iter().all(|seen| seen.source == Source::KernelXdpTai && seen.wire_len == 142));
         check_stamps("written into the frame", &seen);
@@ -102,7 +102,7 @@ fn vlan_tags_are_as_on_the_wire() {
         let mut receivers = capture.receivers();
         let frames = tagged_frames(lab.macs(), 7120);
         lab.in_a(|| send_raw(LINK, &frames));
-        let (seen, _) = finish(&mut capture, &mut receivers);
+        let (seen, _) = finish(&mut capture, &mut receivers, 5);
         let bytes: Vec<_> = seen.into_iter().map(|seen| seen.bytes).collect();
         assert_eq!(bytes, frames, "{mode:?}");
     }
@@ -117,10 +117,10 @@ fn destination_addresses_match_and_an_empty_filter_takes_everything() {
         let mut capture = lab.in_b(|| Capture::open(&options).unwrap());
         let mut receivers = capture.receivers();
         lab.in_a(|| send_raw(LINK, &tagged_frames(lab.macs(), 7130)));
-        let (seen, _) = finish(&mut capture, &mut receivers);
+        let (seen, _) = finish(&mut capture, &mut receivers, expected);
         // Neighbour discovery comes by itself.
         let ours = seen.iter().filter(|seen| seen.bytes.ends_with(&[0x5A; PAYLOAD])).count();
-        assert_eq!(ours, expected, "{addresses:?}");
+        assert_eq!(ours as u64, expected, "{addresses:?}");
     }
 }
 
@@ -135,13 +135,14 @@ fn a_reader_that_is_too_slow_loses_frames_and_every_one_is_counted() {
         let socket = lab.in_a(|| UdpSocket::bind((A_ADDRESS, 0)).unwrap());
         // Not so fast that veth's own queue of 256 frames overflows, which comes before all counters.
         send(&socket, 7140, 5_000, 20_000);
+        await_seen(&capture, 5_000);
         let before = capture.counters().unwrap()[0];
         before.check().unwrap();
         assert_eq!((before.seen, before.delivered, before.ring_full), (5_000, 0, 5_000 - 1024), "{before:?}");
         let mut seen = read(&mut receivers[0], IDLE);
         assert!(seen.iter().map(Seen::number).eq(0..1024));
         send(&socket, 7140, 10, 20_000);
-        let (rest, counters) = finish(&mut capture, &mut receivers);
+        let (rest, counters) = finish(&mut capture, &mut receivers, 5_010);
         assert_eq!((rest.len(), counters[0].lost()), (10, before.lost()), "{counters:?}");
         seen.extend(rest);
         let is_marked = |at: &usize| seen[*at].flags.contains(tickscope_nic::Flags::LOSS_BEFORE);
@@ -161,7 +162,7 @@ fn frames_that_are_too_long_are_counted() {
             socket.send_to(&vec![1; length], (B_ADDRESS, 7150)).unwrap();
         }
     }
-    let (seen, counters) = finish(&mut capture, &mut receivers);
+    let (seen, counters) = finish(&mut capture, &mut receivers, 7);
     assert!(capture.chosen().how.contains("of 3840 bytes at most"), "{}", capture.chosen());
     assert_eq!((seen.len(), counters[0].too_long, counters[0].lost()), (3, 4, 4), "{counters:?}");
 }
@@ -181,7 +182,7 @@ fn every_queue_has_its_receiver_and_one_that_is_left_out_passes_its_frames() {
         });
     };
     flows();
-    let (seen, counters) = finish(&mut capture, &mut receivers);
+    let (seen, counters) = finish(&mut capture, &mut receivers, 1600);
     assert_eq!((seen.len(), counters.len()), (1600, 2));
     assert!(seen.iter().all(|seen| seen.queue < 2));
     let first = counters[0].seen;
@@ -192,7 +193,7 @@ fn every_queue_has_its_receiver_and_one_that_is_left_out_passes_its_frames() {
     let mut receivers = capture.receivers();
     assert_eq!((receivers.len(), receivers[0].queue()), (1, 1));
     flows();
-    let (seen, counters) = finish(&mut capture, &mut receivers);
+    let (seen, counters) = finish(&mut capture, &mut receivers, 1600);
     assert_eq!(counters[0].seen + counters[1].seen, 1600);
     assert_eq!((counters[0].no_socket, counters[1].delivered), (counters[0].seen, seen.len() as u64), "{first} before");
 }
@@ -211,7 +212,7 @@ fn a_link_that_goes_down_is_told_and_frames_come_again_when_it_is_back() {
     lab.ip_b("link set veth0 up");
     expect(&mut capture, &Event::LinkUp);
     send(&socket, 7170, 10, 1000);
-    let (seen, counters) = finish(&mut capture, &mut receivers);
+    let (seen, counters) = finish(&mut capture, &mut receivers, 20);
     assert_eq!((seen.len(), counters[0].seen), (10, 20));
 }
 
@@ -248,7 +249,7 @@ fn busy_polling_gives_the_same_frames() {
     lab.in_a(|| send(&UdpSocket::bind((A_ADDRESS, 0)).unwrap(), 7185, 1000, 20_000));
     let seen = read(&mut receivers[0], IDLE);
     assert!(seen.iter().map(Seen::number).eq(0..1000));
-    finish(&mut capture, &mut receivers);
+    finish(&mut capture, &mut receivers, 1000);
 }
 
 /// Whether the interface of `b` has a program, by `ip`.
@@ -296,7 +297,7 @@ fn memory_that_is_used_again_and_again_gives_every_frame_once() {
         // A small budget: what is left stays where it is.
         while receivers[0].each(7, &mut |frame| seen.push(Seen::of(&frame))) > 0 {}
     }
-    let (rest, counters) = finish(&mut capture, &mut receivers);
+    let (rest, counters) = finish(&mut capture, &mut receivers, 10_000);
     assert_eq!((seen.len() + rest.len()) as u64 + counters[0].ring_full, 10_000, "{counters:?}");
     assert!(seen.windows(2).all(|pair| pair[0].time_ns < pair[1].time_ns), "a stamp is its own frame's");
     let right = seen.chunks(50).all(|chunk| chunk.iter().map(Seen::number).eq(0..50));
