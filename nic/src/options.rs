@@ -78,7 +78,8 @@ pub struct PacketOptions {
     pub rings: u16,
     /// Memory of one ring.
     pub ring_bytes: usize,
-    /// How long a frame may wait in a block that is not full.
+    /// How long a frame may wait in a block that is not full. A reader that stalls loses frames, at any rate, once every block
+    /// of 256 KiB has a frame: after 256 times this with 64 MiB.
     pub block_timeout_ms: u32,
 }
 
@@ -124,7 +125,7 @@ impl Options {
             promiscuous: true,
             groups: Vec::new(),
             hardware: HardwareStamps::default(),
-            packet: PacketOptions { rings: 1, ring_bytes: 64 << 20, block_timeout_ms: 4 },
+            packet: PacketOptions { rings: 1, ring_bytes: 64 << 20, block_timeout_ms: 10 },
             xdp: XdpOptions {
                 mode: XdpMode::default(),
                 zero_copy: true,

@@ -18,13 +18,17 @@ fn options(ports: &[u16]) -> Options {
     let mut options = Options::new(LINK);
     options.driver = Driver::AfPacket;
     options.filter = Filter { ports: ports.to_vec(), addresses: Vec::new() };
+    // Several tests read only when everything is sent, which may take seconds on a busy machine.
+    options.packet.block_timeout_ms = 50;
     options
 }
 
 #[test]
 fn every_frame_arrives_once_in_order_with_its_time() {
     let Some(lab) = Lab::new(Setup::default()) else { return };
-    let mut capture = lab.in_b(|| Capture::open(&options(&[7001])).unwrap());
+    let mut options = options(&[7001]);
+    options.packet = Options::new(LINK).packet;
+    let mut capture = lab.in_b(|| Capture::open(&options).unwrap());
     let mut receivers = capture.receivers();
     assert_eq!(receivers.len(), 1);
     thread::scope(|scope| {
@@ -119,7 +123,6 @@ fn several_rings_share_the_flows() {
     let Some(lab) = Lab::new(Setup::default()) else { return };
     let mut options = options(&[7040]);
     options.packet.rings = 2;
-    options.packet.ring_bytes = 8 << 20;
     let mut capture = lab.in_b(|| Capture::open(&options).unwrap());
     let mut receivers = capture.receivers();
     assert_eq!(receivers.len(), 2);
