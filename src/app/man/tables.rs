@@ -15,8 +15,7 @@ pub fn segment(kind: SegmentKind) -> &'static str {
         SegmentKind::TickToTrade => {
             "Tick-to-trade, G\u{2192}K: from the market-data message that made the trading system act (the trigger) to the \
              request, each at the point where its tap stands. It is an inference: see WHICH MESSAGE CAUSED A REQUEST. \
-             trigger_method names what decided and trigger_confidence says how sure it is; p99 and all above are stated over \
-             sure pairs."
+             trigger_method names what decided and trigger_confidence says how sure it is."
         }
         SegmentKind::FillToRequest => {
             "From a private report of a fill to the request that it caused (a hedge, a cancel after a fill): such a \
