@@ -15,7 +15,7 @@ use super::config::settings::{Books, OrderTag};
 use super::decode::is_lossy;
 use super::open::{self, Prepared};
 use super::{Outcome, complain};
-use crate::capture::BLOCK_BYTES;
+use crate::capture::{BLOCK_BYTES, Tap};
 use crate::flow::Endpoint;
 use crate::merge::{Feeds, Lag, Line};
 use crate::pair::{IdRule, LinkRule, Named, Pairer, Rules, TriggerRule};
@@ -228,6 +228,10 @@ fn taps(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correla
         let file = files.get(tap.file);
         let setting = settings.tap(&tap.name);
         let stamps = prepared.captures.stamps(id);
+        let is_own = stamps.as_ref().is_none_or(|stamps| stamps.format.is_none());
+        if tap.is_coarser && is_own {
+            summary.notes.push(coarse(tap));
+        }
         summary.taps.push(stats::Tap {
             name: tap.name.clone(),
             file: file.map(|file| file.path().display().to_string()).unwrap_or_default(),
@@ -241,7 +245,7 @@ fn taps(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correla
                 .pairer
                 .sessions()
                 .any(|session| session.point == prepared.point(at) && session.requests > 0),
-            resolution_ns: if stamps.as_ref().is_some_and(|stamps| stamps.format.is_some()) { 1 } else { tap.tick_ns },
+            resolution_ns: if is_own { tap.tick_ns } else { 1 },
             stamps,
             clock_name: String::new(),
             exchange: correlator.exchange_clocks.ahead(id),
@@ -249,6 +253,15 @@ fn taps(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correla
             cut: file.and_then(|file| file.cut()).map(ToString::to_string),
         });
     }
+}
+
+/// A file that could hold finer stamps than it does.
+fn coarse(tap: &Tap) -> String {
+    let step = if tap.tick_ns < 1_000_000 { "microseconds" } else { "milliseconds" };
+    format!(
+        "{}: its stamps are whole {step}, though the file counts in {}: they are taken for that",
+        tap.name, tap.resolution
+    )
 }
 
 /// Packets from tap to tap, all conversations of a pair together, by which tap saw them first.
