@@ -30,6 +30,9 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
     let mut prepared = open::prepare(settings, &arguments.selection, &arguments.clock)?;
     let tables = Tables::create(&arguments.output)?;
     let clocks = Clocks::relate(settings, &mut prepared)?;
+    if let Some(hops) = &mut prepared.pipeline.hops {
+        hops.clocks = clocks.between.clone();
+    }
     let mut correlator = correlator(arguments, settings, &prepared, &clocks)?;
     let threads = threads(arguments);
     let mut summary = Summary::default();
@@ -55,10 +58,7 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
     let names: Vec<&str> = prepared.captures.taps().iter().map(|tap| tap.name.as_str()).collect();
     arguments.clock.check_taps(&names)?;
     facts(&mut summary, settings, &prepared, &correlator);
-    summary.clocks = clocks.relations;
-    for (tap, label) in summary.taps.iter_mut().zip(clocks.labels) {
-        tap.clock_name = label;
-    }
+    (summary.clocks, summary.tap_clocks) = (clocks.relations, clocks.between);
     if stopped {
         summary.notes.push("stopped before the end of the captures: this is the report so far".to_owned());
     }
@@ -106,7 +106,7 @@ fn correlator(
         symbols: arguments.selection.symbols.clone(),
         sessions: arguments.selection.sessions.clone(),
         clocks: by_point(clocks, prepared),
-        tap_clocks: clocks.tap_clocks(),
+        tap_clocks: clocks.between.clone(),
     };
     let names: Vec<(String, u16)> =
         prepared.captures.taps().iter().enumerate().map(|(at, tap)| (tap.name.clone(), prepared.point(at))).collect();
@@ -247,7 +247,6 @@ fn taps(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correla
                 .any(|session| session.point == prepared.point(at) && session.requests > 0),
             resolution_ns: if is_own { tap.tick_ns } else { 1 },
             stamps,
-            clock_name: String::new(),
             exchange: correlator.exchange_clocks.ahead(id),
             clock: open::offset_text(tap.offset),
             cut: file.and_then(|file| file.cut()).map(ToString::to_string),
@@ -270,6 +269,7 @@ fn hops(summary: &mut Summary, prepared: &Prepared) {
     summary.hops.ambiguous = hops.ambiguous;
     summary.hops.evicted = hops.evicted;
     summary.hops.beyond = hops.beyond;
+    summary.hops.unrelated = hops.unrelated;
     for (way, crossing) in hops.ways() {
         for (from, to, latencies) in
             [(way.taps.0, way.taps.1, &crossing.after), (way.taps.1, way.taps.0, &crossing.before)]
