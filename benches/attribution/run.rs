@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tickscope::capture::{Input, Merged};
 use tickscope::merge::{Feeds, Symbols};
 use tickscope::pair::attribution::Learning;
-use tickscope::pair::{OrderRow, Pairer, Rules, TriggerRule};
+use tickscope::pair::{OrderRow, Pairer, Rules, TapClocks, TriggerRule};
 use tickscope::pipeline::correlator::Correlator;
 use tickscope::pipeline::{Configured, Pipeline, first_look};
 use tickscope_model::Timestamp;
@@ -25,7 +25,7 @@ pub(crate) fn rows(files: &[PathBuf], learning: Learning) -> Result<Vec<OrderRow
         symbols: Vec::new(),
         sessions: Vec::new(),
         clocks: Vec::new(),
-        tap_clocks: Vec::new(),
+        tap_clocks: TapClocks::default(),
     };
     let mut lane =
         Correlator::new(Symbols::default(), Feeds::new(Vec::new()), Pairer::new(rules), vec![vec![0]; files.len()]);

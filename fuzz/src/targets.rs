@@ -9,7 +9,7 @@ use tickscope::capture::{Input, Merged, open};
 use tickscope::dissect::{Dissector, Transport, dissect};
 use tickscope::flow::{Arrival, Datagram, Endpoint, FlowKey, History, Stream, StreamSink, Taken};
 use tickscope::merge::{Feed, Feeds, Symbols};
-use tickscope::pair::{Paired, Pairer, Rules, TriggerRule};
+use tickscope::pair::{Paired, Pairer, Rules, TapClocks, TriggerRule};
 use tickscope::pipeline::correlator::Correlator;
 use tickscope::pipeline::printer::{Printer, Wanted};
 use tickscope::pipeline::{Configured, Pipeline};
@@ -327,7 +327,7 @@ fn rules() -> Rules {
         symbols: Vec::new(),
         sessions: Vec::new(),
         clocks: Vec::new(),
-        tap_clocks: Vec::new(),
+        tap_clocks: TapClocks::default(),
     }
 }
 

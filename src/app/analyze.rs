@@ -15,7 +15,7 @@ use super::config::settings::{Books, OrderTag};
 use super::decode::is_lossy;
 use super::open::{self, Prepared};
 use super::{Outcome, complain, unmatched};
-use crate::capture::BLOCK_BYTES;
+use crate::capture::{BLOCK_BYTES, Tap};
 use crate::flow::Endpoint;
 use crate::merge::{Feeds, Lag, Line};
 use crate::pair::attribution::Learning;
@@ -31,6 +31,9 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
     let mut prepared = open::prepare(settings, &arguments.selection, &arguments.clock)?;
     let tables = Tables::create(&arguments.output)?;
     let clocks = Clocks::relate(settings, &mut prepared)?;
+    if let Some(hops) = &mut prepared.pipeline.hops {
+        hops.clocks = clocks.between.clone();
+    }
     let mut correlator = correlator(arguments, settings, &prepared, &clocks)?;
     let threads = threads(arguments);
     let mut summary = Summary::default();
@@ -56,10 +59,10 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
     let names: Vec<&str> = prepared.captures.taps().iter().map(|tap| tap.name.as_str()).collect();
     arguments.clock.check_taps(&names)?;
     facts(&mut summary, settings, &prepared, &correlator);
-    summary.clocks = clocks.relations;
     for (tap, label) in summary.taps.iter_mut().zip(clocks.labels) {
         tap.clock_name = label;
     }
+    (summary.clocks, summary.tap_clocks) = (clocks.relations, clocks.between);
     summary.notes.extend(unmatched::notes(settings, &arguments.selection, &names, &correlator));
     if stopped {
         summary.notes.push("stopped before the end of the captures: this is the report so far".to_owned());
@@ -108,7 +111,7 @@ fn correlator(
         symbols: arguments.selection.symbols.clone(),
         sessions: arguments.selection.sessions.clone(),
         clocks: by_point(clocks, prepared),
-        tap_clocks: clocks.tap_clocks(),
+        tap_clocks: clocks.between.clone(),
     };
     let names: Vec<(String, u16)> =
         prepared.captures.taps().iter().enumerate().map(|(at, tap)| (tap.name.clone(), prepared.point(at))).collect();
@@ -238,6 +241,10 @@ fn taps(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correla
         let file = files.get(tap.file);
         let setting = settings.tap(&tap.name);
         let stamps = prepared.captures.stamps(id);
+        let is_own = stamps.as_ref().is_none_or(|stamps| stamps.format.is_none());
+        if tap.is_coarser && is_own {
+            summary.notes.push(coarse(tap));
+        }
         summary.taps.push(stats::Tap {
             name: tap.name.clone(),
             file: file.map(|file| file.path().display().to_string()).unwrap_or_default(),
@@ -251,7 +258,7 @@ fn taps(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correla
                 .pairer
                 .sessions()
                 .any(|session| session.point == prepared.point(at) && session.requests > 0),
-            resolution_ns: if stamps.as_ref().is_some_and(|stamps| stamps.format.is_some()) { 1 } else { tap.tick_ns },
+            resolution_ns: if is_own { tap.tick_ns } else { 1 },
             stamps,
             edge: setting.and_then(|tap| tap.edge),
             offset: tap.offset,
@@ -263,12 +270,22 @@ fn taps(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correla
     }
 }
 
+/// A file that could hold finer stamps than it does.
+fn coarse(tap: &Tap) -> String {
+    let step = if tap.tick_ns < 1_000_000 { "microseconds" } else { "milliseconds" };
+    format!(
+        "{}: its stamps are whole {step}, though the file counts in {}: they are taken for that",
+        tap.name, tap.resolution
+    )
+}
+
 /// Packets from tap to tap, all conversations of a pair together, by which tap saw them first.
 fn hops(summary: &mut Summary, prepared: &Prepared) {
     let Some(hops) = &prepared.pipeline.hops else { return };
     summary.hops.ambiguous = hops.ambiguous;
     summary.hops.evicted = hops.evicted;
     summary.hops.beyond = hops.beyond;
+    summary.hops.unrelated = hops.unrelated;
     for (way, crossing) in hops.ways() {
         for (from, to, latencies) in
             [(way.taps.0, way.taps.1, &crossing.after), (way.taps.1, way.taps.0, &crossing.before)]

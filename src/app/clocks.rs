@@ -1,163 +1,224 @@
 //! Which clocks stamp the taps, and how they are related: the same one, by an offset that the user gives, by bounds that
 //! causes and effects set (then the captures are read once more in front), or not at all.
 
-use std::collections::HashMap;
-
 use tickscope_model::{Nanos, Timestamp};
 
 use super::config::Settings;
 use super::config::keys::Table;
 use super::config::settings;
 use super::open::{self, Prepared};
+use crate::capture::Tap;
 use crate::capture::stamp::Lead;
-use crate::pair::RelatedClock;
+use crate::pair::{Across, TapClocks};
 use crate::pipeline::Pipeline;
 use crate::pipeline::clocks::{ClockLane, TapClock};
 use crate::pipeline::hops::Hops;
-use crate::stats::{self, Piece, Relation};
+use crate::stats::{self, BoundsOfPairs, ClockRelations, Piece, Relation};
 
 /// The clocks of a run.
+#[derive(Default)]
 pub(super) struct Clocks {
-    /// For each tap, by its number, the name of its clock; related clocks have the name of the first of them.
+    /// For each tap, by its number, the name of its clock; related clocks have the name of their reference.
     pub of_tap: Vec<String>,
-    /// The name of its own clock, for people.
-    pub labels: Vec<String>,
     /// What the report says of each clock beside the first.
     pub relations: Vec<stats::ClockRelation>,
+    /// For each tap, what the report calls its clock.
+    pub labels: Vec<String>,
+    /// What figures between taps need.
+    pub between: TapClocks,
 }
 
 impl Clocks {
     /// Finds out what is known, and opens the captures anew where a clock is to be brought onto another.
     pub(super) fn relate(settings: &Settings, prepared: &mut Prepared) -> anyhow::Result<Clocks> {
         let taps = prepared.captures.taps().to_vec();
-        let named = |name: &str| settings.tap(name).and_then(|tap| tap.clock.clone()).unwrap_or_default();
-        let own: Vec<String> = taps.iter().map(|tap| named(&tap.name)).collect();
+        let named = |tap: &Tap| settings.tap(&tap.name).and_then(|tap| tap.clock.clone()).unwrap_or_default();
+        let names: Vec<String> = taps.iter().map(named).collect();
         let mut distinct: Vec<String> = Vec::new();
-        for name in &own {
+        for name in &names {
             if !distinct.contains(name) {
                 distinct.push(name.clone());
             }
         }
-        let labels = own.iter().map(|clock| label(clock, &taps, &own)).collect();
-        let mut clocks = Clocks { of_tap: own.clone(), labels, relations: Vec::new() };
-        let Some((first, others)) = distinct.split_first().filter(|(_, others)| !others.is_empty()) else {
-            return Ok(clocks);
-        };
-        let given = |clock: &String| is_given(settings, &taps, &own, clock);
-        let needs_bounds = others.iter().any(|clock| !given(clock) && !given(first));
-        let bounds = if needs_bounds { estimate(settings, prepared, &own, &distinct)? } else { HashMap::new() };
-        let mut leads: Vec<(String, Vec<Lead>)> = Vec::new();
-        for (number, clock) in (1..).zip(others) {
-            let how = if given(clock) || given(first) {
-                Relation::Given
-            } else {
-                let pieces = bounds.get(&(0, number)).map(|bounds| stats::pieces(bounds)).unwrap_or_default();
-                if pieces.is_empty() { Relation::Unknown } else { Relation::Bounded(pieces) }
-            };
-            if let Relation::Bounded(pieces) = &how {
-                let of = taps.iter().zip(&own).filter(|(_, own)| *own == clock);
-                leads.extend(of.map(|(tap, _)| (tap.name.clone(), pieces.iter().map(lead).collect())));
-            }
-            if !matches!(how, Relation::Unknown) {
-                clocks.of_tap.iter_mut().filter(|own| *own == clock).for_each(|own| own.clone_from(first));
-            }
-            let error = error(settings, &taps, &own, [first, clock], &how);
-            let names = [first, clock].map(|clock| label(clock, &taps, &own));
-            clocks.relations.push(stats::ClockRelation { names, how, error });
+        if distinct.len() < 2 {
+            return Ok(Clocks { of_tap: names, ..Clocks::default() });
         }
+        let number = |name: &String| distinct.iter().position(|other| other == name).unwrap_or(0);
+        let of_tap: Vec<usize> = names.iter().map(number).collect();
+        let clock = |(number, name): (usize, &String)| {
+            let taps = taps.iter().zip(&of_tap).filter(|(_, clock)| **clock == number).map(|(tap, _)| tap);
+            Clock::new(settings, name, &taps.collect::<Vec<&Tap>>())
+        };
+        let mut clocks: Vec<Clock> = distinct.iter().enumerate().map(clock).collect();
+        // Where the first clock's offset is given, so is the difference of each other one to it.
+        let is_all = clocks[0].is_given;
+        clocks.iter_mut().for_each(|clock| clock.is_given |= is_all);
+        clocks[0].is_given = false;
+        let needs_bounds = clocks.iter().skip(1).any(|clock| !clock.is_given);
+        let bounds = if needs_bounds { estimate(settings, prepared, &of_tap)? } else { BoundsOfPairs::new() };
+        let found = Found::new(clocks, bounds);
         if needs_bounds {
-            prepared.captures = open::open_all(settings, &leads)?;
+            let of =
+                |tap: usize| found.related.clocks.get(of_tap[tap]).map_or(&[][..], |clock| clock.pieces.as_slice());
+            let leads =
+                (0..taps.len()).filter(|tap| !of(*tap).is_empty()).map(|tap| (taps[tap].name.clone(), leads(of(tap))));
+            prepared.captures = open::open_all(settings, &leads.collect::<Vec<_>>())?;
         }
-        Ok(clocks)
+        let labels = of_tap.iter().map(|clock| found.clocks[*clock].label.clone()).collect();
+        let references = of_tap.iter().map(|clock| distinct[found.reference(*clock)].clone());
+        let (of_tap_names, relations) = (references.collect(), found.relations());
+        Ok(Clocks { of_tap: of_tap_names, relations, labels, between: found.between(of_tap) })
     }
 }
 
-impl Clocks {
-    /// What figures between taps need; nothing where there is one clock.
-    pub(super) fn tap_clocks(&self) -> Vec<RelatedClock> {
-        if self.relations.is_empty() {
-            return Vec::new();
+/// What is known of a clock by itself.
+struct Clock {
+    /// For people.
+    label: String,
+    /// How well it is kept.
+    error: Option<Nanos>,
+    /// The longest tick of its taps.
+    tick_ns: i64,
+    /// The user gave an offset for all of its taps.
+    is_given: bool,
+}
+
+impl Clock {
+    fn new(settings: &Settings, name: &str, taps: &[&Tap]) -> Clock {
+        let has_offset = |tap: &&Tap| {
+            let index = settings.taps.iter().position(|setting| setting.name == tap.name);
+            index.is_some_and(|index| settings.entry(Table::Tap, index, "offset").is_some())
+        };
+        let first = taps.first().map_or("", |tap| tap.name.as_str());
+        Clock {
+            label: if name.is_empty() { format!("the clock of {first}") } else { name.to_owned() },
+            error: taps.iter().filter_map(|tap| settings.tap(&tap.name)?.error).max(),
+            tick_ns: taps.iter().filter_map(|tap| i64::try_from(tap.tick_ns).ok()).max().unwrap_or(1),
+            is_given: taps.iter().all(has_offset),
         }
-        let number = |all: &[String], name: &String| {
-            let at = all.iter().position(|other| other == name).unwrap_or(usize::MAX);
-            u16::try_from(at).unwrap_or(u16::MAX)
-        };
-        let clock = |(label, related): (&String, &String)| {
-            let relation = self.relations.iter().find(|relation| relation.names[1] == *label);
-            RelatedClock {
-                own: number(&self.labels, label),
-                related: number(&self.of_tap, related),
-                // The clock that the others are brought onto has no error.
-                error: relation.map_or(Some(Nanos(0)), |relation| relation.error),
-            }
-        };
-        self.labels.iter().zip(&self.of_tap).map(clock).collect()
     }
 }
 
-/// A clock by its name, or as that of its first tap.
-fn label(clock: &str, taps: &[crate::capture::Tap], own: &[String]) -> String {
-    let tap = taps.iter().zip(own).find(|(_, own)| *own == clock).map_or("", |(tap, _)| tap.name.as_str());
-    if clock.is_empty() { format!("the clock of {tap}") } else { clock.to_owned() }
+/// What was found out about the clocks of a run.
+struct Found {
+    clocks: Vec<Clock>,
+    related: ClockRelations,
 }
 
-/// Whether the user gave an offset for all taps of this clock.
-fn is_given(settings: &Settings, taps: &[crate::capture::Tap], own: &[String], clock: &str) -> bool {
-    let has_offset = |name: &str| {
-        let index = settings.taps.iter().position(|tap| tap.name == name);
-        index.is_some_and(|index| settings.entry(Table::Tap, index, "offset").is_some())
-    };
-    taps.iter().zip(own).filter(|(_, own)| *own == clock).all(|(tap, _)| has_offset(&tap.name))
-}
+impl Found {
+    fn new(clocks: Vec<Clock>, mut bounds: BoundsOfPairs) -> Found {
+        let mut found = Found { clocks, related: ClockRelations::default() };
+        let is_given = |clock: usize| found.clocks[clock].is_given;
+        let given = |clock: usize| Some((clock, found.given_error(0, clock)?));
+        let trusted: Vec<(usize, Nanos)> =
+            (1..found.clocks.len()).filter(|clock| is_given(*clock)).filter_map(given).collect();
+        let is_trusted = |clock: usize| !is_given(clock) || trusted.iter().any(|(other, _)| *other == clock);
+        // Between clocks that the user brought onto each other his word counts.
+        bounds.retain(|&(one, other), _| {
+            let is_told = (one == 0 || is_given(one)) && is_given(other);
+            !is_told && is_trusted(one) && is_trusted(other)
+        });
+        let related = stats::relate(found.clocks.len(), &bounds, &trusted);
+        found.related = related;
+        found
+    }
 
-fn lead(piece: &Piece) -> Lead {
-    let Piece { from, to, .. } = *piece;
-    Lead { from, to, at_from: piece.middle(from), at_to: piece.middle(to) }
-}
+    /// The clock that a clock is brought onto, its own where that is none.
+    fn reference(&self, clock: usize) -> usize {
+        let found = self.related.clocks.get(clock).map_or(clock, |related| related.reference);
+        if self.clocks[clock].is_given { 0 } else { found }
+    }
 
-/// How far figures between two clocks may be wrong; `None` where nobody knows.
-fn error(
-    settings: &Settings,
-    taps: &[crate::capture::Tap],
-    own: &[String],
-    clocks: [&String; 2],
-    how: &Relation,
-) -> Option<Nanos> {
-    let of = |clock: &String| {
-        let taps = taps.iter().zip(own).filter(|(_, own)| *own == clock).map(|(tap, _)| tap);
-        let error = taps.clone().filter_map(|tap| settings.tap(&tap.name)?.error).max();
-        let tick = taps.filter_map(|tap| i64::try_from(tap.tick_ns).ok()).max().unwrap_or(1);
-        (error, tick)
-    };
-    let [first, second] = clocks.map(of);
-    let kept = first.0.map_or(0, |error| error.0) + second.0.map_or(0, |error| error.0);
-    let ticks = first.1.max(second.1) - 1;
-    match how {
-        Relation::Unknown => None,
+    /// How far figures between clocks may be wrong that the user brought onto each other.
+    fn given_error(&self, one: usize, other: usize) -> Option<Nanos> {
+        let errors = [one, other].map(|clock| self.clocks[clock].error);
+        let sum = errors.iter().flatten().map(|error| error.0).sum();
+        errors.iter().any(Option::is_some).then_some(Nanos(sum))
+    }
+
+    /// What figures between two clocks span.
+    fn across(&self, one: usize, other: usize) -> Option<Across> {
+        if self.reference(one) != self.reference(other) {
+            return None;
+        }
+        let is_given = |clock: usize| clock == 0 || self.clocks[clock].is_given;
+        let ticks = self.clocks[one].tick_ns.max(self.clocks[other].tick_ns) - 1;
+        let within = |error: Nanos| Across::Within(Nanos(error.0.saturating_add(ticks)));
+        if is_given(one) && is_given(other) {
+            return Some(self.given_error(one, other).map_or(Across::Unknown, within));
+        }
+        // Whoever is brought onto another without a word on how well that is kept is so for all.
+        let is_told = |clock: usize| !self.clocks[clock].is_given || self.given_error(0, clock).is_some();
+        if !is_told(one) || !is_told(other) {
+            return Some(Across::Unknown);
+        }
         // The bounds hold for the clocks as they are, however they are kept.
-        Relation::Bounded(pieces) => pieces.iter().map(Piece::error).max().map(|error| Nanos(error.0 + ticks)),
-        Relation::Given if first.0.is_none() && second.0.is_none() => None,
-        Relation::Given => Some(Nanos(kept + ticks)),
+        self.related.error(one, other).map(within)
+    }
+
+    fn between(&self, of_tap: Vec<usize>) -> TapClocks {
+        let all = 0..self.clocks.len();
+        let between = all.clone().map(|one| all.clone().map(|other| self.across(one, other)).collect());
+        TapClocks { of_tap, between: between.collect(), blind: self.related.blind.clone() }
+    }
+
+    fn relations(&self) -> Vec<stats::ClockRelation> {
+        let relation = |clock: usize| {
+            let reference = self.reference(clock);
+            let how = if self.clocks[clock].is_given {
+                Relation::Given
+            } else if reference == clock {
+                Relation::Unknown
+            } else {
+                Relation::Bounded(self.related.clocks[clock].pieces.clone())
+            };
+            let reference = if reference == clock { 0 } else { reference };
+            let names = [reference, clock].map(|clock| self.clocks[clock].label.clone());
+            let error = self.across(reference, clock).and_then(Across::error);
+            let concerns = |blind: &&crate::pair::Blind| {
+                !matches!(how, Relation::Given | Relation::Unknown)
+                    && (blind.clocks.contains(&clock) || blind.clocks.contains(&reference))
+            };
+            let blind = self.related.blind.iter().filter(concerns).map(|blind| (blind.from, blind.to)).collect();
+            stats::ClockRelation { names, how, error, blind }
+        };
+        (1..self.clocks.len()).map(relation).collect()
     }
 }
 
-/// Reads the captures for what bounds the differences of their clocks, by pairs of numbers of `distinct`.
-fn estimate(
-    settings: &Settings,
-    prepared: &Prepared,
-    own: &[String],
-    distinct: &[String],
-) -> anyhow::Result<HashMap<(usize, usize), Vec<stats::Bound>>> {
+/// How far a clock is ahead, by its own times; in gaps, in which nobody knows, as a line that keeps the order of frames.
+fn leads(pieces: &[Piece]) -> Vec<Lead> {
+    let own = |piece: &Piece, time: Timestamp| time.shifted(piece.middle(time));
+    let lead = |piece: &Piece| Lead {
+        from: own(piece, piece.from),
+        to: own(piece, piece.to),
+        at_from: piece.middle(piece.from),
+        at_to: piece.middle(piece.to),
+    };
+    let mut leads: Vec<Lead> = Vec::new();
+    for lead in pieces.iter().map(lead) {
+        if let Some(last) = leads.last().copied()
+            && last.to < lead.from
+        {
+            leads.push(Lead { from: last.to, to: lead.from, at_from: last.at_to, at_to: lead.at_from });
+        }
+        leads.push(lead);
+    }
+    leads
+}
+
+/// Reads the captures for what bounds the differences of their clocks.
+fn estimate(settings: &Settings, prepared: &Prepared, of_tap: &[usize]) -> anyhow::Result<BoundsOfPairs> {
     // Standard input cannot be read twice.
     if settings.captures.iter().any(|capture| capture.input == settings::Input::Stdin) {
-        return Ok(HashMap::new());
+        return Ok(BoundsOfPairs::new());
     }
     let nearness = |name: &str| match settings.tap(name)?.point? {
         'E' | 'J' => Some(0),
         _ => Some(1),
     };
-    let taps = prepared.captures.taps().iter().zip(own).map(|(tap, own)| TapClock {
-        clock: distinct.iter().position(|clock| clock == own).unwrap_or(0),
+    let taps = prepared.captures.taps().iter().zip(of_tap).map(|(tap, clock)| TapClock {
+        clock: *clock,
         tick_ns: i64::try_from(tap.tick_ns).unwrap_or(1).max(1),
         nearness: nearness(&tap.name),
     });
@@ -173,5 +234,5 @@ fn estimate(
     }
     pipeline.finish(&captures, &mut lane);
     let hops = pipeline.hops.take().unwrap_or_default();
-    Ok(lane.finish(&hops).into_iter().collect())
+    Ok(lane.finish(&hops))
 }

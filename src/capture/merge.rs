@@ -38,8 +38,9 @@ pub struct Tap {
     pub link: LinkType,
     /// How long a tick of its clock is, for people.
     pub resolution: String,
-    /// The same in nanoseconds, rounded up.
+    /// In nanoseconds, rounded up: the file's, or the steps in which its stamps really go where those are longer.
     pub tick_ns: u64,
+    pub is_coarser: bool,
     /// Frames dropped by interface and system, where the capture says so.
     pub dropped: Option<u64>,
     /// Added to each of its times.
@@ -447,7 +448,7 @@ impl Merged {
     fn learn(&mut self, index: usize) {
         let Some(lane) = self.files.get_mut(index) else { return };
         let first_new = self.taps.len();
-        for interface in lane.file.interfaces().iter().skip(lane.taps.len()) {
+        for (place, interface) in lane.file.interfaces().iter().enumerate().skip(lane.taps.len()) {
             let identity = lane.identities.of(interface);
             let tap = lane.known.get(&identity).copied().unwrap_or_else(|| {
                 self.taps.push(Tap {
@@ -456,7 +457,8 @@ impl Merged {
                     interface: label(interface),
                     link: interface.link,
                     resolution: interface.resolution.clone(),
-                    tick_ns: interface.tick_ns,
+                    tick_ns: lane.stampers.tick_ns(place, interface.tick_ns),
+                    is_coarser: interface.tick_ns < lane.stampers.tick_ns(place, interface.tick_ns),
                     dropped: interface.dropped,
                     offset: Nanos(0),
                     speed: interface.speed,

@@ -1,21 +1,51 @@
 //! Latencies between two taps on different clocks: how far each may be wrong, and which are none, because nobody knows how
 //! the clocks are related.
 
-use tickscope_model::{Loss, Nanos, SegmentKind, TapId};
+use tickscope_model::{Loss, Nanos, SegmentKind, TapId, Timestamp};
 
-use super::pairer::{Pairer, Rules};
+use super::pairer::Pairer;
 use super::requests::Open;
 use super::row::Flag;
 
-/// The clock of a tap, as far as figures between two taps need it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RelatedClock {
-    /// Taps of one clock have one number.
-    pub own: u16,
-    /// Taps whose clocks are brought onto each other have one number.
-    pub related: u16,
-    /// How far a figure between it and the clock that counts may be wrong; `None` where nobody knows.
-    pub error: Option<Nanos>,
+/// The clocks of the taps, as far as figures between two taps need them.
+#[derive(Clone, Debug, Default)]
+pub struct TapClocks {
+    /// The number of each tap's clock; nothing where all have one.
+    pub of_tap: Vec<usize>,
+    /// What a figure between two clocks spans, by their numbers; `None` where they are not related.
+    pub between: Vec<Vec<Option<Across>>>,
+    pub blind: Vec<Blind>,
+}
+
+/// A time in which figures with some clocks mean nothing: one of them was set, nobody knows when exactly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blind {
+    pub from: Timestamp,
+    pub to: Timestamp,
+    pub clocks: Vec<usize>,
+}
+
+impl TapClocks {
+    /// What a latency between two moments spans; `None` where the clocks of their taps are not related then.
+    pub fn across(&self, one: (TapId, Timestamp), other: (TapId, Timestamp)) -> Option<Across> {
+        let across = self.between_taps(one.0, other.0)?;
+        if across == Across::One {
+            return Some(across);
+        }
+        let clocks = [one, other].map(|(tap, _)| self.of_tap.get(usize::from(tap.0)));
+        let is_blind = |blind: &Blind| {
+            let is_then = |(_, time): &(TapId, Timestamp)| blind.from <= *time && *time <= blind.to;
+            clocks.iter().flatten().any(|clock| blind.clocks.contains(clock)) && [one, other].iter().any(is_then)
+        };
+        (!self.blind.iter().any(is_blind)).then_some(across)
+    }
+
+    /// The same at the times when the clocks are related.
+    pub fn between_taps(&self, one: TapId, other: TapId) -> Option<Across> {
+        let clock = |tap: TapId| self.of_tap.get(usize::from(tap.0));
+        let (Some(&one), Some(&other)) = (clock(one), clock(other)) else { return Some(Across::One) };
+        if one == other { Some(Across::One) } else { *self.between.get(one)?.get(other)? }
+    }
 }
 
 /// What a latency spans.
@@ -37,25 +67,18 @@ impl Across {
     }
 }
 
-impl Rules {
-    /// What a latency between two taps spans; `None` where their clocks are not related.
-    fn across(&self, one: TapId, other: TapId) -> Option<Across> {
-        let clock = |tap: TapId| self.tap_clocks.get(usize::from(tap.0));
-        let (Some(one), Some(other)) = (clock(one), clock(other)) else { return Some(Across::One) };
-        if one.own == other.own {
-            return Some(Across::One);
-        }
-        if one.related != other.related {
-            return None;
-        }
-        let error = one.error.zip(other.error).map(|(one, other)| Nanos(one.0.saturating_add(other.0)));
-        Some(error.map_or(Across::Unknown, Across::Within))
-    }
-}
-
 impl Open {
-    /// The two taps that a latency lies between; `None` where both ends stand on one clock in any case.
-    fn ends(&self, kind: SegmentKind) -> Option<(TapId, TapId)> {
+    /// The taps and times that a latency lies between; `None` where both ends stand on one clock in any case.
+    fn ends(&self, kind: SegmentKind) -> Option<[(TapId, Timestamp); 2]> {
+        let latency = self.row.latency(kind)?;
+        let (one, other) = self.taps(kind)?;
+        // The time of the request is the one that the row has.
+        let other_time = if ends_with_request(kind) { Nanos(-latency.0) } else { latency };
+        let (request, apart) = (self.row.t_out, self.row.t_out.shifted(other_time));
+        Some(if ends_with_request(kind) { [(one, apart), (other, request)] } else { [(one, request), (other, apart)] })
+    }
+
+    fn taps(&self, kind: SegmentKind) -> Option<(TapId, TapId)> {
         let request = self.row.tap;
         let report = self.report_frames.first().map(|(tap, _)| *tap);
         let (one, other) = match kind {
@@ -71,7 +94,8 @@ impl Open {
             | SegmentKind::ReplaceAck
             | SegmentKind::OrderToFill
             | SegmentKind::WireResidual => (Some(request), report),
-            SegmentKind::WallToWall | SegmentKind::Hop => (Some(request), self.other_tap),
+            // Of the later of two rows.
+            SegmentKind::WallToWall | SegmentKind::Hop => (self.other_tap, Some(request)),
             SegmentKind::OrderToMd => (Some(request), self.public_tap),
             SegmentKind::PrivateFirst | SegmentKind::PublicFirst => (report, self.public_tap),
             // Between two reports, or by the exchange's own clock.
@@ -85,10 +109,16 @@ impl Open {
     }
 }
 
+/// Whether the request is a latency's end, and not its beginning.
+fn ends_with_request(kind: SegmentKind) -> bool {
+    use SegmentKind::{FillToRequest, Hop, TickToTrade, WallToWall};
+    matches!(kind, TickToTrade | FillToRequest | WallToWall | Hop)
+}
+
 impl Pairer {
     /// Takes away the latencies of a request between clocks that are not related, and says what each other one spans.
     pub(super) fn settle_clocks(&mut self, open: &mut Open) {
-        if self.rules.tap_clocks.is_empty() {
+        if self.rules.tap_clocks.of_tap.is_empty() {
             return;
         }
         let mut all = [Across::One; SegmentKind::ALL.len()];
@@ -96,20 +126,24 @@ impl Pairer {
             if open.row.latency(kind).is_none() {
                 continue;
             }
-            let Some((one, other)) = open.ends(kind) else { continue };
-            if let Some(across) = self.rules.across(one, other) {
+            let Some([one, other]) = open.ends(kind) else { continue };
+            if let Some(across) = self.rules.tap_clocks.across(one, other) {
                 all[kind.index()] = across;
                 continue;
             }
             open.row.latency.forget(kind);
+            if kind == SegmentKind::TickToTrade {
+                (open.row.t2t_min, open.row.t2t_max) = (None, None);
+            }
             // One loss a request, however many of its latencies are concerned.
             if !open.echo && !open.row.flags.has(Flag::CrossClock) {
                 open.row.flags.set(Flag::CrossClock);
                 self.losses.add(Loss::CrossClock);
             }
         }
-        let report = open.report_frames.first().map(|(tap, _)| *tap);
-        if report.is_some_and(|report| self.rules.across(open.row.tap, report).is_none()) {
+        let report = open.report_frames.first().map(|(tap, _)| (*tap, open.row.t_out));
+        let request = (open.row.tap, open.row.t_out);
+        if report.is_some_and(|report| self.rules.tap_clocks.across(request, report).is_none()) {
             (open.row.parts.answer, open.row.parts.stamps) = (None, None);
         }
         if all.iter().any(|across| *across != Across::One) {
@@ -121,38 +155,34 @@ impl Pairer {
 
 #[cfg(test)]
 mod tests {
-    use tickscope_model::Timestamp;
-
-    use super::super::trigger::TriggerRule;
     use super::*;
 
     #[test]
-    fn errors_of_two_clocks_add_up() {
-        let clock = |own, related, error: Option<i64>| RelatedClock { own, related, error: error.map(Nanos) };
-        let tap_clocks = vec![
-            clock(0, 0, Some(0)),
-            clock(1, 0, Some(30)),
-            clock(1, 0, Some(30)),
-            clock(2, 0, Some(12)),
-            clock(3, 0, None),
-            clock(4, 4, None),
+    fn figures_between_clocks_span_what_their_relation_is_then() {
+        let (none, within) = (None, |ns| Some(Across::Within(Nanos(ns))));
+        let between = vec![
+            vec![none, within(30), Some(Across::Unknown), none],
+            vec![within(30), none, within(4), none],
+            vec![Some(Across::Unknown), within(4), none, none],
+            vec![none; 4],
         ];
-        let trigger = TriggerRule::default();
-        let (from, to) = (Timestamp::MIN, Timestamp::MAX);
-        let (symbols, sessions, clocks) = (Vec::new(), Vec::new(), Vec::new());
-        let rules = Rules { trigger, from, to, symbols, sessions, clocks, tap_clocks };
+        let blind = vec![Blind { from: Timestamp(100), to: Timestamp(200), clocks: vec![1] }];
+        let clocks = TapClocks { of_tap: vec![0, 1, 1, 2, 3], between, blind };
         for (one, other, expected) in [
-            (0, 0, Some(Across::One)),
-            (1, 2, Some(Across::One)),
-            (0, 1, Some(Across::Within(Nanos(30)))),
-            (3, 1, Some(Across::Within(Nanos(42)))),
-            (0, 4, Some(Across::Unknown)),
-            (0, 5, None),
-            (5, 5, Some(Across::One)),
+            ((0, 50), (0, 90), Some(Across::One)),
+            ((1, 50), (2, 150), Some(Across::One)),
+            ((0, 50), (1, 99), within(30)),
+            ((0, 201), (2, 250), within(30)),
+            ((0, 50), (1, 100), None),
+            ((1, 199), (3, 300), None),
+            ((3, 300), (1, 300), within(4)),
+            ((0, 150), (3, 160), Some(Across::Unknown)),
+            ((0, 50), (4, 50), None),
             // A tap that appeared late.
-            (0, 9, Some(Across::One)),
+            ((0, 50), (9, 150), Some(Across::One)),
         ] {
-            assert_eq!(rules.across(TapId(one), TapId(other)), expected, "{one} {other}");
+            let moment = |(tap, time): (u16, u64)| (TapId(tap), Timestamp(time));
+            assert_eq!(clocks.across(moment(one), moment(other)), expected, "{one:?} {other:?}");
         }
     }
 }

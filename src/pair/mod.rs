@@ -16,7 +16,7 @@ mod row;
 mod trigger;
 mod walls;
 
-pub use clocks::{Across, RelatedClock};
+pub use clocks::{Across, Blind, TapClocks};
 pub use ids::{IdRule, Named};
 pub use links::{LinkRule, Links};
 pub use measured::Measured;

@@ -9,7 +9,7 @@ use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, T
 use super::attribution::spent::Spent;
 use super::attribution::suggest::Suggest;
 use super::attribution::{Aggregate, Judge};
-use super::clocks::RelatedClock;
+use super::clocks::TapClocks;
 use super::early::EarlyAnswers;
 use super::ids;
 use super::links::Links;
@@ -50,8 +50,8 @@ pub struct Rules {
     pub sessions: Vec<String>,
     /// The clock of each point by name; points whose names are equal agree.
     pub clocks: Vec<String>,
-    /// The clock of each tap, where there are several.
-    pub tap_clocks: Vec<RelatedClock>,
+    /// What figures between two taps span.
+    pub tap_clocks: TapClocks,
 }
 
 /// What pairing looks things up in.

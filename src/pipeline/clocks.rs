@@ -4,10 +4,11 @@
 //! * a request, and the public print of its own fill: the print cannot come before the request;
 //! * the market data that made us send that request: no later than the request. Of what came on the symbol in the 5 ms
 //!   before the print, the oldest message is taken, so that the true cause is not before it;
+//!   each tap that shows the market data bounds its own clock so;
 //! * a packet that both taps saw: towards the exchange it cannot pass the tap that is nearer to it first, nor come back
 //!   the other way round ([`super::hops`]).
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ops::Range;
 
 use tickscope_decoders::{Described, Fresh, Sequenced};
@@ -20,13 +21,13 @@ use crate::capture::Captured;
 use crate::flow::{Arrival, Datagram, Direction, FlowKey, Lane, Seen};
 use crate::hash::HashMap;
 use crate::merge::{Feeds, Symbols};
-use crate::stats::{Bound, BoundSide};
+use crate::stats::{Bound, BoundSide, BoundsOfPairs};
 
 /// Cause and effect are looked for within this time of each other; clocks further apart are not related like this.
 const REACH: u64 = 5_000_000;
 /// An order that was filled later than this rested: its fill has nothing to do with what made us send it.
 const AT_ONCE: u64 = 2_000_000;
-/// So many messages are kept of a symbol; where more come within the reach, nothing can be said.
+/// So many messages are kept of a symbol at a tap; where more come within the reach, nothing can be said.
 const KEPT: usize = 64;
 /// Requests that wait for their fill, and bounds of a pair of clocks.
 const MOST_REQUESTS: usize = 1 << 16;
@@ -36,7 +37,6 @@ const MOST_BOUNDS: usize = 1 << 17;
 #[derive(Clone, Copy)]
 struct Event {
     time: Timestamp,
-    tap: TapId,
     kind: MarketKind,
     price: Option<Decimal>,
     quantity: u64,
@@ -74,12 +74,12 @@ pub struct ClockLane {
     symbols: Symbols,
     feeds: Feeds,
     stale: bool,
-    events: HashMap<SymbolId, VecDeque<Event>>,
+    /// Each tap has its own, in the order of its number.
+    events: HashMap<SymbolId, BTreeMap<TapId, VecDeque<Event>>>,
     requests: HashMap<RequestId, (Timestamp, TapId)>,
     order: VecDeque<RequestId>,
     fills: VecDeque<Fill>,
-    /// By the numbers of two clocks, the smaller first: second less first.
-    bounds: HashMap<(usize, usize), Vec<Bound>>,
+    bounds: BoundsOfPairs,
     /// Sources and targets of requests.
     towards: HashSet<FlowKey>,
     /// Fills whose print could not be told from others.
@@ -97,7 +97,7 @@ impl ClockLane {
             requests: HashMap::default(),
             order: VecDeque::new(),
             fills: VecDeque::new(),
-            bounds: HashMap::default(),
+            bounds: BoundsOfPairs::default(),
             towards: HashSet::new(),
             ambiguous: 0,
         }
@@ -111,31 +111,22 @@ impl ClockLane {
         }
     }
 
+    /// What the market data of each tap on another clock says. A print must be the only one like it at its own tap: other
+    /// taps show it as well.
     fn settle(&mut self, fill: &Fill) {
-        let Some(events) = self.events.get(&fill.symbol) else { return };
+        let Some(taps) = self.events.get(&fill.symbol) else { return };
         let clock = |tap: TapId| self.taps.get(usize::from(tap.0)).map(|tap| tap.clock);
-        let is_other = |event: &&Event| clock(event.tap) != clock(fill.tap);
-        let is_print = |event: &&Event| {
-            event.kind == MarketKind::Trade
-                && event.quantity == fill.quantity
-                && event.time.0.abs_diff(fill.time.0) <= REACH
-                && (event.price.is_none() || fill.price.is_none() || event.price == fill.price)
-        };
-        let mut prints = events.iter().filter(is_other).filter(is_print);
-        let (Some(print), None) = (prints.next(), prints.next()) else {
+        let others = taps.iter().filter(|(tap, _)| clock(**tap) != clock(fill.tap));
+        let prints: Vec<(TapId, Option<Print>)> = others.map(|(tap, events)| (*tap, print_of(events, fill))).collect();
+        if prints.iter().all(|(_, print)| print.is_none()) {
             self.ambiguous += 1;
-            return;
-        };
-        let before = |event: &&Event| event.time < print.time && print.time.since(event.time).0.unsigned_abs() <= REACH;
-        let causes: Vec<&Event> = events.iter().filter(|event| event.tap == print.tap).filter(before).collect();
-        // What fell out of memory may have been a cause.
-        let is_complete =
-            events.len() < KEPT || events.front().is_some_and(|event| event.time.0 + REACH < print.time.0);
-        let oldest = causes.iter().map(|event| event.time).min().filter(|_| is_complete);
-        let (print_tap, print_time) = (print.tap, print.time);
-        self.bound((print_tap, print_time), (fill.tap, fill.sent), BoundSide::Least);
-        if let Some(oldest) = oldest {
-            self.bound((print_tap, oldest), (fill.tap, fill.sent), BoundSide::Most);
+        }
+        for (tap, print) in prints {
+            let Some(print) = print else { continue };
+            self.bound((tap, print.time), (fill.tap, fill.sent), BoundSide::Least);
+            if let Some(oldest) = print.oldest_cause {
+                self.bound((tap, oldest), (fill.tap, fill.sent), BoundSide::Most);
+            }
         }
     }
 
@@ -164,7 +155,7 @@ impl ClockLane {
     }
 
     /// The end: all bounds of pairs of clocks, those of packets that both saw included.
-    pub fn finish(mut self, hops: &Hops) -> HashMap<(usize, usize), Vec<Bound>> {
+    pub fn finish(mut self, hops: &Hops) -> BoundsOfPairs {
         self.advance(Timestamp::MAX);
         self.crossings(hops);
         self.bounds
@@ -214,6 +205,30 @@ impl ClockLane {
     }
 }
 
+/// The public print of a fill at one tap.
+struct Print {
+    time: Timestamp,
+    /// The oldest message that may be what made us send the request, where all that may be are known.
+    oldest_cause: Option<Timestamp>,
+}
+
+/// `None` where there is none, or where several look like it.
+fn print_of(events: &VecDeque<Event>, fill: &Fill) -> Option<Print> {
+    let is_print = |event: &&Event| {
+        event.kind == MarketKind::Trade
+            && event.quantity == fill.quantity
+            && event.time.0.abs_diff(fill.time.0) <= REACH
+            && (event.price.is_none() || fill.price.is_none() || event.price == fill.price)
+    };
+    let mut prints = events.iter().filter(is_print);
+    let (Some(&Event { time, .. }), None) = (prints.next(), prints.next()) else { return None };
+    let is_cause = |event: &&Event| event.time < time && time.since(event.time).0.unsigned_abs() <= REACH;
+    // What fell out of memory may have been a cause.
+    let is_complete = events.len() < KEPT || events.front().is_some_and(|event| event.time.0 + REACH < time.0);
+    let oldest_cause = events.iter().filter(is_cause).map(|event| event.time).min().filter(|_| is_complete);
+    Some(Print { time, oldest_cause })
+}
+
 /// Whether all of these differences lie above all of those: the delays of both ways are then not negative.
 fn is_room(above: &[(Timestamp, Nanos)], below: &[(Timestamp, Nanos)]) -> bool {
     let least = above.iter().map(|(_, apart)| *apart).min();
@@ -239,7 +254,11 @@ impl Lane for ClockLane {
     }
 
     fn sequenced(&mut self, at: &Datagram<'_>, unit: &Sequenced<'_>) -> Option<Fresh> {
-        let verdict = self.feeds.packet(at, unit);
+        // Each tap is a point here: what one has from a line the other may have from another.
+        let key = FlowKey { point: at.tap.0, ..*at.key };
+        let taps = u32::try_from(self.taps.len()).unwrap_or(1);
+        let flow = at.flow.saturating_mul(taps).saturating_add(u32::from(at.tap.0));
+        let verdict = self.feeds.packet(&Datagram { key: &key, flow, ..*at }, unit);
         self.stale = verdict.stale;
         (!verdict.copy).then_some(verdict.fresh)
     }
@@ -249,11 +268,11 @@ impl Lane for ClockLane {
             return;
         }
         let MarketEvent { kind, price, quantity, .. } = *event;
-        let events = self.events.entry(event.symbol).or_default();
+        let events = self.events.entry(event.symbol).or_default().entry(at.tap).or_default();
         if events.len() >= KEPT {
             events.pop_front();
         }
-        events.push_back(Event { time: at.time, tap: at.tap, kind, price, quantity });
+        events.push_back(Event { time: at.time, kind, price, quantity });
     }
 
     fn market_other(&mut self, _at: &Datagram<'_>) {}

@@ -10,6 +10,7 @@ use tickscope_model::{Nanos, TapId, Timestamp};
 use crate::dissect::{Packet, Transport};
 use crate::flow::FlowKey;
 use crate::hash::{HashMap, RandomState};
+use crate::pair::TapClocks;
 use crate::stats::Histogram;
 
 /// A packet waits this long, by the captures' clocks, to be seen at another tap.
@@ -110,6 +111,10 @@ pub struct Hops {
     pub evicted: u64,
     /// Joined, on ways beyond the limit.
     pub beyond: u64,
+    /// What is known of the taps' clocks; nothing while that is being found out.
+    pub clocks: TapClocks,
+    /// Joined, at a time when nobody knows how the clocks of the taps are related.
+    pub unrelated: u64,
 }
 
 impl Hops {
@@ -167,6 +172,10 @@ impl Hops {
         for (at, one) in waiting.sightings.iter().enumerate() {
             for other in waiting.sightings.iter().skip(at + 1) {
                 let (first, second) = if one.0 < other.0 { (one, other) } else { (other, one) };
+                if self.clocks.across(*first, *second).is_none() {
+                    self.unrelated += 1;
+                    continue;
+                }
                 let way = Way { taps: (first.0, second.0), key: waiting.key };
                 self.join(way, first.1, second.1.since(first.1));
             }

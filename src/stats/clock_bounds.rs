@@ -1,7 +1,7 @@
 //! How far one clock is ahead of another, between bounds that causes and effects set: an effect cannot be seen before its
 //! cause, so each pair of them, one on each clock, bounds the difference from one side. Differences that a line through
 //! time can follow (offset and drift) form a polygon; its extremes are the bounds. Where no line satisfies all, the clock
-//! was set in between, and the time is divided there.
+//! was set in between, and the time is divided there: [`super::clock_relations`] makes pieces of the courses found here.
 
 use tickscope_model::{Nanos, Timestamp};
 
@@ -30,50 +30,6 @@ impl BoundSide {
     }
 }
 
-/// What holds from one time to another.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Piece {
-    pub from: Timestamp,
-    pub to: Timestamp,
-    /// The least and the most that it can be at `from` and at `to`.
-    pub at_start: (Nanos, Nanos),
-    pub at_end: (Nanos, Nanos),
-    /// Causes and effects that bound it from below and from above.
-    pub least: u64,
-    pub most: u64,
-}
-
-impl Piece {
-    /// The middle between the bounds, which is what is taken for the truth.
-    pub fn middle(&self, time: Timestamp) -> Nanos {
-        let middle = |(least, most): (Nanos, Nanos)| i128::from(least.0).midpoint(i128::from(most.0));
-        let (start, end) = (middle(self.at_start), middle(self.at_end));
-        let length = i128::from(self.to.0) - i128::from(self.from.0);
-        let at = i128::from(time.0) - i128::from(self.from.0);
-        let ns = if length == 0 { start } else { start + (end - start) * at / length };
-        Nanos(i64::try_from(ns).unwrap_or(0))
-    }
-
-    /// How far the truth is from the middle at most, within the piece. The bounds are convex, so the ends decide.
-    pub fn error(&self) -> Nanos {
-        let half = |(least, most): (Nanos, Nanos)| (most.0 - least.0 + 1) / 2;
-        Nanos(half(self.at_start).max(half(self.at_end)).saturating_add(1))
-    }
-
-    /// From the least to the most, at the worse end.
-    pub fn width(&self) -> Nanos {
-        let width = |(least, most): (Nanos, Nanos)| most.0 - least.0;
-        Nanos(width(self.at_start).max(width(self.at_end)))
-    }
-
-    /// Nanoseconds a second that the middle moves.
-    pub fn drift(&self) -> i64 {
-        let length = i128::from(self.to.0) - i128::from(self.from.0);
-        let moved = i128::from(self.middle(self.to).0) - i128::from(self.middle(self.from).0);
-        if length == 0 { 0 } else { i64::try_from(moved * 1_000_000_000 / length).unwrap_or(0) }
-    }
-}
-
 /// No oscillator in use drifts more: 100 millionths.
 const MOST_DRIFT: f64 = 100_000.0;
 /// A clock that is set more often than this is none.
@@ -81,19 +37,66 @@ const MOST_PIECES: usize = 8;
 /// A piece with fewer bounds of either side says nothing.
 const FEWEST: u64 = 2;
 
-/// The pieces in which lines satisfy all bounds; empty where one side is missing.
-pub fn pieces(bounds: &[Bound]) -> Vec<Piece> {
+/// A time in which one line satisfies all bounds of two clocks. Where a clock was set, neither the bounds that would also
+/// fit the time before, nor those that would also fit the time behind, tell when that was: they belong to no course.
+pub(super) struct Course {
+    /// The times of its first and its last bound, on the first clock.
+    pub from: Timestamp,
+    pub to: Timestamp,
+    /// From here to there it holds for certain, whichever of the clocks was set in front and behind.
+    pub sure_from: Timestamp,
+    pub sure_to: Timestamp,
+    /// Causes and effects that bound it from below and from above.
+    pub least: u64,
+    pub most: u64,
+    constraints: Constraints,
+}
+
+impl Course {
+    fn new(bounds: &[Bound]) -> Option<Course> {
+        let count = |side: BoundSide| bounds.iter().filter(|bound| bound.side == side).count() as u64;
+        let (least, most) = (count(BoundSide::Least), count(BoundSide::Most));
+        if least < FEWEST || most < FEWEST {
+            return None;
+        }
+        let (first, last) = (bounds.first()?, bounds.last()?);
+        let constraints = Constraints::new(bounds)?;
+        let (from, to) = (first.time, last.time);
+        let mut course = Course { from, to, sure_from: from, sure_to: to, least, most, constraints };
+        // A bound is a reading of either clock, and each must have been what it was by then.
+        let (start, end) = (course.at(from)?, course.at(to)?);
+        course.sure_from = from.shifted(Nanos((first.ns - start.0.0).max(0)));
+        course.sure_to = to.shifted(Nanos((last.ns - end.1.0).min(0)));
+        Some(course)
+    }
+
+    /// The least and the most that the difference can be at a time, be it outside of what bounds it.
+    pub(super) fn at(&self, time: Timestamp) -> Option<(Nanos, Nanos)> {
+        self.constraints.extremes(self.constraints.seconds(time))
+    }
+}
+
+/// The courses of two clocks; none where one side is missing.
+pub(super) fn courses(bounds: &[Bound]) -> Vec<Course> {
     let mut bounds = bounds.to_vec();
     bounds.sort_by_key(|bound| bound.time);
-    let mut rest = bounds.as_slice();
-    let mut pieces = Vec::new();
-    while !rest.is_empty() && pieces.len() < MOST_PIECES {
-        let length = longest(rest);
-        let (these, others) = rest.split_at(length);
-        pieces.extend(piece(these));
-        rest = others;
+    let mut starts = vec![0];
+    let mut start = 0;
+    while start < bounds.len() && starts.len() <= MOST_PIECES {
+        start += longest(&bounds[start..]);
+        starts.push(start);
     }
-    pieces
+    // From behind: as much of each as the next one could not also be.
+    let mut end = start;
+    let mut courses = Vec::new();
+    for pair in starts.windows(2).rev() {
+        let (first, next) = (pair[0], pair[1]);
+        let own_end = if next == start { end } else { first + shared_from(&bounds[first..end], next - first) };
+        courses.extend(Course::new(&bounds[first..own_end]));
+        end = own_end;
+    }
+    courses.reverse();
+    courses
 }
 
 /// How many of the first bounds one line satisfies.
@@ -109,21 +112,18 @@ fn longest(bounds: &[Bound]) -> usize {
     good
 }
 
-fn is_possible(bounds: &[Bound]) -> bool {
-    Constraints::new(bounds).is_none_or(|constraints| constraints.extremes(0.0).is_some())
+/// The first of the bounds from which on one line satisfies all, which those from `next` on do, and all together do not.
+fn shared_from(bounds: &[Bound], next: usize) -> usize {
+    let (mut bad, mut good) = (0, next);
+    while good - bad > 1 {
+        let middle = bad.midpoint(good);
+        *(if is_possible(&bounds[middle..]) { &mut good } else { &mut bad }) = middle;
+    }
+    good
 }
 
-fn piece(bounds: &[Bound]) -> Option<Piece> {
-    let count = |side: BoundSide| bounds.iter().filter(|bound| bound.side == side).count() as u64;
-    let (least, most) = (count(BoundSide::Least), count(BoundSide::Most));
-    if least < FEWEST || most < FEWEST {
-        return None;
-    }
-    let (from, to) = (bounds.first()?.time, bounds.last()?.time);
-    let constraints = Constraints::new(bounds)?;
-    let end = seconds(to, from);
-    let (at_start, at_end) = (constraints.extremes(0.0)?, constraints.extremes(end)?);
-    Some(Piece { from, to, at_start, at_end, least, most })
+fn is_possible(bounds: &[Bound]) -> bool {
+    Constraints::new(bounds).is_none_or(|constraints| constraints.extremes(0.0).is_some())
 }
 
 #[allow(clippy::cast_precision_loss, reason = "differences within a capture, far below 2^53 ns")]
@@ -135,8 +135,9 @@ fn seconds(time: Timestamp, from: Timestamp) -> f64 {
 struct Constraints {
     least: Vec<(f64, f64)>,
     most: Vec<(f64, f64)>,
-    /// Nanoseconds that everything is relative to, so that floats are exact enough.
+    /// Nanoseconds and time that everything is relative to, so that floats are exact enough.
     base: i64,
+    start: Timestamp,
 }
 
 impl Constraints {
@@ -152,7 +153,11 @@ impl Constraints {
             hull(points.collect()).into_iter().map(|(time, ns)| (time, sign * ns)).collect::<Vec<_>>()
         };
         let (least, most) = (of(BoundSide::Least, -1.0), of(BoundSide::Most, 1.0));
-        (!least.is_empty() && !most.is_empty()).then_some(Constraints { least, most, base })
+        (!least.is_empty() && !most.is_empty()).then_some(Constraints { least, most, base, start: first.time })
+    }
+
+    fn seconds(&self, time: Timestamp) -> f64 {
+        seconds(time, self.start)
     }
 
     /// The least and the most that a line can be at a time; `None` where there is no line. The extremes of a polygon are
@@ -219,8 +224,12 @@ mod tests {
 
     const START: u64 = 1_767_623_400_000_000_000;
 
+    fn at(second: u64) -> Timestamp {
+        Timestamp(START + second * 1_000_000_000)
+    }
+
     fn bound(second: u64, side: BoundSide, ns: i64) -> Bound {
-        Bound { time: Timestamp(START + second * 1_000_000_000), side, ns }
+        Bound { time: at(second), side, ns }
     }
 
     /// Bounds around a truth that drifts, at least 5 µs off on either side, and at some times exactly that.
@@ -238,16 +247,14 @@ mod tests {
     #[test]
     fn the_truth_lies_between_the_bounds_whatever_the_drift() {
         for (offset, drift) in [(37_000, 40), (-90_000, -500), (0, 0), (36_999_999_000, 3)] {
-            let found = pieces(&around(0..60, offset, drift));
-            let [piece] = found.as_slice() else { panic!("{found:?}") };
-            for (second, (least, most)) in [(0, piece.at_start), (59, piece.at_end)] {
+            let found = courses(&around(0..60, offset, drift));
+            let [course] = found.as_slice() else { panic!("{} courses", found.len()) };
+            for second in [0, 59] {
+                let (least, most) = course.at(at(u64::try_from(second).unwrap())).unwrap();
                 let truth = offset + drift * second;
                 assert!(least.0 <= truth && truth <= most.0, "{truth} in {least:?} {most:?}");
                 assert!(most.0 - least.0 <= 14_000, "{least:?} {most:?}");
-                let middle = piece.middle(Timestamp(START + u64::try_from(second).unwrap() * 1_000_000_000));
-                assert!(middle.0.abs_diff(truth) <= piece.error().0.unsigned_abs());
             }
-            assert!(piece.drift().abs_diff(drift) <= 300, "{}", piece.drift());
         }
     }
 
@@ -258,28 +265,39 @@ mod tests {
             bounds.push(bound(second, BoundSide::Most, 900));
             bounds.push(bound(second, BoundSide::Least, 100));
         }
-        let found = pieces(&bounds);
+        let found = courses(&bounds);
         assert_eq!(found.len(), 1);
         // A line may still tilt between the two: 100 at one end and 900 at the other.
-        assert_eq!((found[0].at_start.0.0.div_euclid(10), found[0].at_start.1.0 / 10), (9, 90));
+        let (least, most) = found[0].at(at(0)).unwrap();
+        assert_eq!((least.0.div_euclid(10), most.0 / 10), (9, 90));
         assert_eq!((found[0].least, found[0].most), (11, 11));
     }
 
     #[test]
-    fn a_clock_that_was_set_gives_two_pieces() {
+    fn bounds_that_fit_both_sides_of_a_step_belong_to_neither() {
+        let side = |bounds: Vec<Bound>, side: BoundSide| bounds.into_iter().filter(move |bound| bound.side == side);
         let mut bounds = around(0..30, 1000, 10);
-        bounds.extend(around(30..60, 5_000_000, 10));
-        let found = pieces(&bounds);
-        assert_eq!(found.len(), 2);
-        assert!(found[0].to <= found[1].from);
-        let [first, second] = [&found[0], &found[1]].map(|piece| piece.middle(piece.from).0);
-        assert!(first.abs() < 20_000 && (second - 5_000_000).abs() < 20_000, "{first} {second}");
+        // Set forwards: lower bounds of the time before fit the time behind, upper ones of the time behind the time before.
+        bounds.extend(side(around(30..35, 1000, 10), BoundSide::Least));
+        bounds.extend(side(around(35..40, 5_000_000, 10), BoundSide::Most));
+        bounds.extend(around(40..60, 5_000_000, 10));
+        let found = courses(&bounds);
+        let [first, second] = found.as_slice() else { panic!("{} courses", found.len()) };
+        // The upper bound of second 29 and the lower one of second 40 are the last and first that tell.
+        assert_eq!((first.from, first.to, second.from, second.to), (at(0), at(29), at(40), at(59)));
+        assert!(first.sure_to <= first.to && second.from <= second.sure_from);
+        let truth = |course: &Course, truth: i64| {
+            let (least, most) = course.at(course.to).unwrap();
+            assert!(least.0 <= truth && truth <= most.0 && most.0 - least.0 < 20_000, "{least:?} {most:?}");
+        };
+        truth(first, 1290);
+        truth(second, 5_000_590);
     }
 
     #[test]
     fn one_side_alone_bounds_nothing() {
         let bounds: Vec<Bound> = around(0..9, 0, 0).into_iter().filter(|bound| bound.side == BoundSide::Most).collect();
-        assert!(pieces(&bounds).is_empty());
-        assert!(pieces(&[]).is_empty());
+        assert!(courses(&bounds).is_empty());
+        assert!(courses(&[]).is_empty());
     }
 }

@@ -68,6 +68,8 @@ pub struct ClockRelation {
     pub how: Relation,
     /// How far figures between them may be wrong; `None` where nobody knows.
     pub error: Option<Nanos>,
+    /// Between these times one of them was set, and there are no figures between them.
+    pub blind: Vec<(Timestamp, Timestamp)>,
 }
 
 /// What is known of the difference of two clocks.
@@ -87,6 +89,8 @@ pub struct Hops {
     pub pairs: Vec<(TapId, TapId, Histogram)>,
     /// Packets that a tap saw more than once, so that nobody can say which is which.
     pub ambiguous: u64,
+    /// Joined, at a time when nobody knows how the clocks of the taps are related.
+    pub unrelated: u64,
     /// Given up early, and on ways beyond the limit.
     pub evicted: u64,
     pub beyond: u64,

@@ -6,6 +6,8 @@ mod attribution;
 mod buckets;
 mod change;
 mod clock_bounds;
+mod clock_gaps;
+mod clock_relations;
 mod evidence;
 mod explain;
 mod facts;
@@ -25,7 +27,8 @@ mod verdict;
 
 pub use accounting::Discrepancy;
 pub use attribution::{Attribution, Cause, Causes, Coverage, THRESHOLD};
-pub use clock_bounds::{Bound, BoundSide, Piece, pieces};
+pub use clock_bounds::{Bound, BoundSide};
+pub use clock_relations::{BoundsOfPairs, ClockRelations, Piece, relate};
 pub use evidence::Evidence;
 pub use explain::{Explanation, Reason, explanations};
 pub use facts::{

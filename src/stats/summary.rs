@@ -8,14 +8,14 @@
 
 use std::collections::BTreeMap;
 
-use tickscope_model::{Losses, Nanos, SegmentKind, Timestamp};
+use tickscope_model::{Losses, Nanos, SegmentKind, TapId, Timestamp};
 
 use super::explain::Rates;
 use super::{
     Attribution, ClockRelation, Evidence, Feed, Groups, Histogram, Hops, Latencies, Session, Slowest, Tap, Timeline,
     Totals, TriggerRule, first_answer,
 };
-use crate::pair::{Across, Flag, OrderRow};
+use crate::pair::{Across, Flag, OrderRow, TapClocks};
 
 /// How many of the slowest orders are kept.
 const SLOWEST: usize = 10;
@@ -32,6 +32,7 @@ pub struct Summary {
     pub trigger: TriggerRule,
     /// Clocks beside the first, where there are several.
     pub clocks: Vec<ClockRelation>,
+    pub tap_clocks: TapClocks,
     /// Packets at two taps.
     pub hops: Hops,
     /// How sure the pairs are.
@@ -83,6 +84,7 @@ impl Default for Summary {
             totals: Totals::default(),
             trigger: TriggerRule::default(),
             clocks: Vec::new(),
+            tap_clocks: TapClocks::default(),
             hops: Hops::default(),
             attribution: Attribution::default(),
             notes: Vec::new(),
@@ -252,17 +254,12 @@ impl Summary {
         }
     }
 
-    /// How far a figure between two clocks may be wrong: nothing where they are one, `None` where nobody knows.
-    pub fn error_between(&self, one: &str, other: &str) -> Option<Nanos> {
-        if one == other {
-            return Some(Nanos(0));
+    /// How far a figure between two taps may be wrong: nothing where their clock is one, `None` where nobody knows.
+    pub fn error_between(&self, one: TapId, other: TapId) -> Option<Nanos> {
+        match self.tap_clocks.between_taps(one, other)? {
+            Across::One => Some(Nanos(0)),
+            across => across.error(),
         }
-        // Of the clock that all others are related to, there is no error.
-        let of = |name: &str| match self.clocks.iter().find(|relation| relation.names[1] == name) {
-            Some(relation) => relation.error.map(|error| error.0),
-            None => Some(0),
-        };
-        Some(Nanos(of(one)? + of(other)?))
     }
 
     /// What latencies of a kind span, at worst.

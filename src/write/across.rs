@@ -57,6 +57,7 @@ mod tests {
             at_end: (Nanos(0), Nanos(301)),
             least: 2,
             most: 2,
+            is_set: false,
         };
         assert_eq!(drift_bounds(&piece(2_000_000_000)), Some((-100, 201)), "-200/2 and 401/2, rounded up");
         assert_eq!(drift_bounds(&piece(0)), None);

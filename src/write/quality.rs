@@ -89,7 +89,7 @@ fn clocks(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
             Relation::Unknown => {
                 let text = format!(
                     "  ! clock {second}: its difference to {first} is not known, and nothing in the captures bounds it on both \
-                     sides: no figures between them (give offset in [[tap]], or --offset)"
+                     sides (or what does contradicts itself): no figures between them (give offset in [[tap]], or --offset)"
                 );
                 lines.push(style.warning(&text));
             }
@@ -98,21 +98,32 @@ fn clocks(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
                     let text = wrapped(&bounded(&first, &second, piece), WIDTH - 2, 2);
                     lines.extend(text.iter().map(|line| format!("  {line}")));
                     lines.push(format!(
-                        "    from {} causes and {} effects; the middle was taken off; figures between the clocks: {error}",
-                        grouped(piece.most),
-                        grouped(piece.least)
+                        "    from {}; the middle was taken off; figures between the clocks: {error}",
+                        sources(piece)
                     ));
                 }
-                if pieces.len() > 1 {
-                    let text = format!(
-                        "  ! clock {second} was set {} during the capture",
-                        plural(pieces.len() as u64 - 1, "time", "times")
-                    );
+                let set = pieces.iter().filter(|piece| piece.is_set).count() as u64;
+                if set > 0 {
+                    let text =
+                        format!("  ! clock {second} was set {} during the capture", plural(set, "time", "times"));
                     lines.push(style.warning(&text));
                 }
+                let blind = relation.blind.iter().map(|&(from, to)| {
+                    let (from, to) = (style.clock(from), style.clock(to));
+                    format!("  ! clock {second}: nobody knows its difference from {from} to {to}: no figures between the clocks")
+                });
+                lines.extend(blind.map(|text| style.warning(&text)));
             }
         }
     }
+}
+
+/// What bounds it.
+fn sources(piece: &Piece) -> String {
+    if piece.least + piece.most == 0 {
+        return "what bounds both and other clocks".to_owned();
+    }
+    format!("{} causes and {} effects", grouped(piece.most), grouped(piece.least))
 }
 
 fn bounded(first: &str, second: &str, piece: &Piece) -> String {
@@ -146,7 +157,7 @@ fn about_tai(tap: &Tap, ahead: ExchangeAhead) -> String {
 /// Packets from tap to tap.
 fn hops(summary: &Summary, lines: &mut Vec<String>) {
     let hops = &summary.hops;
-    if hops.pairs.is_empty() {
+    if hops.pairs.is_empty() && hops.unrelated == 0 {
         return;
     }
     let mut columns = Columns::new(&[0]);
@@ -157,12 +168,16 @@ fn hops(summary: &Summary, lines: &mut Vec<String>) {
         let values = [all.min(), all.median(), all.percentile(Quantile::P99), all.max()];
         let mut cells = vec![format!("  hop {} → {}", name(*from), name(*to)), grouped(all.n())];
         cells.extend(values.map(latency));
-        let clock = |tap: TapId| summary.taps.get(usize::from(tap.0)).map_or("", |tap| tap.clock_name.as_str());
-        let error = summary.error_between(clock(*from), clock(*to));
+        let error = summary.error_between(*from, *to);
         cells.push(error.map_or("?".into(), |error| latency(error.0.unsigned_abs())));
         columns.push(cells);
     }
-    lines.extend(columns.titled(&[0]));
+    if !hops.pairs.is_empty() {
+        lines.extend(columns.titled(&[0]));
+    }
+    if hops.unrelated > 0 {
+        lines.push(format!("    left out: {} at taps whose clocks were not related then", grouped(hops.unrelated)));
+    }
     if hops.ambiguous + hops.evicted + hops.beyond > 0 {
         lines.push(format!(
             "    not joined: {} seen twice by a tap, {} given up early, {} beyond {} conversations",

@@ -59,6 +59,79 @@ fn metawatch_trailers_are_what_wireshark_reads() {
     assert!(stamps.is_none() && own.iter().all(|time| time % 1000 == 0));
 }
 
+/// The records of a little-endian pcap behind its header, as they are.
+fn records(bytes: &[u8]) -> Vec<&[u8]> {
+    let (mut at, mut records) = (24, Vec::new());
+    while at < bytes.len() {
+        let length = u32::from_le_bytes(bytes[at + 8..at + 12].try_into().expect("four bytes"));
+        let end = at + 16 + usize::try_from(length).expect("a length");
+        records.push(&bytes[at..end]);
+        at = end;
+    }
+    records
+}
+
+/// Few frames win no vote; what the user names is read where it stands all the same, be it with a check sequence behind it.
+#[test]
+fn a_named_trailer_is_read_from_a_single_frame() {
+    let Some(folder) = captures() else { return };
+    let whole = std::fs::read(folder.join("hwts/metamako_trailer.pcap")).expect("a capture");
+    let rows = table(&text(&folder.join("expected/hwts/metamako_trailer.tsv")), '\t');
+    let expected: Vec<u64> = rows.iter().map(|row| february(&row["metamako.time"])).collect();
+    let (records, cut) = (records(&whole), Folder::new());
+    assert_eq!((records.len(), expected.len()), (111, 111));
+    for (size, format) in [(1, "metamako"), (1, "cpacket"), (8, "metamako"), (12, "metamako"), (12, "cpacket")] {
+        for (records, expected) in records.chunks(size).zip(expected.chunks(size)) {
+            let file = cut.put("cut.pcap", &[&whole[..24], &records.concat()].concat());
+            let (times, stamps) = times(&file, named(format));
+            assert_eq!(times, expected, "{format}, {size} frames");
+            let stamps = stamps.expect("stamps");
+            let counts = stamps.counts;
+            assert_eq!((counts.stamped, counts.without()), (expected.len() as u64, 0));
+            assert!(stamps.warnings.is_empty(), "{:?}", stamps.warnings);
+        }
+    }
+}
+
+/// Bytes that would be a stamp of another century are none, where the capture's clock is set.
+#[test]
+fn a_named_trailer_that_frames_do_not_carry_gives_no_absurd_times() {
+    let folder = Folder::new();
+    let file = stamped(&folder, |number, plain, mut with| {
+        // Seconds and nanoseconds of the stamp, and the check sequence in front of it.
+        let at = with.bytes.len() - 16;
+        with.bytes[at..at + 12].copy_from_slice(&[9, 9, 9, 9, 29, 17, 5, 4, 3, 2, 1, 0]);
+        if number % 3 == 0 { plain } else { with }
+    });
+    let (own, _) = times(&file, Trailer::None);
+    let (times, stamps) = times(&file, named("metamako"));
+    let stamps = stamps.expect("the named form");
+    assert_eq!(times, own);
+    assert_eq!((stamps.counts.stamped, stamps.warnings.len()), (0, 1), "{stamps:?}");
+    assert!(stamps.counts.doubtful > 100, "{stamps:?}");
+}
+
+/// Whole microseconds in a file that counts nanoseconds are microseconds.
+#[test]
+fn stamps_that_are_coarser_than_their_file_widen_the_resolution() {
+    let folder = Folder::new();
+    let own =
+        |step: u64| move |_: usize, plain: Recorded, _| Recorded { time_ns: plain.time_ns / step * step, ..plain };
+    for (step, expected, word) in [(1, 1, ""), (1_000, 1_000, "microseconds"), (1_000_000, 1_000_000, "milliseconds")] {
+        let found = report(&[&stamped(&folder, own(step))]);
+        assert_eq!(found["taps"][0]["resolution_ns"], expected);
+        let notes = found["notes"].as_array().expect("an array");
+        let told =
+            format!("mixed: its stamps are whole {word}, though the file counts in 1 ns: they are taken for that");
+        assert_eq!(notes.iter().any(|note| *note == *told.as_str()), step > 1, "{notes:?}");
+    }
+    // With fewer frames it may be chance.
+    let few = stamped(&folder, |number, plain, _| Recorded { time_ns: number as u64 * 1_000, ..plain });
+    let frames = read(&std::fs::read(few).expect("it was just written"));
+    let found = report(&[&folder.capture("few.pcap", &frames[..63])]);
+    assert_eq!(found["taps"][0]["resolution_ns"], 1);
+}
+
 /// The vendor's decoder prints data frames only: `2016/02/24-03:32:24.488259691    72 bytes`.
 fn vendor(file: &Path) -> Vec<u64> {
     let lines = text(file);

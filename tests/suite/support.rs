@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::rc::Rc;
 
 use serde_json::Value;
-use tickscope::pair::{Rules, TriggerRule};
+use tickscope::pair::{Rules, TapClocks, TriggerRule};
 use tickscope_model::Timestamp;
 
 pub(crate) fn root() -> &'static Path {
@@ -181,6 +181,6 @@ pub(crate) fn rules() -> Rules {
         symbols: Vec::new(),
         sessions: Vec::new(),
         clocks: Vec::new(),
-        tap_clocks: Vec::new(),
+        tap_clocks: TapClocks::default(),
     }
 }

@@ -15,6 +15,8 @@ pub(in crate::capture) struct Stampers {
     /// The first frames of each interface, and whether they are all of the file.
     ballots: Vec<Ballot>,
     is_all: bool,
+    /// By number of the interface: the steps in which the capture's own stamps go, as far as the first frames show.
+    steps_ns: Vec<u64>,
 }
 
 /// Whose times those of an interface are.
@@ -29,7 +31,14 @@ impl Stampers {
     /// Of a file that is in front of its first frame.
     pub(in crate::capture) fn new(file: &mut CaptureFile) -> Stampers {
         let (ballots, is_all) = ballots(file);
-        Stampers { all: Vec::new(), current: None, ballots, is_all }
+        let steps_ns = ballots.iter().map(Ballot::step_ns).collect();
+        Stampers { all: Vec::new(), current: None, ballots, is_all, steps_ns }
+    }
+
+    /// The length of a tick of an interface of which the file says `told_ns`: whole microseconds stay what they are in a
+    /// file that could hold nanoseconds.
+    pub(in crate::capture) fn tick_ns(&self, interface: usize, told_ns: u64) -> u64 {
+        self.steps_ns.get(interface).map_or(told_ns, |step_ns| told_ns.max(*step_ns))
     }
 
     /// Whether the frame at hand is of an interface that somebody stamps.

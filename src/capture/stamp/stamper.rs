@@ -5,7 +5,7 @@
 use tickscope_model::{Frame, Nanos, Timestamp};
 
 use super::view::{SHORTEST, View};
-use super::vote::Undecided;
+use super::vote::{FARTHEST, Undecided};
 use super::{Edge, Format, Keyframe, Lead, Mark, Place, Reading, Stamp};
 
 /// What became of a frame.
@@ -105,6 +105,8 @@ pub(super) struct Stamper {
     pub(super) speed: Option<u64>,
     /// How far its clock is ahead of the one that counts, in the order of time.
     pub(super) leads: Vec<Lead>,
+    /// Whether stamps without a checksum count that the capture's clock contradicts.
+    pub(super) believes_far: bool,
     /// Taken off each stamp.
     pub(super) tai: Nanos,
     pub(super) counts: Counts,
@@ -131,6 +133,7 @@ impl Stamper {
             edge: format.map_or(Edge::Unknown, |format| format.edge),
             speed: None,
             leads: Vec::new(),
+            believes_far: true,
             tai: Nanos(0),
             counts: Counts::default(),
             warnings: Vec::new(),
@@ -181,14 +184,24 @@ impl Stamper {
             return self.read(format, &View::new(frame, capture, behind, false));
         }
         let first = self.read(format, &View::new(frame, capture, 0, true));
-        if matches!(first, Ok(_) | Err(Taken::Keyframe | Taken::Cut)) {
-            return first.inspect(|_| self.behind = Some(0));
+        if matches!(first, Err(Taken::Keyframe | Taken::Cut)) {
+            return first;
         }
-        match self.read(format, &View::new(frame, capture, 4, true)) {
+        let second = self.read(format, &View::new(frame, capture, 4, true));
+        let (behind, reading) = match (first, second) {
+            (Ok(one), Ok(other)) if rank(&other, capture) < rank(&one, capture) => (4, Ok(other)),
+            (Ok(one), _) => (0, Ok(one)),
             // What stands without a check sequence behind it says more than "nothing".
-            Err(Taken::Nothing) => first,
-            second => second.inspect(|_| self.behind = Some(4)),
+            (first, Err(Taken::Nothing)) => return first,
+            (_, second) => (4, second),
+        };
+        // What cannot be a stamp does not say where stamps stand.
+        if let Ok((time, stamp)) = &reading
+            && (self.believes_far || stamp.is_sure || time.abs_diff(capture.0) <= FARTHEST)
+        {
+            self.behind = Some(behind);
         }
+        reading
     }
 
     /// Reads a frame: the time that its stamp means, or what else it is.
@@ -236,10 +249,9 @@ impl Stamper {
     fn believes(&mut self, format: &Format, frame: &Frame<'_>, capture: Timestamp, time: u64, is_sure: bool) -> bool {
         let difference = i64::try_from(i128::from(time) - i128::from(capture.0)).unwrap_or(i64::MAX);
         let is_near = |other: Option<i64>| other.is_some_and(|other| other.abs_diff(difference) <= MOST_STEP);
+        let is_possible = self.believes_far || difference.unsigned_abs() <= FARTHEST;
         let is_believed = is_sure
-            || self.difference.is_none()
-            || is_near(self.difference)
-            || is_near(self.doubted)
+            || (is_possible && (self.difference.is_none() || is_near(self.difference) || is_near(self.doubted)))
             || self.is_verified(format, frame, capture);
         if is_believed {
             self.difference = Some(difference);
@@ -289,6 +301,11 @@ impl Stamper {
     pub(super) fn moves(&self) -> bool {
         matches!(self.edge, Edge::End | Edge::CheckSequence) && self.speed.is_some()
     }
+}
+
+/// Of two readings of a frame the lower one is the better: a checksum fits, or it is nearer to the capture's clock.
+fn rank(reading: &(u64, Stamp), capture: Timestamp) -> (bool, u64) {
+    (!reading.1.is_sure, reading.0.abs_diff(capture.0))
 }
 
 /// The number with this remainder that lies nearest to `near`.

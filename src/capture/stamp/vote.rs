@@ -2,6 +2,8 @@
 //! them, and one wins if nine tenths of those that could carry it do, and if it cannot be chance: checksums that fit, or
 //! at least 16 frames whose stamps keep pace with the capture's clock. Also here: are the stamps TAI?
 
+use std::cmp::Reverse;
+
 use tickscope_model::{Frame, LinkType, Nanos, TapId, Timestamp};
 
 use super::super::file::CaptureFile;
@@ -16,8 +18,10 @@ const ENOUGH: usize = 64;
 /// Without a checksum it takes as many stamps that keep pace.
 const STEADY: usize = 16;
 /// How far a clock that nobody set right may be off.
-const FARTHEST: u64 = 30 * 86_400 * SECOND;
+pub(super) const FARTHEST: u64 = 30 * 86_400 * SECOND;
 const SECOND: u64 = 1_000_000_000;
+/// A capture's clock that shows an earlier time was never set: 2000-01-01.
+const EARLIEST: u64 = 946_684_800 * SECOND;
 
 /// A frame that votes.
 pub(super) struct Sample {
@@ -30,6 +34,15 @@ pub(super) struct Sample {
 /// The voters of one interface.
 #[derive(Default)]
 pub(super) struct Ballot(pub(super) Vec<Sample>);
+
+impl Ballot {
+    /// Milliseconds or microseconds, where the times of enough frames are whole ones; else a nanosecond.
+    pub(super) fn step_ns(&self) -> u64 {
+        let are_whole = |step_ns: &u64| self.0.iter().all(|voter| voter.time.0.is_multiple_of(*step_ns));
+        let mut steps_ns = [1_000_000, 1_000].into_iter().filter(|_| self.0.len() >= ENOUGH);
+        steps_ns.find(are_whole).unwrap_or(1)
+    }
+}
 
 fn sample(frame: &Frame<'_>) -> Sample {
     Sample { time: frame.time, link: frame.link, wire_len: frame.wire_len, bytes: frame.bytes.to_vec() }
@@ -145,14 +158,23 @@ impl Trial {
         most && (self.sure * 2 >= hits || (hits >= STEADY && self.is_steady()))
     }
 
-    /// Whether the stamps keep pace with the capture's clock.
+    /// Whether the stamps keep pace with the capture's clock, and are not too far from it.
     fn is_steady(&self) -> bool {
+        self.keeps_pace() && self.difference().is_some_and(|middle| middle.unsigned_abs() <= FARTHEST)
+    }
+
+    fn keeps_pace(&self) -> bool {
         let Some(middle) = self.difference() else { return false };
         let near = self.differences.iter().filter(|difference| difference.abs_diff(middle) <= SECOND).count();
         let mut times = self.times.clone();
         times.sort_unstable();
         times.dedup();
-        near * 10 >= self.hits() * 9 && times.len() * 2 > self.hits() && middle.unsigned_abs() <= FARTHEST
+        near * 10 >= self.hits() * 9 && times.len() * 2 > self.hits()
+    }
+
+    /// Stamps that a capture's clock does not contradict.
+    fn near(&self) -> usize {
+        self.differences.iter().filter(|difference| difference.unsigned_abs() <= FARTHEST).count()
     }
 
     /// The median.
@@ -190,6 +212,32 @@ fn best(formats: &[&'static Format], voters: &[Sample]) -> Option<Trial> {
     trials(formats, voters).filter(Trial::wins).max_by_key(|trial| (trial.hits(), trial.sure, trial.keyframes))
 }
 
+/// The place where a format that the user named stands best: most checksums that fit, most stamps near to the capture's clock,
+/// most stamps, and of equals the nearest.
+fn best_place(format: &'static Format, voters: &[Sample]) -> Option<Trial> {
+    let apart = |trial: &Trial| trial.difference().map_or(u64::MAX, i64::unsigned_abs);
+    let rank = |trial: &Trial| (trial.sure, trial.near(), trial.hits(), Reverse(apart(trial)));
+    trials(&[format], voters).filter(|trial| trial.hits() > 0).max_by_key(rank)
+}
+
+/// The stamps of a format that the user named and that did not win: it is taken as named, but where nothing vouches for
+/// its stamps (no checksum, no pace), only those are believed that the capture's clock does not contradict.
+fn named(format: &'static Format, voters: &[Sample]) -> Stamper {
+    let trial = best_place(format, voters);
+    let is_clock_set = voters.iter().all(|voter| EARLIEST <= voter.time.0);
+    let is_vouched = |trial: &Trial| trial.sure > 0 || (trial.hits() >= STEADY && trial.keeps_pace());
+    let believes_far = !is_clock_set || trial.as_ref().is_some_and(is_vouched);
+    let trial = trial.filter(|trial| believes_far || trial.near() * 2 > trial.hits());
+    let behind = (format.place == Place::Before).then_some(0);
+    let mut stamper = trial.as_ref().map_or_else(|| Stamper::new(Some(format), behind), Trial::stamper);
+    stamper.because = trial.as_ref().map_or("named".to_owned(), |trial| format!("named, in {}", trial.share()));
+    stamper.believes_far = believes_far;
+    if trial.is_none_or(|trial| trial.hits() * 10 < (trial.hits() + trial.misses) * 9) {
+        stamper.warnings.push(format!("few or none of the first {} frames carry this stamp", voters.len()));
+    }
+    stamper
+}
+
 /// Who stamps a tap of which the user says `time`, and these frames were looked at; `None` where the capture's own times
 /// stand as they are. `is_all`: the tap has no other frames.
 pub(super) fn decide(time: &TapTime, voters: &[Sample], is_all: bool, speed: Option<u64>) -> Option<Stamper> {
@@ -203,13 +251,7 @@ pub(super) fn decide(time: &TapTime, voters: &[Sample], is_all: bool, speed: Opt
     };
     let mut stamper = match (elected, time.trailer) {
         (Some(trial), _) => trial.stamper(),
-        (None, Trailer::Format(format)) => {
-            let behind = (format.place == Place::Before).then_some(0);
-            let mut stamper = Stamper::new(Some(format), behind);
-            "named".clone_into(&mut stamper.because);
-            stamper.warnings.push(format!("few or none of the first {} frames carry this stamp", voters.len()));
-            stamper
-        }
+        (None, Trailer::Format(format)) => named(format, voters),
         (None, _) => Stamper::new(None, None),
     };
     stamper.edge = time.edge.unwrap_or(stamper.edge);

@@ -1,7 +1,7 @@
 //! What a run rests on, as JSON: taps and their stamps, clocks, hops, feeds, sessions, and the account of what was lost.
 
 use serde_json::{Value, json};
-use tickscope_model::{Level, Nanos, TapId};
+use tickscope_model::{Level, Nanos, TapId, Timestamp};
 
 use super::super::across::drift_bounds;
 use super::{distribution, time};
@@ -51,14 +51,17 @@ pub(super) fn clock(relation: &ClockRelation) -> Value {
             "taken_off_at_end_ns": piece.middle(piece.to).0,
             "causes": piece.most,
             "effects": piece.least,
+            "set_before": piece.is_set,
         })
     };
+    let unknown = |&(from, to): &(Timestamp, Timestamp)| json!({ "from": time(Some(from)), "to": time(Some(to)) });
     json!({
         "clock": relation.names[1],
         "reference": relation.names[0],
         "relation": how,
         "error_ns": relation.error.map(|error| error.0),
         "pieces": pieces.iter().map(piece).collect::<Vec<Value>>(),
+        "unknown": relation.blind.iter().map(unknown).collect::<Vec<Value>>(),
     })
 }
 
@@ -69,8 +72,7 @@ pub(super) fn hops(summary: &Summary) -> Value {
         let mut object = distribution(latencies);
         object.insert("from".into(), name(*from).into());
         object.insert("to".into(), name(*to).into());
-        let clock = |tap: TapId| summary.taps.get(usize::from(tap.0)).map_or("", |tap| tap.clock_name.as_str());
-        let error = summary.error_between(clock(*from), clock(*to));
+        let error = summary.error_between(*from, *to);
         object.insert("error_ns".into(), error.map(|error| error.0).into());
         Value::from(object)
     };
@@ -78,6 +80,7 @@ pub(super) fn hops(summary: &Summary) -> Value {
     json!({
         "pairs": hops.pairs.iter().map(pair).collect::<Vec<Value>>(),
         "ambiguous": hops.ambiguous,
+        "unrelated": hops.unrelated,
         "evicted": hops.evicted,
         "beyond": hops.beyond,
     })
