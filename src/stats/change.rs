@@ -2,6 +2,7 @@
 //! tails weigh nothing, and cut by seeded binary segmentation (Kovács, Bühlmann, Li, Munk: Biometrika 110, 2023): in each
 //! of O(n) intervals of all sizes the split with the largest rank-sum statistic (Mann and Whitney 1947) is looked for, and
 //! of those beyond chance the narrowest intervals win (Baranowski, Chen, Fryzlewicz: JRSS-B 81, 2019). O(n log n).
+//! What is too short for ranks, which do not see how much higher a few values are, is found by [`runs`].
 //!
 //! *Beyond chance* is a union bound: the statistic is divided by the long-run spread of the ranks, so that values that
 //! follow each other closely count for fewer, and the chance that any split of any interval of a series without a change
@@ -16,6 +17,11 @@ const SHRINK: f64 = std::f64::consts::FRAC_1_SQRT_2;
 const BLOCKS: usize = 24;
 /// What the lower four fifths of the squares of normal values add to their mean square.
 const KEPT_SHARE: f64 = 0.352;
+
+/// A run is mostly of high values: at least this share is expected.
+const RUN_SHARE: f64 = 0.9;
+/// What happens more often than this in one series is usual there.
+const RARE: usize = 4;
 
 /// Ranks of a series, ready to be compared.
 pub(super) struct Ranks {
@@ -135,6 +141,90 @@ impl Ranks {
                 _ => return changes,
             }
         }
+    }
+}
+
+/// Where nearly all of several neighbouring values are high.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Run {
+    pub from: usize,
+    pub to: usize,
+    /// Logarithm of how much likelier it is than in the rest of the series.
+    pub score: f64,
+}
+
+/// Runs that are beyond chance, where chance is that of the rest of the series: values are high with one probability after
+/// a high one, and with another after a low one. From each place on, the likelihood ratio of a run to that is a martingale
+/// with mean 1, so it gets over n/alpha anywhere with a chance of at most `alpha` (Ville's inequality and a union bound).
+pub(super) fn runs(high: &[bool], alpha: f64) -> Vec<Run> {
+    let candidates = candidates(high);
+    let is_rare = candidates.len() <= RARE;
+    let needed = (to_float(high.len()) / alpha).ln();
+    let run = |&(from, to): &(usize, usize)| {
+        let left_out = if is_rare { candidates.as_slice() } else { &[(from, to)] };
+        let score = Chances::outside(high, left_out).score(high, from, to);
+        (score >= needed).then_some(Run { from, to, score })
+    };
+    candidates.iter().filter_map(run).collect()
+}
+
+/// Runs with enough high values and few low ones; two high ones make up for a low one, and they begin and end with a high one.
+fn candidates(high: &[bool]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let (mut from, mut sum, mut best, mut to) = (0, 0_usize, 0, 0);
+    for (at, is_high) in high.iter().copied().chain([false]).enumerate() {
+        let is_last = at == high.len();
+        if is_high {
+            from = if sum == 0 { at } else { from };
+            sum += 1;
+            (best, to) = if sum > best { (sum, at + 1) } else { (best, to) };
+        } else {
+            sum = if is_last { 0 } else { sum.saturating_sub(2) };
+        }
+        if sum == 0 {
+            if best >= SHORTEST {
+                found.push((from, to));
+            }
+            best = 0;
+        }
+    }
+    found
+}
+
+/// How likely a value is high after a low one and after a high one.
+struct Chances([f64; 2]);
+
+impl Chances {
+    fn outside(high: &[bool], left_out: &[(usize, usize)]) -> Chances {
+        let (mut seen, mut risen) = ([0_usize; 2], [0_usize; 2]);
+        let mut count = |part: &[bool]| {
+            for pair in part.windows(2) {
+                seen[usize::from(pair[0])] += 1;
+                risen[usize::from(pair[0])] += usize::from(pair[1]);
+            }
+        };
+        let mut start = 0;
+        for &(from, to) in left_out {
+            count(&high[start..from]);
+            start = to;
+        }
+        count(&high[start..]);
+        // Where nothing is known, high values follow each other one time in four.
+        let rises = |after: usize, unknown: f64| (to_float(risen[after]) + 0.5) / (to_float(seen[after]) + unknown);
+        let after_low = rises(0, 1.0);
+        Chances([after_low, rises(1, 2.0).max(after_low)])
+    }
+
+    /// Logarithm of the likelihood ratio of a run to chance.
+    fn score(&self, high: &[bool], from: usize, to: usize) -> f64 {
+        let mut before = from > 0 && high[from - 1];
+        let mut score = 0.0;
+        for &is_high in &high[from..to] {
+            let chance = self.0[usize::from(before)];
+            score += if is_high { (RUN_SHARE / chance).ln() } else { ((1.0 - RUN_SHARE) / (1.0 - chance)).ln() };
+            before = is_high;
+        }
+        score
     }
 }
 

@@ -12,6 +12,8 @@ use super::slowness::Stretch;
 
 /// Market data came in a burst where its rate was at least so many times the usual one.
 const BURST: u64 = 3;
+/// Two sides were slow together where each was so many hundredths of its usual level over all of that time.
+const SLOW: u64 = 150;
 
 /// What slowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +158,7 @@ fn of_scope(scope: &Scope, summary: &Summary) -> Vec<Slow> {
     let mut found: Vec<(Stretch, [bool; 3])> = Vec::new();
     for (side, stretches) in [(Side::External, external), (Side::Internal, internal), (Side::Network, network)] {
         for stretch in stretches {
-            let met = found.iter_mut().find(|(known, sides)| known.meets(stretch) && !sides[side as usize]);
+            let met = found.iter_mut().find(|(known, sides)| !sides[side as usize] && is_one(scope, known, (side, stretch)));
             if let Some((known, sides)) = met {
                 sides[side as usize] = true;
                 // The network is told by few values; where it began and ended, the answers tell better.
@@ -171,6 +173,21 @@ fn of_scope(scope: &Scope, summary: &Summary) -> Vec<Slow> {
         }
     }
     found.into_iter().map(|(stretch, sides)| named(scope, &stretch, sides, summary)).collect()
+}
+
+/// Whether a side was slow in a stretch that is known of another side: they share most of their time, and over all of it each
+/// was slow, or at least as slow as where it was found.
+fn is_one(scope: &Scope, known: &Stretch, (side, stretch): (Side, &Stretch)) -> bool {
+    let factor = |side: Side, stretch: &Stretch| scope.compared(side, stretch, true)?.factor_hundredths();
+    let is_slow = |side: Side, own: &Stretch, whole: &Stretch| {
+        factor(side, whole).is_some_and(|it| it >= factor(side, own).map_or(SLOW, |own| own.min(SLOW)))
+    };
+    if side == Side::Network {
+        // It is told by few values, which may show it in a part only.
+        return (known.covers(stretch) || stretch.covers(known)) && is_slow(side, stretch, known);
+    }
+    let whole = known.joined(stretch);
+    known.meets(stretch) && is_slow(side, stretch, &whole) && is_slow(Side::External, known, &whole)
 }
 
 fn named(scope: &Scope, stretch: &Stretch, sides: [bool; 3], summary: &Summary) -> Slow {
