@@ -20,8 +20,10 @@ const KEPT_SHARE: f64 = 0.352;
 
 /// A run is mostly of high values: at least this share is expected.
 const RUN_SHARE: f64 = 0.9;
-/// What happens more often than this in one series is usual there.
-const RARE: usize = 4;
+/// Whether the next value is high may depend on so many before it.
+const MEMORY: usize = 3;
+/// Runs that are more than this are usual in their series, and tell of it.
+const RARE: usize = 3;
 
 /// Ranks of a series, ready to be compared.
 pub(super) struct Ranks {
@@ -153,8 +155,8 @@ pub(super) struct Run {
     pub score: f64,
 }
 
-/// Runs that are beyond chance, where chance is that of the rest of the series: values are high with one probability after
-/// a high one, and with another after a low one. From each place on, the likelihood ratio of a run to that is a martingale
+/// Runs that are beyond chance, where chance is that of the rest of the series: the more high values there are just before
+/// one, up to [`MEMORY`], the likelier it is high. From each place on, the likelihood ratio of a run to that is a martingale
 /// with mean 1, so it gets over n/alpha anywhere with a chance of at most `alpha` (Ville's inequality and a union bound).
 pub(super) fn runs(high: &[bool], alpha: f64) -> Vec<Run> {
     let candidates = candidates(high);
@@ -162,7 +164,7 @@ pub(super) fn runs(high: &[bool], alpha: f64) -> Vec<Run> {
     let needed = (to_float(high.len()) / alpha).ln();
     let run = |&(from, to): &(usize, usize)| {
         let left_out = if is_rare { candidates.as_slice() } else { &[(from, to)] };
-        let score = Chances::outside(high, left_out).score(high, from, to);
+        let score = Chances::outside(high, left_out).score(&high[from..to]);
         (score >= needed).then_some(Run { from, to, score })
     };
     candidates.iter().filter_map(run).collect()
@@ -191,16 +193,17 @@ fn candidates(high: &[bool]) -> Vec<(usize, usize)> {
     found
 }
 
-/// How likely a value is high after a low one and after a high one.
-struct Chances([f64; 2]);
+/// How likely a value is high behind none, one, two … high ones.
+struct Chances([f64; MEMORY + 1]);
 
 impl Chances {
+    /// In a series without some of its parts.
     fn outside(high: &[bool], left_out: &[(usize, usize)]) -> Chances {
-        let (mut seen, mut risen) = ([0_usize; 2], [0_usize; 2]);
+        let mut seen = [(0_usize, 0_usize); MEMORY + 1];
         let mut count = |part: &[bool]| {
-            for pair in part.windows(2) {
-                seen[usize::from(pair[0])] += 1;
-                risen[usize::from(pair[0])] += usize::from(pair[1]);
+            for (behind, is_high) in behind(part.iter().copied()) {
+                seen[behind].0 += 1;
+                seen[behind].1 += usize::from(is_high);
             }
         };
         let mut start = 0;
@@ -209,23 +212,33 @@ impl Chances {
             start = to;
         }
         count(&high[start..]);
-        // Where nothing is known, high values follow each other one time in four.
-        let rises = |after: usize, unknown: f64| (to_float(risen[after]) + 0.5) / (to_float(seen[after]) + unknown);
-        let after_low = rises(0, 1.0);
-        Chances([after_low, rises(1, 2.0).max(after_low)])
+        // Where nothing is known, a high one is followed by another one time in four. Each makes the next one likelier.
+        let mut least = 0.0;
+        Chances([0, 1, 2, 3].map(|behind: usize| {
+            let (all, risen) = seen[behind];
+            let unknown = if behind == 0 { 1.0 } else { 2.0 };
+            least = f64::max(least, (to_float(risen) + 0.5) / (to_float(all) + unknown));
+            least
+        }))
     }
 
-    /// Logarithm of the likelihood ratio of a run to chance.
-    fn score(&self, high: &[bool], from: usize, to: usize) -> f64 {
-        let mut before = from > 0 && high[from - 1];
-        let mut score = 0.0;
-        for &is_high in &high[from..to] {
-            let chance = self.0[usize::from(before)];
-            score += if is_high { (RUN_SHARE / chance).ln() } else { ((1.0 - RUN_SHARE) / (1.0 - chance)).ln() };
-            before = is_high;
-        }
-        score
+    /// Logarithm of the likelihood ratio of a run, which begins behind a low value, to chance.
+    fn score(&self, run: &[bool]) -> f64 {
+        let ratio = |(behind, is_high): (usize, bool)| {
+            let chance = self.0[behind];
+            if is_high { RUN_SHARE / chance } else { (1.0 - RUN_SHARE) / (1.0 - chance) }
+        };
+        behind(run.iter().copied()).map(|value| ratio(value).ln()).sum()
     }
+}
+
+/// Values, each with the number of high ones just before it, as far as memory goes.
+fn behind(values: impl Iterator<Item = bool>) -> impl Iterator<Item = (usize, bool)> {
+    values.scan(0, |before, is_high| {
+        let behind = *before;
+        *before = if is_high { (behind + 1).min(MEMORY) } else { 0 };
+        Some((behind, is_high))
+    })
 }
 
 /// Sizes of the intervals, from all to the smallest that can be split.
@@ -389,5 +402,50 @@ pub(super) mod tests {
     fn equal_values_have_no_change() {
         assert!(Ranks::new(&[3.0; 500], 0.01).changes().is_empty());
         assert!(Ranks::new(&[], 0.01).changes().is_empty());
+    }
+
+    /// Which of some values are high: `#` is.
+    fn high(text: &str) -> Vec<bool> {
+        text.bytes().map(|byte| byte == b'#').collect()
+    }
+
+    #[test]
+    fn runs_are_what_the_rest_of_the_series_does_not_do() {
+        let calm = "..".repeat(500);
+        let tails = ".......#................".repeat(40);
+        let clusters = format!("{}{}", "#".repeat(9), ".".repeat(90)).repeat(10);
+        for (before, run, expected) in [
+            (&calm, "#######", 0),
+            (&calm, "########", 1),
+            (&calm, "######.#####", 1),
+            (&tails, "#######", 0),
+            (&tails, "##########", 1),
+            (&clusters, "###########", 0),
+        ] {
+            let text = format!("{before}{run}{before}");
+            let found = runs(&high(&text), 0.001);
+            let places: Vec<(usize, usize)> = found.iter().map(|run| (run.from, run.to)).collect();
+            assert_eq!(places, vec![(before.len(), before.len() + run.len()); expected], "{run} in {}", &before[..24]);
+        }
+    }
+
+    #[test]
+    fn high_values_in_clusters_are_no_run() {
+        // One in fifty is high; clusters of so many on average.
+        for mean in [1, 2, 3] {
+            let alarms = |seed: u64| {
+                let mut random = Random(seed);
+                let mut is_high = false;
+                let mut next = || {
+                    let odds = if is_high { mean } else { 50 * mean };
+                    is_high ^= mean == 1 && is_high || random.bits().is_multiple_of(odds);
+                    is_high
+                };
+                let series: Vec<bool> = std::iter::repeat_with(&mut next).take(3000).collect();
+                runs(&series, 0.01).len()
+            };
+            let alarms: usize = (0..200).map(alarms).sum();
+            assert!(alarms <= 4, "clusters of {mean}: {alarms}");
+        }
     }
 }

@@ -3,6 +3,8 @@
 //! series by dividing each by the median of its kind and session. A stretch counts only where like was slower than like:
 //! values are compared with those of the same kind and symbol outside of it, so that other requests than usual are no slowing.
 
+use std::ops::Range;
+
 use tickscope_model::{SegmentKind, Timestamp};
 
 use super::change::{self, Ranks, Run, SHORTEST};
@@ -142,7 +144,7 @@ impl Track {
         let mut at = 0_usize;
         for group in pieces.chunk_by(|one, next| is_slow(one) == is_slow(next)) {
             if group.first().is_some_and(is_slow) {
-                spans.extend(self.placed(group, at.checked_sub(1).map(|before| pieces[before]), pieces.get(at + group.len())));
+                spans.extend(self.placed(&pieces, at..at + group.len()));
             }
             at += group.len();
         }
@@ -182,18 +184,16 @@ impl Track {
 
     /// Where slow pieces begin and end between their neighbours. Ranks found the change, but a few values that are high for
     /// usual ones look alike to them; here values vote for the level that they are nearer to.
-    fn placed(&self, slow: &[Piece], before: Option<Piece>, behind: Option<&Piece>) -> Option<(usize, usize)> {
-        let (first, last) = (slow.first()?, slow.last()?);
+    fn placed(&self, pieces: &[Piece], slow: Range<usize>) -> Option<(usize, usize)> {
+        let (first, last) = (pieces.get(slow.start)?, pieces.get(slow.end.checked_sub(1)?)?);
         let (mut from, mut to) = (first.from, last.to);
-        if let Some(before) = before {
-            let window: Vec<f64> = self.levels(usize::midpoint(before.from, from), first.middle()).collect();
-            let outside = from - usize::midpoint(before.from, from);
-            from = from - outside + edge(&window, outside, before.level, first.level);
+        if let Some(before) = slow.start.checked_sub(1).and_then(|before| pieces.get(before)) {
+            let window: Vec<f64> = self.levels(before.middle(), first.middle()).collect();
+            from = before.middle() + edge(&window, first.from - before.middle(), before.level, first.level);
         }
-        if let Some(behind) = behind {
+        if let Some(behind) = pieces.get(slow.end) {
             let window: Vec<f64> = self.levels(last.middle(), behind.middle()).rev().collect();
-            let outside = behind.middle() - to;
-            to = behind.middle() - edge(&window, outside, behind.level, last.level);
+            to = behind.middle() - edge(&window, behind.middle() - last.to, behind.level, last.level);
         }
         Some((from, to))
     }
@@ -345,4 +345,45 @@ pub(super) fn median(values: &mut [u64]) -> u64 {
 #[allow(clippy::cast_precision_loss, reason = "a logarithm that is only compared")]
 fn logarithm(value_ns: u64) -> f64 {
     (value_ns.max(1) as f64).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edges_lie_where_values_are_nearer_to_the_other_level() {
+        // Usual is 20 and slow is 200 or more; the place that ranks found, and the one that is right.
+        let rows: [(usize, usize, &[u32]); 4] = [
+            // High for usual ones (issue 4: seed 117 of trader-slows).
+            (5, 9, &[20, 18, 22, 25, 19, 36, 27, 34, 30, 200, 190, 210, 205, 198, 202, 204, 199, 201]),
+            // The first slow ones were left out.
+            (8, 5, &[20, 18, 22, 25, 19, 195, 205, 200, 190, 210, 200, 195]),
+            // A ramp belongs to what is slow, though it is nearer to usual than to the peak.
+            (6, 5, &[20, 18, 22, 25, 19, 60, 62, 58, 61, 63, 59, 60, 61, 62, 60, 200, 900, 910, 900, 890, 905]),
+            // One slow among usual ones, and one usual among slow ones.
+            (6, 7, &[20, 18, 22, 500, 25, 19, 21, 200, 190, 20, 205, 198, 202, 204]),
+        ];
+        for (first, expected, values_us) in rows {
+            let window: Vec<f64> = values_us.iter().map(|value| f64::from(*value).ln()).collect();
+            let inner = window.last().copied().unwrap_or_default();
+            assert_eq!(edge(&window, first, 20_f64.ln(), inner), expected, "{values_us:?}");
+        }
+    }
+
+    #[test]
+    fn stretches_meet_where_they_share_most_of_the_longer_one() {
+        let stretch = |(from, to)| Stretch { from: Timestamp(from), to: Timestamp(to), is_open: (false, false) };
+        for (one, other, expected) in [
+            ((50, 70), (50, 70), true),
+            ((50, 70), (52, 75), true),
+            ((50, 70), (60, 62), false),
+            ((50, 70), (61, 90), false),
+            ((50, 70), (80, 90), false),
+        ] {
+            assert_eq!(stretch(one).meets(&stretch(other)), expected, "{one:?} {other:?}");
+            assert_eq!(stretch(other).meets(&stretch(one)), expected, "{other:?} {one:?}");
+        }
+        assert!(stretch((50, 70)).covers(&stretch((60, 62))) && !stretch((60, 62)).covers(&stretch((50, 70))));
+    }
 }
