@@ -246,8 +246,13 @@ fn analysis(page: &mut Writer) {
          that heavy tails and values that follow each other closely raise no alarm. The thresholds of all tests of one run \
          together allow a false alarm with a chance of at most 1 %. Each side is judged for all sessions together and for \
          each of the 32 busiest alone. A stretch counts only where like was slower than like: beside values of the same kind and \
-         symbol outside of it, so that a time with other instruments than usual is none. A stretch begins and ends in the middle between a slow request and its neighbour \
-         that was not. Names of what slowed:",
+         symbol outside of it, so that a time with other instruments than usual is none. What is too short for ranks is \
+         found by runs: eight or more values, nearly all of them at least 2 or 4 times as high as those around, whose \
+         likelihood ratio to what the rest of the series does after none, one, two, or more high values is beyond the same \
+         chance; requests that were under way together count once. A stretch begins and ends in the middle between a slow \
+         request and its neighbour that was not; of the places for that, the one where most values are nearer to the \
+         level on their side. Two sides that were slow are one stretch (both) where they share at least half of the longer \
+         one and each was slow over all of it; else each is its own. Names of what slowed:",
     );
     for culprit in Culprit::ALL {
         page.item(vec![bold(culprit.name())], culprit.text());

@@ -68,7 +68,7 @@ impl Scope {
 
     /// Whether the side of this session was slow in a stretch; `None` where it has too few values to say.
     fn was_slow(&self, side: Side, stretch: &Stretch) -> Option<bool> {
-        let found = self.slow[side as usize].iter().any(|own| own.meets(stretch));
+        let found = self.slow[side as usize].iter().any(|own| own.covers(stretch));
         let compared = self.compared(side, stretch, true)?;
         Some(found || compared.factor_hundredths().is_some_and(|factor| factor >= SLOW_TOO))
     }
@@ -186,7 +186,7 @@ fn divide(side: Side, whole: &mut Scope, sessions: &mut [Scope]) {
     };
     let kept: Vec<Stretch> = whole.slow[side as usize].iter().copied().filter(is_everybodys).collect();
     for session in sessions.iter_mut() {
-        session.slow[side as usize].retain(|own| !kept.iter().any(|stretch| stretch.meets(own)));
+        session.slow[side as usize].retain(|own| !kept.iter().any(|stretch| stretch.covers(own)));
     }
     whole.slow[side as usize] = kept;
 }
