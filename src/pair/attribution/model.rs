@@ -168,7 +168,7 @@ const REACTION_BELIEF: f64 = 1.0;
 /// … the background rate at each local rate …
 const BACKGROUND_BELIEF: f64 = 0.5;
 /// … and the relations, in a context from those of all contexts, and in all contexts from the table below.
-const CONTEXT_BELIEF: f64 = 30.0;
+const CONTEXT_BELIEF: f64 = 8.0;
 const RELATION_BELIEF: f64 = 10.0;
 /// … and where requests stand that come by themselves.
 const STANCE_BELIEF: f64 = 20.0;
