@@ -1,5 +1,6 @@
 //! How long `tickscope analyze` takes on about 1 GiB, beside programs that everybody knows, in one run on one machine.
 //! `cargo bench --bench offline [-- CAPTURE]` prints times, ratios and the peak of memory that is not the mapped file.
+//! *Without triggers*: `[trigger] model = "none"`.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -10,8 +11,12 @@ use std::time::{Duration, Instant};
 const ROUNDS: usize = 21;
 
 const TICKSCOPE: &str = env!("CARGO_BIN_EXE_tickscope");
+const ANALYZE: &str = "analyze";
+const WITHOUT: &str = "analyze without triggers";
 
 struct Program {
+    /// How it is called in what is printed.
+    title: &'static str,
     name: &'static str,
     arguments: Vec<String>,
     is_stdout_dropped: bool,
@@ -31,17 +36,26 @@ fn main() -> ExitCode {
     };
     let size = fs::metadata(&capture).map_or(0, |file| file.len());
     let file = capture.display().to_string();
-    let program = |name: &'static str, arguments: &[&str]| Program {
-        name,
+    let program = |title: &'static str, arguments: &[&str]| Program {
+        title,
+        name: if title.starts_with("analyze") { TICKSCOPE } else { title },
         arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
         is_stdout_dropped: true,
         times: Vec::new(),
+    };
+    let config = match without_triggers() {
+        Ok(config) => config.display().to_string(),
+        Err(error) => {
+            eprintln!("no configuration to measure with: {error}");
+            return ExitCode::FAILURE;
+        }
     };
     let mut programs = vec![
         program("cat", &[&file]),
         program("capinfos", &["-c", &file]),
         program("tcpdump", &["-r", &file, "-w", "/dev/null"]),
-        program(TICKSCOPE, &["analyze", &file, "--no-progress"]),
+        program(ANALYZE, &["analyze", &file, "--no-progress"]),
+        program(WITHOUT, &["analyze", &file, "--no-progress", "--config", &config]),
     ];
     programs.retain(|program| {
         Command::new(program.name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
@@ -53,26 +67,21 @@ fn main() -> ExitCode {
         }
     }
     println!("{file}: {:.2} GiB", gib(size));
-    let best = |name: &str| {
-        programs.iter().find(|program| program.name == name).and_then(|program| program.times.iter().min())
-    };
+    let find = |title: &str| programs.iter().find(|program| program.title == title);
+    let best = |title: &str| find(title).and_then(|program| program.times.iter().min());
     for program in &programs {
-        let (Some(best), name) =
-            (program.times.iter().min(), if program.name == TICKSCOPE { "tickscope analyze" } else { program.name })
-        else {
-            continue;
-        };
-        println!("{name:<20} best of {ROUNDS}: {:>7.1} ms", best.as_secs_f64() * 1e3);
+        let Some(best) = program.times.iter().min() else { continue };
+        println!("{:<24} best of {ROUNDS}: {:>7.1} ms", program.title, best.as_secs_f64() * 1e3);
     }
-    if let Some(ours) = best(TICKSCOPE) {
-        for other in ["cat", "capinfos", "tcpdump"] {
+    if let Some(ours) = best(ANALYZE) {
+        for other in ["cat", "capinfos", "tcpdump", WITHOUT] {
             match best(other) {
-                Some(theirs) => println!("analyze / {other:<10} {:>6.2}", ours.as_secs_f64() / theirs.as_secs_f64()),
-                None => println!("analyze / {other:<10} {other} is not installed"),
+                Some(theirs) => println!("analyze / {other:<24} {:>6.2}", ours.as_secs_f64() / theirs.as_secs_f64()),
+                None => println!("analyze / {other:<24} {other} is not installed"),
             }
         }
     }
-    if let Some(ours) = programs.iter().find(|program| program.name == TICKSCOPE) {
+    if let Some(ours) = find(ANALYZE) {
         println!("peak of anonymous memory: {} MB", peak(ours) / 1_000_000);
     }
     ExitCode::SUCCESS
@@ -118,6 +127,13 @@ fn anonymous(status: &str) -> u64 {
     let text = fs::read_to_string(status).unwrap_or_default();
     let line = text.lines().find(|line| line.starts_with("RssAnon:"));
     line.and_then(|line| line.split_whitespace().nth(1)).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// A configuration that looks for no triggers.
+fn without_triggers() -> std::io::Result<PathBuf> {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("without-triggers.toml");
+    fs::write(&path, "[trigger]\nmodel = \"none\"\n")?;
+    Ok(path)
 }
 
 /// The capture of `benches/offline.toml`, made once.

@@ -82,7 +82,7 @@ losses! {
         "answer that came sooner than the exchange says it took: a wrong pair, or a wrong stamp";
     Orphan = Order, "orphan", "answer whose request was not captured";
     Unanswered = Order, "unanswered", "request without any answer in the capture";
-    Untriggered = Order, "untriggered", "request without a market-data message in the trigger window";
+    Untriggered = Order, "untriggered", "request that no market-data message in the trigger window, and no fill, explains likely enough";
     CrossClock = Order, "cross_clock", "request with a latency between two clocks of unknown difference, which is left out";
     Negative = Order, "negative", "latency below zero, kept out of the histogram";
     AckWithAnswer = Order, "ack_with_answer", "TCP ACK that rode on the answer itself, kept out of the network figures";

@@ -5,6 +5,8 @@
 pub enum SegmentKind {
     /// Tick-to-trade, G→K: from the trigger to the request.
     TickToTrade,
+    /// From a private report of a fill to the request that it caused.
+    FillToRequest,
     /// From the request to the first segment that acknowledges its last byte.
     TcpAck,
     /// From the request to its acknowledgement (ExecType 0).
@@ -23,8 +25,6 @@ pub enum SegmentKind {
     WallToWall,
     /// The same request at a second tap.
     Hop,
-    /// From a private report of a fill to the request that it caused.
-    FillToRequest,
     /// From an order that could trade at once to its first fill.
     OrderToFill,
     /// From the acknowledgement of an order to its first fill.
@@ -51,6 +51,7 @@ impl SegmentKind {
     /// Every kind, in table order.
     pub const ALL: [SegmentKind; 21] = [
         SegmentKind::TickToTrade,
+        SegmentKind::FillToRequest,
         SegmentKind::TcpAck,
         SegmentKind::Ack,
         SegmentKind::Reject,
@@ -60,7 +61,6 @@ impl SegmentKind {
         SegmentKind::ReplaceAck,
         SegmentKind::WallToWall,
         SegmentKind::Hop,
-        SegmentKind::FillToRequest,
         SegmentKind::OrderToFill,
         SegmentKind::AckToFill,
         SegmentKind::OrderToMd,
@@ -105,8 +105,25 @@ impl SegmentKind {
         self > SegmentKind::Hop
     }
 
+    /// Whether it rests on a pair that was inferred: its tails are stated over pairs that are sure enough.
+    pub fn is_inferred(self) -> bool {
+        matches!(self, SegmentKind::TickToTrade | SegmentKind::FillToRequest)
+    }
+
     /// Position in [`SegmentKind::ALL`].
     pub fn index(self) -> usize {
         self as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_stand_behind_whole_latencies() {
+        assert!(SegmentKind::ALL.windows(2).all(|pair| pair[0] < pair[1] && pair[0].index() + 1 == pair[1].index()));
+        let whole: Vec<SegmentKind> = SegmentKind::ALL.into_iter().filter(|kind| !kind.is_part()).collect();
+        assert_eq!((whole.len(), whole[1]), (11, SegmentKind::FillToRequest));
     }
 }

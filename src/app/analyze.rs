@@ -14,10 +14,11 @@ use super::config::Settings;
 use super::config::settings::{Books, OrderTag};
 use super::decode::is_lossy;
 use super::open::{self, Prepared};
-use super::{Outcome, complain};
+use super::{Outcome, complain, unmatched};
 use crate::capture::{BLOCK_BYTES, Tap};
 use crate::flow::Endpoint;
 use crate::merge::{Feeds, Lag, Line};
+use crate::pair::attribution::Learning;
 use crate::pair::{IdRule, LinkRule, Named, Pairer, Rules, TriggerRule};
 use crate::pipeline::correlator::Correlator;
 use crate::stats::{self, Summary};
@@ -58,7 +59,11 @@ pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outco
     let names: Vec<&str> = prepared.captures.taps().iter().map(|tap| tap.name.as_str()).collect();
     arguments.clock.check_taps(&names)?;
     facts(&mut summary, settings, &prepared, &correlator);
+    for (tap, label) in summary.taps.iter_mut().zip(clocks.labels) {
+        tap.clock_name = label;
+    }
     (summary.clocks, summary.tap_clocks) = (clocks.relations, clocks.between);
+    summary.notes.extend(unmatched::notes(settings, &arguments.selection, &names, &correlator));
     if stopped {
         summary.notes.push("stopped before the end of the captures: this is the report so far".to_owned());
     }
@@ -124,6 +129,7 @@ fn keeps_books(settings: &Settings) -> anyhow::Result<bool> {
     let length = |path: &Path| fs::metadata(path).ok().filter(fs::Metadata::is_file).map_or(0, |file| file.len());
     let lengths = settings.captures.iter().filter_map(|capture| capture.input.path().map(length));
     match trigger.books {
+        _ if trigger.learning == Learning::None => Ok(false),
         Books::Never if needs_books => {
             bail!("[[trigger.id]] and [[trigger.link]] need books; [trigger] books is \"never\"")
         }
@@ -207,6 +213,13 @@ fn facts(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correl
     feeds(summary, &correlator.feeds);
     sessions(summary, correlator);
     let rule = &correlator.pairer.rules().trigger;
+    let (links, are_cut) = correlator.pairer.suggestions(&correlator.symbols, &correlator.recent);
+    summary.attribution.suggested_links = links;
+    if are_cut {
+        let text =
+            "links between instruments were looked for among some of the symbols and requests only: there are too many";
+        summary.notes.push(text.to_owned());
+    }
     summary.attribution.aggregate = correlator.pairer.aggregate();
     summary.trigger = stats::TriggerRule {
         text: rule.text(),
@@ -247,6 +260,9 @@ fn taps(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correla
                 .any(|session| session.point == prepared.point(at) && session.requests > 0),
             resolution_ns: if is_own { tap.tick_ns } else { 1 },
             stamps,
+            edge: setting.and_then(|tap| tap.edge),
+            offset: tap.offset,
+            clock_name: String::new(),
             exchange: correlator.exchange_clocks.ahead(id),
             clock: open::offset_text(tap.offset),
             cut: file.and_then(|file| file.cut()).map(ToString::to_string),

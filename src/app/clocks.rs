@@ -22,6 +22,8 @@ pub(super) struct Clocks {
     pub of_tap: Vec<String>,
     /// What the report says of each clock beside the first.
     pub relations: Vec<stats::ClockRelation>,
+    /// For each tap, what the report calls its clock.
+    pub labels: Vec<String>,
     /// What figures between taps need.
     pub between: TapClocks,
 }
@@ -64,8 +66,10 @@ impl Clocks {
                 (0..taps.len()).filter(|tap| !of(*tap).is_empty()).map(|tap| (taps[tap].name.clone(), leads(of(tap))));
             prepared.captures = open::open_all(settings, &leads.collect::<Vec<_>>())?;
         }
+        let labels = of_tap.iter().map(|clock| found.clocks[*clock].label.clone()).collect();
         let references = of_tap.iter().map(|clock| distinct[found.reference(*clock)].clone());
-        Ok(Clocks { of_tap: references.collect(), relations: found.relations(), between: found.between(of_tap) })
+        let (of_tap_names, relations) = (references.collect(), found.relations());
+        Ok(Clocks { of_tap: of_tap_names, relations, labels, between: found.between(of_tap) })
     }
 }
 

@@ -27,7 +27,7 @@ pub struct Page {
 }
 
 /// Of the last change to the words; a date of the build would make every build differ.
-const DATE: &str = "2026-11-22";
+const DATE: &str = "2026-11-26";
 const MANUAL: &str = "tickscope manual";
 
 /// Every page.
@@ -76,7 +76,8 @@ fn analyze_sections(page: &mut Writer) {
     page.paragraph(
         "n, min, max and mean are exact. Percentiles are those of an HdrHistogram with 3 significant digits: nearest \
          rank, highest equivalent value, never outside [min, max]. A percentile with fewer than 10 samples above it is \
-         marked, since it says little. Negative latencies stay out of the histogram and are counted.",
+         marked, since it says little. Those of t2t and fill_to_request from p99 up are over sure pairs, see WHICH MESSAGE \
+         CAUSED A REQUEST. Negative latencies stay out of the histogram and are counted.",
     );
     page.paragraph(
         "JSON carries beside each time in nanoseconds a text t, seconds.nanoseconds, since many readers of JSON cut \
@@ -170,7 +171,9 @@ fn stamps(page: &mut Writer) {
     );
     page.paragraph(
         "Times mean the start of a frame where the device stamps that. Those of the end, or of the frame check sequence, are \
-         moved to the start where the link's speed is known (the key speed, or if_speed of a pcapng).",
+         moved to the start where the link's speed is known (the key speed, or if_speed of a pcapng). The report says which \
+         edge each tap's times mean; a capture's own times have none that is known, unless edge of [[tap]] says it, and are \
+         taken for the start.",
     );
     for format in FORMATS {
         let unproven =
@@ -205,9 +208,14 @@ fn clocks(page: &mut Writer) {
          seen.",
     );
     page.paragraph(
+        "The drift that the report names is an estimate, that of the middle; beside it stands what is possible within the \
+         bounds (in JSON drift_ns_per_s, drift_ns_per_s_min, drift_ns_per_s_max). The clock of a tap in JSON is the name under \
+         which clocks relates it, and offset_ns what was added to its times.",
+    );
+    page.paragraph(
         "Where the difference is not known there is no latency between the clocks: the rows have the flag cross_clock, and are \
          counted. Each latency between two clocks carries its \u{b1} in the report, in JSON (error_ns of its segment and \
-         part) and in the tables (error_ns); \u{b1}? and null mean that nobody said how well the clocks are kept.",
+         part, and wherever else its figures stand) and in the tables (error_ns); \u{b1}? and null mean that nobody said how well the clocks are kept.",
     );
     page.paragraph(
         "A tap whose clock is 33 to 37 s ahead of the exchange's stamps (of market data and of the answers, of which 64 are \
@@ -251,12 +259,21 @@ fn analysis(page: &mut Writer) {
          that heavy tails and values that follow each other closely raise no alarm. The thresholds of all tests of one run \
          together allow a false alarm with a chance of at most 1 %. Each side is judged for all sessions together and for \
          each of the 32 busiest alone. A stretch counts only where like was slower than like: beside values of the same kind and \
-         symbol outside of it, so that a time with other instruments than usual is none. A stretch begins and ends in the middle between a slow request and its neighbour \
-         that was not. Names of what slowed:",
+         symbol outside of it, so that a time with other instruments than usual is none. What is too short for ranks is \
+         found by runs: eight or more values, nearly all of them at least 2 or 4 times as high as those around, whose \
+         likelihood ratio to what the rest of the series does after none, one, two, or more high values is beyond the same \
+         chance; requests that were under way together count once. A stretch begins and ends in the middle between a slow \
+         request and its neighbour that was not; of the places for that, the one where most values are nearer to the \
+         level on their side. Two sides that were slow are one stretch (both) where they share at least half of the longer \
+         one and each was slow over all of it; else each is its own. Names of what slowed:",
     );
     for culprit in Culprit::ALL {
         page.item(vec![bold(culprit.name())], culprit.text());
     }
+    page.paragraph(
+        "The table over time has, beside the latencies, the rate of market data in messages a second (market_per_second in \
+         JSON), of the part of a span that the captures hold.",
+    );
     page.section("SLOW ORDERS");
     page.paragraph(
         "The slowest orders each carry what was unusual at their time, with the evidence. None of it is proof, and there \

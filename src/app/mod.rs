@@ -13,6 +13,7 @@ mod open;
 mod prepare;
 mod score;
 mod sim;
+mod unmatched;
 pub mod values;
 
 use std::fmt;

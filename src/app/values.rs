@@ -114,7 +114,9 @@ impl SelectionArgs {
     pub fn window(&self, first: Timestamp, zone: &Zone) -> anyhow::Result<(Timestamp, Timestamp)> {
         let from = self.from.map_or(Ok(Timestamp::MIN), |time| time.resolve(first, zone)).context("--from")?;
         let to = self.to.map_or(Ok(Timestamp::MAX), |time| time.resolve(first, zone)).context("--to")?;
-        anyhow::ensure!(from < to, "--from ({from}) is not before --to ({to})");
+        if from >= to {
+            return Err(WrongUsage(format!("--from ({from}) is not before --to ({to})")).into());
+        }
         Ok((from, to))
     }
 }

@@ -4,9 +4,11 @@
 mod arrivals;
 mod kept;
 mod lines;
+mod recent;
 mod symbols;
 mod ticks;
 
 pub use lines::{Feed, Feeds, HIGHEST_SEQUENCE, Lag, Line};
+pub use recent::{Passed, Recent};
 pub use symbols::Symbols;
 pub use ticks::{Tick, Ticks, Walk};

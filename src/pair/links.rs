@@ -131,6 +131,8 @@ struct State {
     right: Option<Price>,
     was_true: Option<bool>,
     causes: VecDeque<Caused>,
+    /// All that there were.
+    count: u64,
 }
 
 /// All rules of a run, and what they have seen.
@@ -152,12 +154,18 @@ impl Links {
             },
             was_true: None,
             causes: VecDeque::new(),
+            count: 0,
         };
         Links { states: rules.iter().map(state).collect(), count: 0 }
     }
 
     pub fn is_empty(&self) -> bool {
         self.states.is_empty()
+    }
+
+    /// How often a rule's condition caused.
+    pub fn causes_of(&self, rule: &LinkRule) -> u64 {
+        self.states.iter().filter(|state| state.rule == *rule).map(|state| state.count).sum()
     }
 
     /// A message about a symbol that has a book.
@@ -190,6 +198,7 @@ impl Links {
                     state.causes.pop_front();
                 }
                 state.causes.push_back(Caused { point, symbol: event.symbol, tick: *tick, effect: *effect });
+                state.count += 1;
                 self.count += 1;
             }
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, Timestamp};
 
 use super::attribution::spent::Spent;
+use super::attribution::suggest::Suggest;
 use super::attribution::{Aggregate, Judge};
 use super::clocks::TapClocks;
 use super::early::EarlyAnswers;
@@ -22,7 +23,7 @@ use super::walls::{Relation, Walls};
 use crate::book::{Exposure, Tape};
 use crate::flow::{Acked, Arrival, Direction, Seen};
 use crate::hash::HashMap;
-use crate::merge::{Feeds, Symbols, Ticks};
+use crate::merge::{Feeds, Recent, Symbols, Ticks};
 
 /// A request that is done is kept this long, for answers that cross it on the wire.
 const LINGER: Nanos = Nanos(10_000_000_000);
@@ -57,6 +58,7 @@ pub struct Rules {
 pub struct View<'a> {
     pub ticks: &'a Ticks,
     pub tape: &'a Tape,
+    pub recent: &'a Recent,
     pub links: &'a Links,
     pub feeds: &'a Feeds,
     pub symbols: &'a Symbols,
@@ -103,6 +105,8 @@ pub struct Pairer {
     pub answers_matched: u64,
     pub answers: u64,
     pub requests_seen: u64,
+    /// Those that carry an id by a rule.
+    pub named: u64,
     /// Second sightings of requests, which give a hop and no row.
     pub hops: u64,
     pub(super) segmented: Segmented,
@@ -111,6 +115,7 @@ pub struct Pairer {
     acknowledged: Vec<RequestId>,
     pub(super) judge: Judge,
     pub(super) spent: Spent,
+    pub(super) suggest: Suggest,
     /// What requests could have reacted to, where no books are kept: a sample.
     pub(super) sampled: Exposure,
     pub(super) reports: Reports,
@@ -141,12 +146,14 @@ impl Pairer {
             answers_matched: 0,
             answers: 0,
             requests_seen: 0,
+            named: 0,
             hops: 0,
             segmented: Segmented::default(),
             public: Public::default(),
             acknowledged: Vec::new(),
             judge,
             spent: Spent::default(),
+            suggest: Suggest::default(),
             sampled: Exposure::default(),
             reports: Reports::default(),
             held: VecDeque::new(),
@@ -268,6 +275,7 @@ impl Pairer {
     ) {
         self.requests_seen += 1;
         let mut open = self.opened(session, direction, seen, event, symbols);
+        self.named += u64::from(open.id.is_some());
         if self.sessions[session].by_clordid.contains_key(event.clordid) {
             open.row.flags.set(Flag::Reused);
         }

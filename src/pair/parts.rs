@@ -1,10 +1,12 @@
 //! What an external latency consists of, as far as the exchange's private reports tell it: outcome, fills at once and
 //! later, the exchange's own stamps, and the place of the request in its TCP segment.
 
-use tickscope_model::{Decimal, Loss, Nanos, OrderEvent, OrderKind, SegmentKind, Stations, TapId, Timestamp};
+use tickscope_model::{Decimal, Loss, Nanos, OrderEvent, OrderKind, SegmentKind, Side, Stations, TapId, Timestamp};
 
 use super::pairer::Pairer;
 use super::requests::{Open, RequestId};
+use super::row::Flag;
+use crate::book::{Best, price_of};
 use crate::flow::Seen;
 
 /// How the exchange answered first; fills are no answer in this sense.
@@ -30,7 +32,7 @@ pub enum FillKind {
     Unknown,
 }
 
-/// What tells that an order was marketable. (A book of the instrument would tell it of every order.)
+/// What tells that an order was marketable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// The order itself: it trades at once or not at all.
@@ -39,10 +41,12 @@ pub enum Evidence {
     Frame,
     /// The fill happened at the acknowledgement's `TransactTime`.
     Time,
+    /// The book, when it was sent: it stood at the best price of the other side, or beyond.
+    Book,
 }
 
 impl Evidence {
-    pub const ALL: [Evidence; 3] = [Evidence::Order, Evidence::Frame, Evidence::Time];
+    pub const ALL: [Evidence; 4] = [Evidence::Order, Evidence::Frame, Evidence::Time, Evidence::Book];
 
     /// For people, behind a number of orders.
     pub fn text(self) -> &'static str {
@@ -50,6 +54,7 @@ impl Evidence {
             Evidence::Order => "by the order (market, immediate-or-cancel, fill-or-kill)",
             Evidence::Frame => "filled in the frame of the acknowledgement",
             Evidence::Time => "filled at the TransactTime of the acknowledgement",
+            Evidence::Book => "at the best price of the other side, or beyond, in the book when it was sent",
         }
     }
 
@@ -59,6 +64,7 @@ impl Evidence {
             Evidence::Order => "order",
             Evidence::Frame => "frame",
             Evidence::Time => "transact_time",
+            Evidence::Book => "book",
         }
     }
 }
@@ -266,6 +272,13 @@ impl Pairer {
     }
 }
 
+/// Whether an order could trade with the book as it was seen when it was sent; `None` where that is not known.
+fn crosses(book: Option<Best>, side: Option<Side>, price: Option<Decimal>) -> Option<bool> {
+    let is_buy = side? == Side::Buy;
+    let (opposite, price) = (book?.opposite(is_buy), price_of(price?)?);
+    (opposite != 0).then_some(if is_buy { price >= opposite } else { price <= opposite })
+}
+
 /// Measures the parts of a request that is being closed. A part below zero is none; the reason is counted.
 pub(super) fn measure(open: &mut Open, units: Units) -> Option<Loss> {
     let (sent, private, row) = (open.row.t_out, &open.private, &mut open.row);
@@ -276,7 +289,13 @@ pub(super) fn measure(open: &mut Open, units: Units) -> Option<Loss> {
     };
     if let Some(fill) = private.fill {
         let acknowledged = private.first.filter(|first| matches!(first.answer, Some(Answer::New | Answer::Replaced)));
-        row.parts.fill = fill_kind(row.parts.is_immediate, acknowledged.as_ref(), &fill);
+        let book = row.bbo.filter(|_| !row.flags.has(Flag::BookPartial));
+        let told = fill_kind(row.parts.is_immediate, acknowledged.as_ref(), &fill);
+        row.parts.fill = match (told, crosses(book, row.side, row.price)) {
+            (FillKind::Rested | FillKind::Unknown, Some(true)) => FillKind::AtOnce(Evidence::Book),
+            (FillKind::Unknown, Some(false)) => FillKind::Rested,
+            _ => told,
+        };
         if matches!(row.parts.fill, FillKind::AtOnce(_)) {
             set(SegmentKind::OrderToFill, fill.time.since(sent));
             if let Some(acknowledged) = acknowledged {
@@ -401,6 +420,19 @@ mod tests {
 
     /// A response of an order on Eurex's T7, as its simulation wrote it (public capture of Open Markets Initiative,
     /// `Eurex/Eti.T7.v10.0/OrderExecResponse.pcap`): `RequestTime`, `TrdRegTSTimeIn`, `TrdRegTSTimeOut` and `SendingTime`.
+    #[test]
+    fn a_whole_book_tells_whether_an_order_could_trade() {
+        let cents = |price| Some(Decimal::new(price, 2));
+        let best = Best { bid: 1_000_000_000, ask: 1_002_000_000, bid_quantity: 1, ask_quantity: 1 };
+        for (side, price, expected) in
+            [(Side::Buy, 1002, true), (Side::Buy, 1001, false), (Side::Sell, 1000, true), (Side::Sell, 1001, false)]
+        {
+            assert_eq!(crosses(Some(best), Some(side), cents(price)), Some(expected), "{side:?} {price}");
+        }
+        assert_eq!(crosses(None, Some(Side::Buy), cents(1002)), None);
+        assert_eq!(crosses(Some(Best::default()), Some(Side::Buy), cents(1002)), None);
+    }
+
     #[test]
     fn the_way_through_a_real_exchange() {
         let told = |stations, sending_ns| Told {

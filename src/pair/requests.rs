@@ -245,7 +245,13 @@ impl Requests {
         self.open.is_empty()
     }
 
+    /// All open requests, in no order.
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Open> {
         self.open.values_mut().map(Box::as_mut)
+    }
+
+    /// All open requests, oldest first.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = &Open> {
+        self.order.iter().filter_map(|id| self.get(*id))
     }
 }

@@ -4,17 +4,18 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tickscope_model::{Loss, MarketKind, Nanos, SegmentKind, Side, SymbolId, TapId, Timestamp};
+use tickscope_model::{Loss, MarketKind, Nanos, OrderKind, SegmentKind, Side, SymbolId, TapId, Timestamp};
 
 use super::attribution::candidates::{self, ALWAYS, ALWAYS_WITHOUT_BOOKS, Candidate, Case, MOST, Wish};
-use super::attribution::{Judge, Learning, Origin, Verdict};
+use super::attribution::suggest::Moment;
+use super::attribution::{Judge, Learning, Origin, Suggestion, Verdict};
 use super::ids::{self, IdRule};
 use super::links::LinkRule;
 use super::pairer::{Pairer, View};
 use super::requests::{Open, RequestId};
 use super::row::{Flag, Method, OrderRow, Trigger, Weighed};
-use crate::book;
-use crate::merge::Tick;
+use crate::book::{self, RATE_CLASSES};
+use crate::merge::{Recent, Symbols, Tick};
 
 /// At most so many messages are looked at for one request.
 const STEPS: usize = 4096;
@@ -63,6 +64,9 @@ impl Default for TriggerRule {
 impl TriggerRule {
     /// One sentence for the report.
     pub fn text(&self) -> String {
+        if self.learning == Learning::None {
+            return "none is looked for".to_owned();
+        }
         let kinds: Vec<&str> = self.kinds.iter().map(|kind| kind.name()).collect();
         let mut text = format!(
             "{} messages on the symbol and private fills, weighed by a {} model of the order stream {} books",
@@ -109,6 +113,10 @@ impl Reports {
     }
 }
 
+/// The class of the local rate where there is no market data.
+#[allow(clippy::cast_possible_truncation, reason = "40")]
+const NO_RATE: u8 = RATE_CLASSES as u8 - 1;
+
 /// Messages about a request's symbol, newest first.
 struct Walked {
     point: u16,
@@ -129,8 +137,14 @@ pub(super) struct Held {
 impl Pairer {
     /// Looks up what may have made us send a request that came after so many market-data messages.
     pub(super) fn look_up(&mut self, id: RequestId, messages: u32, view: &View<'_>) {
+        if self.judge.learning() == Learning::None {
+            if let Some(open) = self.requests.get_mut(id) {
+                open.looked_up = true;
+            }
+            return;
+        }
         let Some(open) = self.requests.get(id) else { return };
-        let mut case = Case { role: candidates::role(open.row.request), ..Case::default() };
+        let mut case = Case { role: candidates::role(open.row.request), rate: NO_RATE, ..Case::default() };
         let (is_echo, has_id) = (open.echo, open.id.is_some());
         let walked = self.walk(open, messages, view);
         let is_evicted = walked.as_ref().is_some_and(|walked| walked.is_evicted);
@@ -147,12 +161,13 @@ impl Pairer {
         self.spent.mark(session, time, &mut case);
         if !is_echo {
             let exposure = if self.rules.trigger.keeps_books { &view.tape.exposure } else { &self.sampled };
-            self.judge.learn(&case, exposure, (self.reports.count, view.links.count));
+            self.judge.learn(&case, time, exposure, (self.reports.count, view.links.count));
         }
         let verdict = self.judge.judge(&case);
         if !is_echo {
             self.spent.remember(session, time, &case, &verdict);
         }
+        self.look_for_links(id, &case, view);
         let verdict = (self.judge.learning() == Learning::Causal).then_some(verdict);
         let Some(open) = self.requests.get_mut(id) else { return };
         open.looked_up = true;
@@ -279,13 +294,37 @@ impl Pairer {
         }
     }
 
+    /// Whether a new order follows messages about another symbol: only where all of them are seen one by one.
+    fn look_for_links(&mut self, id: RequestId, case: &Case, view: &View<'_>) {
+        let Some(open) = self.requests.get(id) else { return };
+        let Some(point) = view.nearest_market(open.point) else { return };
+        let is_wanted = self.rules.trigger.keeps_books && open.row.request == OrderKind::New && case.by_id.is_none();
+        if !is_wanted || open.echo {
+            return;
+        }
+        let time = open.row.t_out;
+        let since = |report: &Report| u64::try_from(time.since(report.tick.time).0).ok();
+        let fill_ns = self.reports.newest.iter().rev().find_map(since).unwrap_or(u64::MAX);
+        let symbol: Option<SymbolId> = open.symbol.or_else(|| view.symbols.known(open.row.symbol.as_bytes()));
+        self.suggest.look(&Moment { orders: &open.row.symbol, symbol, point, time, fill_ns }, view.recent);
+    }
+
+    /// Links that the data suggests, and whether some of it could not be looked at.
+    pub fn suggestions(&self, symbols: &Symbols, recent: &Recent) -> (Vec<Suggestion>, bool) {
+        let links = &self.rules.trigger.links;
+        let is_configured = |orders: &str, symbol: &str| {
+            links.iter().any(|link| link.orders == orders && link.symbols().any(|other| other == symbol))
+        };
+        (self.suggest.suggestions(symbols, recent, is_configured), self.suggest.is_cut)
+    }
+
     /// Makes the two-pass model, if so much is held that it must be made now, or at the end.
     pub(super) fn fit(&mut self, is_end: bool, view: &View<'_>) {
         if self.judge.learning() != Learning::TwoPass {
             return;
         }
         if is_end || Judge::is_full(self.undecided) {
-            let open = self.requests.values_mut().filter(|open| !open.echo).filter_map(|open| open.case.as_deref());
+            let open = self.requests.in_order().filter(|open| !open.echo).filter_map(|open| open.case.as_deref());
             let held = self.held.iter().filter(|held| !held.open.echo).map(|held| held.case.as_ref());
             let cases: Vec<&Case> = held.chain(open).collect();
             let exposure = if self.rules.trigger.keeps_books { &view.tape.exposure } else { &self.sampled };
@@ -329,19 +368,23 @@ fn settle(row: &mut OrderRow, case: &Case, verdict: &Verdict, window: Nanos, vie
     // Between clocks that nothing relates there is a cause, and no latency.
     let is_related = !case.is_cross_clock || trigger.method == Method::Fill;
     if is_related {
-        let since = |at: usize| case.candidates.get(at).map(|candidate| row.t_out.since(candidate.tick.time));
         let kind = if trigger.method == Method::Fill { SegmentKind::FillToRequest } else { SegmentKind::TickToTrade };
         row.latency.set(kind, row.t_out.since(candidate.tick.time));
-        if case.by_id.is_none() && verdict.newest != verdict.oldest {
-            (row.t2t_min, row.t2t_max) = bracket(since(verdict.newest), since(verdict.oldest));
-        }
+        (row.t2t_min, row.t2t_max) = bracket(case, verdict, trigger.method, row.t_out);
     } else {
         row.flags.set(Flag::CrossClock);
     }
     row.trigger = Some(trigger);
 }
 
-fn bracket(one: Option<Nanos>, other: Option<Nanos>) -> (Option<Nanos>, Option<Nanos>) {
+/// The bracket of t2t between the newest and the oldest plausible candidate, where these are two; a request that a fill
+/// caused has no t2t.
+fn bracket(case: &Case, verdict: &Verdict, method: Method, time: Timestamp) -> (Option<Nanos>, Option<Nanos>) {
+    if matches!(method, Method::Id | Method::Fill) || verdict.newest == verdict.oldest {
+        return (None, None);
+    }
+    let since = |at: usize| case.candidates.get(at).map(|candidate| time.since(candidate.tick.time));
+    let (one, other) = (since(verdict.newest), since(verdict.oldest));
     (one.min(other), one.max(other))
 }
 
@@ -393,4 +436,31 @@ fn method(candidate: &Candidate) -> Method {
 /// When a report came, as a tick that no feed brought.
 pub(super) fn report_tick(time: Timestamp, frame: u64, sequence: u64) -> Tick {
     Tick { time, sequence, frame, line: u16::MAX, code: b'8', kind: MarketKind::Status, place: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_t2t_has_a_bracket() {
+        let candidate = |age: i64| {
+            let time = Timestamp(1_000_000);
+            let tick = report_tick(time.shifted(Nanos(-age)), 1, 1);
+            candidates::of_report(tick, TapId(0), true, time)
+        };
+        let case = Case { candidates: vec![candidate(70), candidate(900)], ..Case::default() };
+        let verdict = |oldest| Verdict { chosen: Some((1, 0.7)), newest: 0, oldest, untriggered: 0.1 };
+        let of = |oldest, method| bracket(&case, &verdict(oldest), method, Timestamp(1_000_000));
+        let both = (Some(Nanos(70)), Some(Nanos(900)));
+        for (oldest, method, expected) in [
+            (1, Method::Price, both),
+            (1, Method::Link, both),
+            (0, Method::Price, (None, None)),
+            (1, Method::Id, (None, None)),
+            (1, Method::Fill, (None, None)),
+        ] {
+            assert_eq!(of(oldest, method), expected, "{oldest} {method:?}");
+        }
+    }
 }

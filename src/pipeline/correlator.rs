@@ -3,14 +3,14 @@
 use std::ops::Range;
 
 use tickscope_decoders::{Described, Fresh, Sequenced, UnitKind};
-use tickscope_model::{Loss, Losses, MarketEvent, OrderEvent, SymbolId, Timestamp};
+use tickscope_model::{Loss, Losses, MarketEvent, MarketKind, OrderEvent, SymbolId, Timestamp};
 
 use super::exchange_clock::ExchangeClocks;
-use crate::book::{Books, Entry, Health, Tape};
+use crate::book::{Books, Entry, Health, Tape, price_of};
 use crate::capture::{Captured, Packets, Place};
 use crate::flow::{Arrival, Datagram, Direction, Lane, Seen};
 use crate::hash::HashMap;
-use crate::merge::{Feeds, Symbols, Tick, Ticks};
+use crate::merge::{Feeds, Passed, Recent, Symbols, Tick, Ticks};
 use crate::pair::{LinkRule, Links, Paired, Pairer, View};
 
 /// Messages read, by what became of them.
@@ -34,7 +34,9 @@ pub struct Correlator {
     pub ticks: Ticks,
     books: Books,
     tape: Tape,
-    links: Links,
+    /// Only where there are books.
+    pub recent: Recent,
+    pub links: Links,
     /// The number of the first message of the packet at hand.
     packet_sequence: u64,
     pub pairer: Pairer,
@@ -69,6 +71,7 @@ impl Correlator {
             ticks: Ticks::default(),
             books: Books::default(),
             tape: Tape::default(),
+            recent: Recent::default(),
             links,
             packet_sequence: 0,
             pairer,
@@ -127,6 +130,7 @@ impl Correlator {
         let view = View {
             ticks: &self.ticks,
             tape: &self.tape,
+            recent: &self.recent,
             links: &self.links,
             feeds: &self.feeds,
             symbols: &self.symbols,
@@ -156,6 +160,14 @@ impl Correlator {
             Entry { tick, effect, reference: event.reference, packet_sequence: self.packet_sequence },
             may_trigger,
         );
+    }
+
+    /// A message that may stand before an order in another symbol.
+    #[inline]
+    fn pass(&mut self, at: &Datagram<'_>, event: &MarketEvent) {
+        let is_trade = event.kind == MarketKind::Trade;
+        let price = event.price.filter(|_| is_trade).and_then(price_of).unwrap_or(0);
+        self.recent.push(Passed { time: at.time, price, symbol: event.symbol, point: at.key.point, is_trade });
     }
 
     /// Packets that were read ahead and are what their feed was waiting for.
@@ -241,6 +253,9 @@ impl Lane for Correlator {
             self.ticks.push(at.key.point, event.symbol, &tick);
             if self.symbols.is_watched(event.symbol) {
                 self.book(at.key.point, tick, event);
+            }
+            if self.pairer.rules().trigger.keeps_books {
+                self.pass(at, event);
             }
         }
     }

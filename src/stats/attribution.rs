@@ -7,20 +7,65 @@ use std::collections::BTreeMap;
 use tickscope_model::SegmentKind;
 
 use super::Histogram;
-use crate::pair::attribution::Aggregate;
-use crate::pair::{Method, OrderRow};
+use crate::pair::attribution::{Aggregate, Suggestion};
+use crate::pair::{Flag, Method, OrderRow};
+
+/// How sure it is what caused a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// By a configured id.
+    Exact,
+    Likely,
+    /// Triggered, but by which message is less sure than the threshold.
+    Ambiguous,
+    Untriggered,
+}
+
+impl Cause {
+    /// Tails are stated over such pairs.
+    pub fn is_sure(self) -> bool {
+        matches!(self, Cause::Exact | Cause::Likely)
+    }
+}
+
+/// Requests by that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Causes {
+    pub exact: u64,
+    pub likely: u64,
+    pub ambiguous: u64,
+    pub untriggered: u64,
+}
+
+impl Causes {
+    pub(super) fn add(&mut self, cause: Cause) {
+        *match cause {
+            Cause::Exact => &mut self.exact,
+            Cause::Likely => &mut self.likely,
+            Cause::Ambiguous => &mut self.ambiguous,
+            Cause::Untriggered => &mut self.untriggered,
+        } += 1;
+    }
+
+    /// With their names, the surest first.
+    pub fn named(&self) -> [(&'static str, u64); 4] {
+        let Causes { exact, likely, ambiguous, untriggered } = *self;
+        [("exact", exact), ("likely", likely), ("ambiguous", ambiguous), ("untriggered", untriggered)]
+    }
+
+    pub fn total(&self) -> u64 {
+        self.named().iter().map(|(_, count)| count).sum()
+    }
+}
 
 /// See the head of this file.
 #[derive(Clone, Debug)]
 pub struct Attribution {
     /// A pair at least this sure counts as likely; tails are stated over such pairs.
     pub threshold: f32,
-    /// By a configured id.
-    pub exact: u64,
-    pub likely: u64,
-    /// Triggered, but by which message is less sure than the threshold.
-    pub ambiguous: u64,
-    pub untriggered: u64,
+    pub causes: Causes,
+    /// Requests whose trigger was chosen with a book that is not whole.
+    pub book_partial: u64,
     /// Tick-to-trade of exact and likely pairs.
     pub sure: Histogram,
     /// Tick-to-trade of all pairs, if each was caused by its newest plausible candidate, and by its oldest.
@@ -28,6 +73,8 @@ pub struct Attribution {
     pub oldest: Histogram,
     /// What can be said without claiming any pair.
     pub aggregate: Option<Aggregate>,
+    /// Links between instruments that the data suggests; none of them was applied.
+    pub suggested_links: Vec<Suggestion>,
     by_rate: BTreeMap<u8, Coverage>,
 }
 
@@ -47,39 +94,33 @@ impl Default for Attribution {
     fn default() -> Self {
         Attribution {
             threshold: THRESHOLD,
-            exact: 0,
-            likely: 0,
-            ambiguous: 0,
-            untriggered: 0,
+            causes: Causes::default(),
+            book_partial: 0,
             sure: Histogram::default(),
             newest: Histogram::default(),
             oldest: Histogram::default(),
             aggregate: None,
+            suggested_links: Vec::new(),
             by_rate: BTreeMap::new(),
         }
     }
 }
 
 impl Attribution {
+    pub(super) fn cause(&self, row: &OrderRow) -> Cause {
+        match &row.trigger {
+            None => Cause::Untriggered,
+            Some(trigger) if trigger.method == Method::Id => Cause::Exact,
+            Some(trigger) if trigger.confidence >= self.threshold => Cause::Likely,
+            Some(_) => Cause::Ambiguous,
+        }
+    }
+
     pub(super) fn count(&mut self, row: &OrderRow) {
-        let sure = match &row.trigger {
-            None => {
-                self.untriggered += 1;
-                false
-            }
-            Some(trigger) if trigger.method == Method::Id => {
-                self.exact += 1;
-                true
-            }
-            Some(trigger) if trigger.confidence >= self.threshold => {
-                self.likely += 1;
-                true
-            }
-            Some(_) => {
-                self.ambiguous += 1;
-                false
-            }
-        };
+        let cause = self.cause(row);
+        self.causes.add(cause);
+        self.book_partial += u64::from(row.flags.has(Flag::BookPartial));
+        let sure = cause.is_sure();
         if let Some(weighed) = row.weighed {
             let at = self.by_rate.entry(decade(weighed.rate)).or_default();
             at.requests += 1;

@@ -2,6 +2,7 @@
 //! tails weigh nothing, and cut by seeded binary segmentation (Kovács, Bühlmann, Li, Munk: Biometrika 110, 2023): in each
 //! of O(n) intervals of all sizes the split with the largest rank-sum statistic (Mann and Whitney 1947) is looked for, and
 //! of those beyond chance the narrowest intervals win (Baranowski, Chen, Fryzlewicz: JRSS-B 81, 2019). O(n log n).
+//! What is too short for ranks, which do not see how much higher a few values are, is found by [`runs`].
 //!
 //! *Beyond chance* is a union bound: the statistic is divided by the long-run spread of the ranks, so that values that
 //! follow each other closely count for fewer, and the chance that any split of any interval of a series without a change
@@ -16,6 +17,13 @@ const SHRINK: f64 = std::f64::consts::FRAC_1_SQRT_2;
 const BLOCKS: usize = 24;
 /// What the lower four fifths of the squares of normal values add to their mean square.
 const KEPT_SHARE: f64 = 0.352;
+
+/// A run is mostly of high values: at least this share is expected.
+const RUN_SHARE: f64 = 0.9;
+/// Whether the next value is high may depend on so many before it.
+const MEMORY: usize = 3;
+/// Runs that are more than this are usual in their series, and tell of it.
+const RARE: usize = 3;
 
 /// Ranks of a series, ready to be compared.
 pub(super) struct Ranks {
@@ -136,6 +144,101 @@ impl Ranks {
             }
         }
     }
+}
+
+/// Where nearly all of several neighbouring values are high.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Run {
+    pub from: usize,
+    pub to: usize,
+    /// Logarithm of how much likelier it is than in the rest of the series.
+    pub score: f64,
+}
+
+/// Runs that are beyond chance, where chance is that of the rest of the series: the more high values there are just before
+/// one, up to [`MEMORY`], the likelier it is high. From each place on, the likelihood ratio of a run to that is a martingale
+/// with mean 1, so it gets over n/alpha anywhere with a chance of at most `alpha` (Ville's inequality and a union bound).
+pub(super) fn runs(high: &[bool], alpha: f64) -> Vec<Run> {
+    let candidates = candidates(high);
+    let is_rare = candidates.len() <= RARE;
+    let needed = (to_float(high.len()) / alpha).ln();
+    let run = |&(from, to): &(usize, usize)| {
+        let left_out = if is_rare { candidates.as_slice() } else { &[(from, to)] };
+        let score = Chances::outside(high, left_out).score(&high[from..to]);
+        (score >= needed).then_some(Run { from, to, score })
+    };
+    candidates.iter().filter_map(run).collect()
+}
+
+/// Runs with enough high values and few low ones; two high ones make up for a low one, and they begin and end with a high one.
+fn candidates(high: &[bool]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let (mut from, mut sum, mut best, mut to) = (0, 0_usize, 0, 0);
+    for (at, is_high) in high.iter().copied().chain([false]).enumerate() {
+        let is_last = at == high.len();
+        if is_high {
+            from = if sum == 0 { at } else { from };
+            sum += 1;
+            (best, to) = if sum > best { (sum, at + 1) } else { (best, to) };
+        } else {
+            sum = if is_last { 0 } else { sum.saturating_sub(2) };
+        }
+        if sum == 0 {
+            if best >= SHORTEST {
+                found.push((from, to));
+            }
+            best = 0;
+        }
+    }
+    found
+}
+
+/// How likely a value is high behind none, one, two … high ones.
+struct Chances([f64; MEMORY + 1]);
+
+impl Chances {
+    /// In a series without some of its parts.
+    fn outside(high: &[bool], left_out: &[(usize, usize)]) -> Chances {
+        let mut seen = [(0_usize, 0_usize); MEMORY + 1];
+        let mut count = |part: &[bool]| {
+            for (behind, is_high) in behind(part.iter().copied()) {
+                seen[behind].0 += 1;
+                seen[behind].1 += usize::from(is_high);
+            }
+        };
+        let mut start = 0;
+        for &(from, to) in left_out {
+            count(&high[start..from]);
+            start = to;
+        }
+        count(&high[start..]);
+        // Where nothing is known, a high one is followed by another one time in four. Each makes the next one likelier.
+        let mut least = 0.0;
+        Chances([0, 1, 2, 3].map(|behind: usize| {
+            let (all, risen) = seen[behind];
+            let unknown = if behind == 0 { 1.0 } else { 2.0 };
+            least = f64::max(least, (to_float(risen) + 0.5) / (to_float(all) + unknown));
+            least
+        }))
+    }
+
+    /// Logarithm of the likelihood ratio of a run, which begins behind a low value, to chance.
+    fn score(&self, run: &[bool]) -> f64 {
+        let ratio = |(behind, is_high): (usize, bool)| {
+            let chance = self.0[behind];
+            if is_high { RUN_SHARE / chance } else { (1.0 - RUN_SHARE) / (1.0 - chance) }
+        };
+        behind(run.iter().copied()).map(|value| ratio(value).ln()).sum()
+    }
+}
+
+/// Values, each with the number of high ones just before it, as far as memory goes.
+fn behind(values: impl Iterator<Item = bool>) -> impl Iterator<Item = (usize, bool)> {
+    values.scan(0, |before, is_high| {
+        let behind = *before;
+        *before = if is_high { (behind + 1).min(MEMORY) } else { 0 };
+        Some((behind, is_high))
+    })
 }
 
 /// Sizes of the intervals, from all to the smallest that can be split.
@@ -299,5 +402,50 @@ pub(super) mod tests {
     fn equal_values_have_no_change() {
         assert!(Ranks::new(&[3.0; 500], 0.01).changes().is_empty());
         assert!(Ranks::new(&[], 0.01).changes().is_empty());
+    }
+
+    /// Which of some values are high: `#` is.
+    fn high(text: &str) -> Vec<bool> {
+        text.bytes().map(|byte| byte == b'#').collect()
+    }
+
+    #[test]
+    fn runs_are_what_the_rest_of_the_series_does_not_do() {
+        let calm = "..".repeat(500);
+        let tails = ".......#................".repeat(40);
+        let clusters = format!("{}{}", "#".repeat(9), ".".repeat(90)).repeat(10);
+        for (before, run, expected) in [
+            (&calm, "#######", 0),
+            (&calm, "########", 1),
+            (&calm, "######.#####", 1),
+            (&tails, "#######", 0),
+            (&tails, "##########", 1),
+            (&clusters, "###########", 0),
+        ] {
+            let text = format!("{before}{run}{before}");
+            let found = runs(&high(&text), 0.001);
+            let places: Vec<(usize, usize)> = found.iter().map(|run| (run.from, run.to)).collect();
+            assert_eq!(places, vec![(before.len(), before.len() + run.len()); expected], "{run} in {}", &before[..24]);
+        }
+    }
+
+    #[test]
+    fn high_values_in_clusters_are_no_run() {
+        // One in fifty is high; clusters of so many on average.
+        for mean in [1, 2, 3] {
+            let alarms = |seed: u64| {
+                let mut random = Random(seed);
+                let mut is_high = false;
+                let mut next = || {
+                    let odds = if is_high { mean } else { 50 * mean };
+                    is_high ^= mean == 1 && is_high || random.bits().is_multiple_of(odds);
+                    is_high
+                };
+                let series: Vec<bool> = std::iter::repeat_with(&mut next).take(3000).collect();
+                runs(&series, 0.01).len()
+            };
+            let alarms: usize = (0..200).map(alarms).sum();
+            assert!(alarms <= 4, "clusters of {mean}: {alarms}");
+        }
     }
 }

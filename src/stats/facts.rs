@@ -4,7 +4,7 @@
 use tickscope_model::{Nanos, TapId, Timestamp};
 
 use super::{Histogram, Piece};
-use crate::capture::stamp::Stamps;
+use crate::capture::stamp::{Edge, Stamps};
 
 /// One tap: a capture file, or an interface of a pcapng.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +26,12 @@ pub struct Tap {
     pub resolution_ns: u64,
     /// Who stamped its frames, where that is not the capture itself.
     pub stamps: Option<Stamps>,
+    /// Which edge of a frame the user says that its times mean.
+    pub edge: Option<Edge>,
+    /// Added to its times, because the user says so.
+    pub offset: Nanos,
+    /// Which clock stamps it, as [`ClockRelation`] names it.
+    pub clock_name: String,
     /// How far its clock is ahead of the exchange's stamps.
     pub exchange: Option<ExchangeAhead>,
     /// About its clock, for people: `shares a clock with the others`, `-37 µs added`.

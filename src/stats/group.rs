@@ -5,8 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use tickscope_model::SegmentKind;
 
-use super::Histogram;
-
+use super::{Cause, Causes, Histogram};
 use crate::hash::HashMap;
 
 /// Histograms by segment; only the segments that occur take room. The latest values are kept as they came, side by side: of
@@ -21,6 +20,8 @@ pub struct Latencies {
     latest: Vec<Value>,
     /// Both together, once somebody has looked at them.
     seen: OnceLock<Vec<(SegmentKind, Histogram)>>,
+    /// The values of segments that are inferred, of pairs that are sure alone: their tails are stated over these.
+    sure: Option<Box<Latencies>>,
 }
 
 /// A value with its segment in the upper bits.
@@ -71,8 +72,20 @@ impl Latencies {
         }
     }
 
+    /// The same of a request whose pair is sure, or not.
+    #[inline]
+    pub fn record_pair(&mut self, kind: SegmentKind, value_ns: u64, is_sure: bool) {
+        self.record(kind, value_ns);
+        if is_sure && kind.is_inferred() {
+            self.sure.get_or_insert_default().record(kind, value_ns);
+        }
+    }
+
     pub fn merge(&mut self, other: &Latencies) {
         self.settle();
+        if let Some(sure) = &other.sure {
+            self.sure.get_or_insert_default().merge(sure);
+        }
         for (kind, histogram) in &other.settled {
             entry(&mut self.settled, *kind).merge(histogram);
         }
@@ -86,6 +99,12 @@ impl Latencies {
         add(&mut self.settled, &self.latest);
         self.count += self.latest.len();
         self.latest.clear();
+        self.sure.iter_mut().for_each(|sure| sure.settle());
+    }
+
+    /// What the tail (p99 and up) is stated over: of segments that are inferred the sure pairs alone, where there are any.
+    pub fn tail_of(&self, kind: SegmentKind) -> Option<&Histogram> {
+        if kind.is_inferred() { self.sure.as_ref()?.of(kind) } else { self.of(kind) }
     }
 
     pub fn of(&self, kind: SegmentKind) -> Option<&Histogram> {
@@ -130,7 +149,16 @@ fn entry(histograms: &mut Vec<(SegmentKind, Histogram)>, kind: SegmentKind) -> &
 pub struct Group {
     pub name: Arc<str>,
     pub requests: u64,
+    /// How sure it is what caused them.
+    pub causes: Causes,
     pub latencies: Latencies,
+}
+
+impl Group {
+    pub(super) fn count(&mut self, cause: Cause) {
+        self.requests += 1;
+        self.causes.add(cause);
+    }
 }
 
 /// How many groups a table keeps apart.
@@ -185,7 +213,7 @@ impl Groups {
         let name: Arc<str> = Arc::from(if self.all.len() < self.limit { name } else { BEYOND });
         let groups = &mut self.all;
         *self.by_name.entry(Arc::clone(&name)).or_insert_with(|| {
-            groups.push(Group { name, requests: 0, latencies: Latencies::default() });
+            groups.push(Group { name, requests: 0, causes: Causes::default(), latencies: Latencies::default() });
             groups.len() - 1
         })
     }
@@ -254,6 +282,21 @@ mod tests {
                 prop_assert!(latencies.iter().eq(expected.iter().map(|(kind, histogram)| (*kind, histogram))));
             }
         }
+    }
+
+    #[test]
+    fn tails_of_inferred_segments_are_those_of_sure_pairs() {
+        let (mut one, mut other) = (Latencies::default(), Latencies::default());
+        one.record_pair(SegmentKind::TickToTrade, 9000, false);
+        assert!(one.tail_of(SegmentKind::TickToTrade).is_none(), "no pair is sure");
+        other.record_pair(SegmentKind::TickToTrade, 7, true);
+        other.record_pair(SegmentKind::Ack, 5, false);
+        one.merge(&other);
+        one.settle();
+        let max = |histogram: Option<&Histogram>| histogram.map(|it| (it.n(), it.max()));
+        assert_eq!(max(one.of(SegmentKind::TickToTrade)), Some((2, 9000)));
+        assert_eq!(max(one.tail_of(SegmentKind::TickToTrade)), Some((1, 7)));
+        assert_eq!(max(one.tail_of(SegmentKind::Ack)), Some((1, 5)), "an answer is no inference");
     }
 
     #[test]

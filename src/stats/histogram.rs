@@ -33,6 +33,11 @@ impl Quantile {
         Quantile { label, key, numerator, denominator }
     }
 
+    /// p99 and up.
+    pub fn is_tail(self) -> bool {
+        self.numerator * 100 >= self.denominator * 99
+    }
+
     /// Which of `n` sorted samples it is, counting from 1: the ceiling of q·n, at least 1.
     pub fn rank(self, n: u64) -> u64 {
         let product = u128::from(self.numerator) * u128::from(n);
@@ -221,6 +226,11 @@ mod tests {
         let one = of(&[1_000_001]);
         assert_eq!(QUANTILES.map(|quantile| one.percentile(quantile)), [1_000_001; 5]);
         assert_eq!(Histogram::default().percentile(Quantile::P99), 0);
+    }
+
+    #[test]
+    fn the_tail_begins_at_p99() {
+        assert_eq!(QUANTILES.map(Quantile::is_tail), [false, false, true, true, true]);
     }
 
     #[test]

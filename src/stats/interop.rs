@@ -166,7 +166,7 @@ mod tests {
         let mut whole = Latencies::default();
         for step in 0..3000_u64 {
             let kind = if step % 3 == 0 { SegmentKind::TickToTrade } else { SegmentKind::Ack };
-            timeline.record(Timestamp(1_769_000_000_000_000_000 + step * 30_000_000), [(kind, step * 977)]);
+            timeline.record(Timestamp(1_769_000_000_000_000_000 + step * 30_000_000), [(kind, step * 977)], true);
             whole.record(kind, step * 977);
         }
         let mut log = Vec::new();

@@ -26,7 +26,7 @@ mod timeline;
 mod verdict;
 
 pub use accounting::Discrepancy;
-pub use attribution::{Attribution, Coverage, THRESHOLD};
+pub use attribution::{Attribution, Cause, Causes, Coverage, THRESHOLD};
 pub use clock_bounds::{Bound, BoundSide};
 pub use clock_relations::{BoundsOfPairs, ClockRelations, Piece, relate};
 pub use evidence::Evidence;
@@ -39,6 +39,7 @@ pub use histogram::{FEW, Histogram, QUANTILES, Quantile};
 pub use interop::{PercentileLine, moments, percentile_lines, write_interval_log};
 pub use market::LateLine;
 pub use oneway::OneWay;
+pub use scopes::{ALPHA, VERDICT_TEST};
 pub(crate) use series::every_second;
 pub use series::{Sample, Series, SeriesSet};
 pub use slowest::{Slowest, first_answer};

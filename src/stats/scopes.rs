@@ -14,7 +14,10 @@ use super::{Series, SeriesSet};
 /// So many samples are worth more than one thread.
 const WORTH_THREADS: usize = 1 << 13;
 /// Chance that a run in which nothing changes gets a verdict.
-const ALPHA: f64 = 0.01;
+pub const ALPHA: f64 = 0.01;
+/// What a verdict rests on, for people; its chance is [`ALPHA`].
+pub const VERDICT_TEST: &str =
+    "Mann-Whitney rank sums in seeded binary segmentation; of runs in which nothing changes at most 1 % get a verdict";
 /// So many of the busiest sessions are looked at by themselves.
 const SESSIONS: usize = 32;
 /// A stretch is everybody's where so many of a hundred sessions that can tell were slow in it.
@@ -65,7 +68,7 @@ impl Scope {
 
     /// Whether the side of this session was slow in a stretch; `None` where it has too few values to say.
     fn was_slow(&self, side: Side, stretch: &Stretch) -> Option<bool> {
-        let found = self.slow[side as usize].iter().any(|own| own.meets(stretch));
+        let found = self.slow[side as usize].iter().any(|own| own.covers(stretch));
         let compared = self.compared(side, stretch, true)?;
         Some(found || compared.factor_hundredths().is_some_and(|factor| factor >= SLOW_TOO))
     }
@@ -183,7 +186,7 @@ fn divide(side: Side, whole: &mut Scope, sessions: &mut [Scope]) {
     };
     let kept: Vec<Stretch> = whole.slow[side as usize].iter().copied().filter(is_everybodys).collect();
     for session in sessions.iter_mut() {
-        session.slow[side as usize].retain(|own| !kept.iter().any(|stretch| stretch.meets(own)));
+        session.slow[side as usize].retain(|own| !kept.iter().any(|stretch| stretch.covers(own)));
     }
     whole.slow[side as usize] = kept;
 }

@@ -123,6 +123,8 @@ impl Default for Split {
 const NOT_LOOKED: &str = "rejected or not looked for";
 /// Karn and Partridge 1987: what was sent twice has no latency that one could know.
 const SENT_AGAIN: &str = "sent again";
+/// Both ends of both intervals.
+const ONE_WAY: [Part; 4] = [Part::OutLeast, Part::OutMost, Part::BackLeast, Part::BackMost];
 /// So many sessions have bounds of the clock of their own.
 const SESSIONS: usize = 256;
 
@@ -308,7 +310,7 @@ impl Split {
                 self.one_way.entry(row.session.clone()).or_default().add(row.t_out, answered, &stamps);
             }
             (reason, _) => {
-                for part in [Part::OutLeast, Part::BackLeast] {
+                for part in ONE_WAY {
                     self.without(part, reason.unwrap_or("no stamps"));
                 }
             }
@@ -347,7 +349,7 @@ impl Split {
             ] {
                 self.parts[part as usize].values.merge(values);
             }
-            for part in [Part::OutLeast, Part::BackLeast] {
+            for part in ONE_WAY {
                 self.without_many(part, "the clocks were not steady", one_way.unsteady);
             }
         }

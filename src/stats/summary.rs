@@ -113,6 +113,7 @@ impl Summary {
     /// One request, when it is closed. What is found out at the end is fed by itself, see [`Evidence`].
     pub fn figures(&mut self, row: &OrderRow) {
         self.attribution.count(row);
+        let cause = self.attribution.cause(row);
         let rows = &mut self.rows;
         rows.requests += 1;
         rows.first = Some(rows.first.map_or(row.t_out, |first| first.min(row.t_out)));
@@ -124,14 +125,14 @@ impl Summary {
             rows.triggered += 1;
             *rows.methods.entry(trigger.method.name()).or_default() += 1;
         }
-        self.by_session.entry(&row.session).requests += 1;
-        self.by_symbol.entry(&row.symbol).requests += 1;
+        self.by_session.entry(&row.session).count(cause);
+        self.by_symbol.entry(&row.symbol).count(cause);
         let outcome = self.by_outcome.entry_named(row.outcome);
-        outcome.requests += 1;
+        outcome.count(cause);
         for (kind, latency) in row.segments().filter(|(kind, _)| *kind != SegmentKind::Hop) {
             self.rows.latencies[kind.index()] += 1;
             if let Ok(value) = u64::try_from(latency.0) {
-                outcome.latencies.record(kind, value);
+                outcome.latencies.record_pair(kind, value, cause.is_sure());
             }
         }
         self.segments(row);
@@ -157,6 +158,7 @@ impl Summary {
 
     /// The measured latencies of a row. Negative ones are counted and kept out of the histograms.
     fn segments(&mut self, row: &OrderRow) {
+        let is_sure = self.attribution.cause(row).is_sure();
         let (session, symbol) = (self.by_session.entry(&row.session), self.by_symbol.entry(&row.symbol));
         for (kind, latency) in row.segments() {
             let across = &mut self.rows.across[kind.index()];
@@ -166,16 +168,16 @@ impl Summary {
                 self.rows.negatives[kind.index()] += 1;
                 continue;
             };
-            self.overall.record(kind, value);
-            session.latencies.record(kind, value);
+            self.overall.record_pair(kind, value, is_sure);
+            session.latencies.record_pair(kind, value, is_sure);
             // Parts of a latency stand in no table by symbol or time.
             if !kind.is_part() {
-                symbol.latencies.record(kind, value);
+                symbol.latencies.record_pair(kind, value, is_sure);
             }
         }
         let whole = row.segments().filter(|(kind, _)| !kind.is_part());
-        self.timeline
-            .record(row.t_out, whole.filter_map(|(kind, latency)| Some((kind, u64::try_from(latency.0).ok()?))));
+        let whole = whole.filter_map(|(kind, latency)| Some((kind, u64::try_from(latency.0).ok()?)));
+        self.timeline.record(row.t_out, whole, is_sure);
     }
 
     /// Market-data messages, for the time table.

@@ -75,14 +75,14 @@ impl Timeline {
         self.pending += count;
     }
 
-    /// Records latencies under the time of their request.
-    pub fn record(&mut self, time: Timestamp, latencies: impl IntoIterator<Item = (SegmentKind, u64)>) {
+    /// Records latencies under the time of their request, whose pair is sure, or not.
+    pub fn record(&mut self, time: Timestamp, latencies: impl IntoIterator<Item = (SegmentKind, u64)>, is_sure: bool) {
         let mut latencies = latencies.into_iter().peekable();
         if latencies.peek().is_none() {
             return;
         }
         let bucket = self.buckets.entry(time.0 / self.width_ns).or_default();
-        latencies.for_each(|(kind, value_ns)| bucket.latencies.record(kind, value_ns));
+        latencies.for_each(|(kind, value_ns)| bucket.latencies.record_pair(kind, value_ns, is_sure));
         self.limit();
     }
 
@@ -178,7 +178,7 @@ mod tests {
         let mut timeline = Timeline::default();
         for step in 0..5000_u64 {
             timeline.market(Timestamp(step * (u64::MAX / 5000)), 1);
-            timeline.record(Timestamp(u64::MAX - step * (u64::MAX / 5000)), [(SegmentKind::Ack, step)]);
+            timeline.record(Timestamp(u64::MAX - step * (u64::MAX / 5000)), [(SegmentKind::Ack, step)], true);
         }
         let spans = timeline.spans();
         assert!(spans.len() <= MOST_BUCKETS + 1, "{}", spans.len());
@@ -189,9 +189,9 @@ mod tests {
     #[test]
     fn sparse_times_make_wide_spans_and_an_outlier_does_not() {
         let mut timeline = Timeline::default();
-        (0..20).for_each(|second| timeline.record(Timestamp((100 + second) * SECOND), [(SegmentKind::Ack, 1)]));
+        (0..20).for_each(|second| timeline.record(Timestamp((100 + second) * SECOND), [(SegmentKind::Ack, 1)], true));
         assert_eq!((timeline.spans().len(), timeline.at_most(24)[0].to.0), (20, 101 * SECOND));
-        timeline.record(Timestamp(1_769_000_000 * SECOND), [(SegmentKind::Ack, 1)]);
+        timeline.record(Timestamp(1_769_000_000 * SECOND), [(SegmentKind::Ack, 1)], true);
         let spans = timeline.at_most(24);
         assert_eq!((spans.len(), spans[1].from.0), (21, 101 * SECOND));
     }
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn spans_begin_at_round_times() {
         let mut timeline = Timeline::default();
-        timeline.record(Timestamp(12 * SECOND + 345_678_901), [(SegmentKind::Ack, 1)]);
+        timeline.record(Timestamp(12 * SECOND + 345_678_901), [(SegmentKind::Ack, 1)], true);
         let spans = timeline.spans();
         assert_eq!((spans[0].from.0, spans[0].to.0), (12 * SECOND + 300_000_000, 12 * SECOND + 400_000_000));
     }
@@ -212,7 +212,7 @@ mod tests {
             let mut whole = Latencies::default();
             for (&time, value) in times.iter().zip(0..) {
                 timeline.market(Timestamp(time), 1);
-                timeline.record(Timestamp(time), [(SegmentKind::Ack, value)]);
+                timeline.record(Timestamp(time), [(SegmentKind::Ack, value)], true);
                 whole.record(SegmentKind::Ack, value);
             }
             let spans = timeline.spans();

@@ -12,6 +12,8 @@ use super::slowness::Stretch;
 
 /// Market data came in a burst where its rate was at least so many times the usual one.
 const BURST: u64 = 3;
+/// Two sides were slow together where each was so many hundredths of its usual level over all of that time.
+const SLOW: u64 = 150;
 
 /// What slowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +158,10 @@ fn of_scope(scope: &Scope, summary: &Summary) -> Vec<Slow> {
     let mut found: Vec<(Stretch, [bool; 3])> = Vec::new();
     for (side, stretches) in [(Side::External, external), (Side::Internal, internal), (Side::Network, network)] {
         for stretch in stretches {
-            let met = found.iter_mut().find(|(known, sides)| known.meets(stretch) && !sides[side as usize]);
+            let is_it = |(known, sides): &&mut (Stretch, [bool; 3])| {
+                !sides[side as usize] && is_one(scope, known, (side, stretch))
+            };
+            let met = found.iter_mut().find(is_it);
             if let Some((known, sides)) = met {
                 sides[side as usize] = true;
                 // The network is told by few values; where it began and ended, the answers tell better.
@@ -171,6 +176,21 @@ fn of_scope(scope: &Scope, summary: &Summary) -> Vec<Slow> {
         }
     }
     found.into_iter().map(|(stretch, sides)| named(scope, &stretch, sides, summary)).collect()
+}
+
+/// Whether a side was slow in a stretch that is known of another side: they share most of their time, and over all of it each
+/// was slow, or at least as slow as where it was found.
+fn is_one(scope: &Scope, known: &Stretch, (side, stretch): (Side, &Stretch)) -> bool {
+    let factor = |side: Side, stretch: &Stretch| scope.compared(side, stretch, true)?.factor_hundredths();
+    let is_slow = |side: Side, own: &Stretch, whole: &Stretch| {
+        factor(side, whole).is_some_and(|it| it >= factor(side, own).map_or(SLOW, |own| own.min(SLOW)))
+    };
+    if side == Side::Network {
+        // It is told by few values, which may show it in a part only.
+        return (known.covers(stretch) || stretch.covers(known)) && is_slow(side, stretch, known);
+    }
+    let whole = known.joined(stretch);
+    known.meets(stretch) && is_slow(side, stretch, &whole) && is_slow(Side::External, known, &whole)
 }
 
 fn named(scope: &Scope, stretch: &Stretch, sides: [bool; 3], summary: &Summary) -> Slow {
@@ -272,6 +292,47 @@ mod tests {
             for ((.., from, to), wanted) in found.iter().zip([(100, 130), (250, 300), (400, 460)]) {
                 assert!(is_near(*from, wanted.0, 1) && is_near(*to, wanted.1, 1), "seed {seed}: {from} {to}");
             }
+        }
+    }
+
+    #[test]
+    fn a_short_time_of_one_side_within_a_long_one_of_the_other_is_its_own() {
+        for seed in 0..20 {
+            let factor = |_: &str, kind, second| match (kind, second) {
+                (SegmentKind::Ack, 300..320) => 6.0,
+                (SegmentKind::TickToTrade, 200..400) => 3.0,
+                _ => 1.0,
+            };
+            let found = found(&run(seed, 3000, &["A"], factor));
+            let names: Vec<&str> = found.iter().map(|(name, ..)| *name).collect();
+            assert_eq!(names, ["us", "exchange"], "seed {seed}");
+            for ((.., from, to), wanted) in found.iter().zip([(200, 400), (300, 320)]) {
+                assert!(is_near(*from, wanted.0, 1) && is_near(*to, wanted.1, 1), "seed {seed}: {from} {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_dozen_answers_that_are_several_times_slower_are_found() {
+        for seed in 0..20 {
+            let factor = |_: &str, kind, second| if kind == SegmentKind::Ack && second == 300 { 9.0 } else { 1.0 };
+            // Twelve requests a second.
+            let found = found(&run(seed, 7200, &["A"], factor));
+            assert_eq!(found, [("exchange", None, 300, 301)], "seed {seed}");
+        }
+    }
+
+    /// What waits in one queue is one event, however many requests there are.
+    #[test]
+    fn one_pause_is_no_level() {
+        for seed in 0..20 {
+            let mut summary = run(seed, 1500, &["A"], |_, _, _| 1.0);
+            let name: Arc<str> = Arc::from("A");
+            for number in 0..12 {
+                let (time, value) = (Timestamp(START + 300 * SECOND + number * 40_000), 800_000 - number * 40_000);
+                summary.evidence.series.record((&name, &name), SegmentKind::Ack, time, value);
+            }
+            assert_eq!(found(&summary), [], "seed {seed}");
         }
     }
 

@@ -28,7 +28,7 @@ mod tests {
     #[test]
     fn the_log_has_header_tags_and_encoded_histograms() {
         let mut summary = Summary::default();
-        summary.timeline.record(Timestamp(1_769_000_000_250_000_000), [(SegmentKind::Ack, 61_000)]);
+        summary.timeline.record(Timestamp(1_769_000_000_250_000_000), [(SegmentKind::Ack, 61_000)], true);
         let shared = Shared::default();
         write_hlog(&summary, shared.output()).unwrap();
         let text = shared.text();

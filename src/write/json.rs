@@ -2,21 +2,24 @@
 //! integer nanoseconds; a time `t_ns` has its text `t` (`seconds.nanoseconds`) beside it, since many readers cut
 //! integers at 53 bits. What is absent is `null`, never 0 or -1.
 
+mod facts;
+
 use std::io::{self, Write};
 
 use serde_json::{Map, Value, json};
-use tickscope_model::{Level, Nanos, SegmentKind, TapId, Timestamp};
+use tickscope_model::{Nanos, SegmentKind, Timestamp};
 
 use super::jsonl;
+use super::over_time::market_per_second;
 use super::table::TableRow;
 use super::text::sentence;
+use super::why::evidence;
 use super::{Format, Output, Style};
-use crate::capture::stamp::{Edge, Undecided};
-use crate::pair::attribution::Aggregate;
+use crate::pair::attribution::{Aggregate, Suggestion};
 use crate::pair::{Across, OrderRow};
 use crate::stats::{
-    ClockRelation, Compared, Coverage, Feed, Group, Histogram, LateLine, Latencies, Part, Piece, QUANTILES, Relation,
-    Slow, Slowest, Summary, Tap, Verdict, explanations, first_answer,
+    ALPHA, Compared, Coverage, Group, Histogram, LateLine, Latencies, Part, QUANTILES, Quantile, Slow, Slowest,
+    Summary, VERDICT_TEST, Verdict, explanations, first_answer,
 };
 
 pub(super) static FORMAT: Format =
@@ -45,22 +48,22 @@ fn document(summary: &Summary) -> Value {
         "segments": segments(summary),
         "attribution": attribution(summary),
         "external_split": external_split(summary),
-        "slowed": slowed(&verdict),
-        "verdict": verdicts(&verdict),
-        "sessions": groups(&summary.by_session.by_requests()),
-        "outcomes": groups(&summary.by_outcome.by_requests()),
-        "symbols": groups(&summary.by_symbol.by_requests()),
+        "slowed": slowed(&verdict, summary),
+        "verdict": verdicts(&verdict, summary),
+        "sessions": groups(&summary.by_session.by_requests(), summary),
+        "outcomes": groups(&summary.by_outcome.by_requests(), summary),
+        "symbols": groups(&summary.by_symbol.by_requests(), summary),
         "over_time": over_time(summary),
         "slowest": {
             "t2t": slowest(&summary.slowest_internal, &names, summary, &verdict),
             "answer": slowest(&summary.slowest_external, &names, summary, &verdict),
         },
-        "clocks": summary.clocks.iter().map(clock).collect::<Vec<Value>>(),
-        "hops": hops(summary),
-        "taps": summary.taps.iter().map(tap).collect::<Vec<Value>>(),
-        "feeds": summary.feeds.iter().map(feed).collect::<Vec<Value>>(),
-        "order_sessions": order_sessions(summary),
-        "quality": quality(summary),
+        "clocks": summary.clocks.iter().map(facts::clock).collect::<Vec<Value>>(),
+        "hops": facts::hops(summary),
+        "taps": summary.taps.iter().map(facts::tap).collect::<Vec<Value>>(),
+        "feeds": summary.feeds.iter().map(facts::feed).collect::<Vec<Value>>(),
+        "order_sessions": facts::order_sessions(summary),
+        "quality": facts::quality(summary),
         "notes": summary.notes,
     })
 }
@@ -77,15 +80,14 @@ fn segments(summary: &Summary) -> Value {
     let mut object = Map::new();
     for kind in SegmentKind::ALL {
         let negative = summary.negatives(kind);
-        let Some(histogram) = summary.overall.of(kind) else {
+        let Some(all) = summary.overall.of(kind) else {
             if negative > 0 {
                 object.insert(kind.name().into(), json!({ "n": 0, "negative": negative }));
             }
             continue;
         };
-        let mut values = distribution(histogram);
+        let mut values = figures((kind, all), &summary.overall, summary);
         values.insert("letters".into(), summary.letters(kind).into());
-        error(summary.across(kind), &mut values);
         values.insert("negative".into(), negative.into());
         object.insert(kind.name().into(), values.into());
     }
@@ -121,24 +123,56 @@ fn hundredths(value: u64) -> Value {
     Value::from(value as f64 / 100.0)
 }
 
-fn latencies(latencies: &Latencies) -> Value {
+/// The figures of one segment: tails of what rests on inferred pairs are those of sure pairs, `null` where there are none.
+fn figures((kind, all): (SegmentKind, &Histogram), latencies: &Latencies, summary: &Summary) -> Map<String, Value> {
+    let mut values = distribution(all);
+    if kind.is_inferred() {
+        let sure = latencies.tail_of(kind);
+        for quantile in QUANTILES.iter().filter(|quantile| quantile.is_tail()) {
+            let value = sure.map(|sure| sure.percentile(*quantile));
+            values.insert(format!("{}_ns", quantile.key), value.into());
+        }
+        let spread = sure.and_then(Histogram::spread);
+        values.insert("p99_over_p50".into(), spread.map_or(Value::Null, hundredths));
+        let of = |quantile: &Quantile| if quantile.is_tail() { sure } else { Some(all) };
+        let few = QUANTILES.iter().filter(|quantile| of(quantile).is_some_and(|of| of.is_few(**quantile)));
+        values.insert("few".into(), few.map(|quantile| quantile.key).collect());
+        let over = json!({ "confidence": threshold(summary), "n": sure.map_or(0, Histogram::n) });
+        values.insert("tails_over".into(), over);
+    }
+    error(summary.across(kind), &mut values);
+    values
+}
+
+fn latencies(latencies: &Latencies, summary: &Summary) -> Value {
     latencies
         .iter()
-        .map(|(kind, histogram)| (kind.name().to_owned(), distribution(histogram).into()))
+        .map(|(kind, all)| (kind.name().to_owned(), figures((kind, all), latencies, summary).into()))
         .collect::<Map<String, Value>>()
         .into()
 }
 
-fn groups(groups: &[&Group]) -> Value {
-    groups
-        .iter()
-        .map(|group| json!({ "name": &*group.name, "requests": group.requests, "segments": latencies(&group.latencies) }))
-        .collect()
+fn groups(groups: &[&Group], summary: &Summary) -> Value {
+    let group = |group: &&Group| {
+        json!({
+            "name": &*group.name,
+            "requests": group.requests,
+            "causes": counts(group.causes.named().into_iter()),
+            "segments": latencies(&group.latencies, summary),
+        })
+    };
+    groups.iter().map(group).collect()
+}
+
+/// A pair that is at least this sure counts for tails.
+fn threshold(summary: &Summary) -> f64 {
+    f64::from((summary.attribution.threshold * 1000.0).round()) / 1000.0
 }
 
 /// On what the tick-to-trade pairs rest.
 fn attribution(summary: &Summary) -> Value {
     let far = summary.far_tail().map(|(far, _)| far);
+    let causes = summary.attribution.causes;
     json!({
         "rule": summary.trigger.text,
         "window_ns": summary.trigger.window_ns,
@@ -146,35 +180,69 @@ fn attribution(summary: &Summary) -> Value {
         "messages": summary.trigger.messages,
         "model": summary.trigger.model,
         "methods": counts(summary.methods()),
-        "confidence": f64::from((summary.attribution.threshold * 1000.0).round()) / 1000.0,
-        "exact": summary.attribution.exact,
-        "likely": summary.attribution.likely,
-        "ambiguous": summary.attribution.ambiguous,
-        "untriggered": summary.attribution.untriggered,
-        "t2t_sure": some_distribution(&summary.attribution.sure),
-        "t2t_newest": some_distribution(&summary.attribution.newest),
-        "t2t_oldest": some_distribution(&summary.attribution.oldest),
-        "aggregate": summary.attribution.aggregate.map(aggregate),
+        "confidence": threshold(summary),
+        "exact": causes.exact,
+        "likely": causes.likely,
+        "ambiguous": causes.ambiguous,
+        "untriggered": causes.untriggered,
+        "book_partial": summary.attribution.book_partial,
+        "t2t_sure": t2t(&summary.attribution.sure, summary),
+        "t2t_newest": t2t(&summary.attribution.newest, summary),
+        "t2t_oldest": t2t(&summary.attribution.oldest, summary),
+        "aggregate": summary.attribution.aggregate.map(|it| aggregate(it, summary)),
+        "suggested_links": summary.attribution.suggested_links.iter().map(|it| suggested_link(it, summary)).collect::<Vec<Value>>(),
         "by_rate": summary.attribution.by_rate().map(by_rate).collect::<Vec<Value>>(),
         "t2t_above_ten_times_p50": far,
     })
 }
 
-fn some_distribution(histogram: &Histogram) -> Value {
-    if histogram.n() == 0 { Value::Null } else { distribution(histogram).into() }
+/// Tick-to-trade over some pairs.
+fn t2t(histogram: &Histogram, summary: &Summary) -> Value {
+    if histogram.is_empty() {
+        return Value::Null;
+    }
+    let mut values = distribution(histogram);
+    error(summary.across(SegmentKind::TickToTrade), &mut values);
+    values.into()
+}
+
+fn tenth(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+fn suggested_link(it: &Suggestion, summary: &Summary) -> Value {
+    let mut object = json!({
+        "orders": &*it.orders,
+        "symbol": &*it.symbol,
+        "messages": if it.is_trades { "trades" } else { "any" },
+        "requests": it.requests,
+        "of": it.of,
+        "expected": tenth(it.expected),
+        "within_ns": it.within_ns,
+        "mode_ns": it.mode_ns,
+        "z": tenth(it.z),
+        "when": it.when,
+    });
+    if let Some(values) = object.as_object_mut() {
+        error(summary.across(SegmentKind::TickToTrade), values);
+    }
+    object
 }
 
 /// Without claiming any pair.
-fn aggregate(it: Aggregate) -> Value {
-    let tenth = |value: f64| (value * 10.0).round() / 10.0;
-    json!({
+fn aggregate(it: Aggregate, summary: &Summary) -> Value {
+    let mut object = json!({
         "mode_ns": it.mode_ns,
         "z": tenth(it.z),
         "triggered": tenth(it.triggered),
         "error": tenth(it.error),
         "within_ns": it.within_ns,
         "requests": it.requests,
-    })
+    });
+    if let Some(values) = object.as_object_mut() {
+        error(summary.across(SegmentKind::TickToTrade), values);
+    }
+    object
 }
 
 fn by_rate((rate, coverage): (u64, Coverage)) -> Value {
@@ -183,7 +251,7 @@ fn by_rate((rate, coverage): (u64, Coverage)) -> Value {
 }
 
 /// The clearest stretch, by the number of slow requests.
-fn slowed(verdict: &Verdict) -> Value {
+fn slowed(verdict: &Verdict, summary: &Summary) -> Value {
     let n = |slow: &&Slow| slow.slow().first().map_or(0, |it| it.n);
     let Some(clearest) = verdict.slow.iter().rev().max_by_key(n) else { return Value::Null };
     let Some(slow) = clearest.slow().first().copied() else { return Value::Null };
@@ -193,28 +261,33 @@ fn slowed(verdict: &Verdict) -> Value {
         "side": if is_internal { "internal" } else { "external" },
         "from": time(Some(clearest.from)),
         "to": time(Some(clearest.to)),
-        "slow": compared(slow),
+        "slow": compared(slow, summary),
         "factor": slow.factor_hundredths().map_or(Value::Null, hundredths),
-        "other": other.as_ref().map(compared),
+        "other": other.as_ref().map(|it| compared(it, summary)),
         "other_verdict": other.as_ref().map(Compared::change),
         "more_intervals": verdict.slow.len() - 1,
-        "sentence": sentence(clearest, &Style::default()),
+        "sentence": sentence(clearest, summary, &Style::default()),
     })
 }
 
-fn compared(it: &Compared) -> Value {
-    json!({
+fn compared(it: &Compared, summary: &Summary) -> Value {
+    let mut object = json!({
         "segment": it.kind.name(),
         "usual_p50_ns": it.usual_p50_ns,
         "during_p50_ns": it.during_p50_ns,
         "n": it.n,
         "factor": it.factor_hundredths().map_or(Value::Null, hundredths),
         "is_slow": it.is_slow,
-    })
+    });
+    if let Some(values) = object.as_object_mut() {
+        error(summary.across(it.kind), values);
+    }
+    object
 }
 
 /// Every slow stretch with what it rests on.
-fn verdicts(verdict: &Verdict) -> Value {
+fn verdicts(verdict: &Verdict, summary: &Summary) -> Value {
+    let side = |it: &Option<Compared>| it.as_ref().map(|it| compared(it, summary));
     let slow = |slow: &Slow| {
         json!({
             "culprit": slow.culprit.name(),
@@ -223,17 +296,22 @@ fn verdicts(verdict: &Verdict) -> Value {
             "to": time(Some(slow.to)),
             "from_the_beginning": slow.is_open.0,
             "to_the_end": slow.is_open.1,
-            "internal": slow.internal.as_ref().map(compared),
-            "external": slow.external.as_ref().map(compared),
-            "network": slow.network.as_ref().map(compared),
+            "internal": side(&slow.internal),
+            "external": side(&slow.external),
+            "network": side(&slow.network),
             "market_per_second": slow.market.map(|(usual, during)| json!({ "usual": usual, "during": during })),
             "late_line": slow.line.as_ref().map(late_line),
             "retransmitted": slow.retransmitted,
             "md_gaps": slow.md_gaps,
-            "sentence": sentence(slow, &Style::default()),
+            "sentence": sentence(slow, summary, &Style::default()),
         })
     };
-    json!({ "is_testable": verdict.is_testable, "slow": verdict.slow.iter().map(slow).collect::<Vec<Value>>() })
+    json!({
+        "is_testable": verdict.is_testable,
+        "test": VERDICT_TEST,
+        "false_alarm": ALPHA,
+        "slow": verdict.slow.iter().map(slow).collect::<Vec<Value>>(),
+    })
 }
 
 fn late_line(line: &LateLine) -> Value {
@@ -251,13 +329,12 @@ fn over_time(summary: &Summary) -> Value {
     let buckets: Vec<Value> = spans
         .iter()
         .map(|span| {
-            let segments: Map<String, Value> =
-                span.latencies.iter().map(|(kind, it)| (kind.name().to_owned(), distribution(it).into())).collect();
             json!({
                 "t_ns": span.from.0,
                 "t": span.from.to_string(),
                 "market_messages": span.market,
-                "segments": segments,
+                "market_per_second": (market_per_second(span, summary.span()) + 5) / 10,
+                "segments": latencies(&span.latencies, summary),
             })
         })
         .collect();
@@ -270,7 +347,7 @@ fn slowest(slowest: &Slowest, taps: &[String], summary: &Summary, verdict: &Verd
         let is_internal = std::ptr::eq(slowest, &raw const summary.slowest_internal);
         let kind = if is_internal { Some(SegmentKind::TickToTrade) } else { first_answer(row).map(|(kind, _)| kind) };
         let found = kind.map(|kind| explanations(row, (kind, value), summary, verdict)).unwrap_or_default();
-        let found = found.iter().map(|it| json!({ "reason": it.reason.name(), "evidence": it.evidence }));
+        let found = found.iter().map(|it| json!({ "reason": it.reason().name(), "evidence": evidence(it) }));
         object.insert("explanations".into(), found.collect());
         Value::Object(object)
     };
@@ -328,203 +405,6 @@ fn slow_order(value: Nanos, row: &OrderRow, taps: &[String]) -> Map<String, Valu
     object
 }
 
-fn tap(tap: &Tap) -> Value {
-    json!({
-        "name": tap.name,
-        "file": tap.file,
-        "frames": tap.frames,
-        "bytes": tap.bytes,
-        "first": time(tap.first),
-        "last": time(tap.last),
-        "point": tap.point.map(String::from),
-        "has_market_data": tap.has_market,
-        "has_orders": tap.has_orders,
-        "resolution_ns": (tap.resolution_ns > 0).then_some(tap.resolution_ns),
-        "clock": tap.clock,
-        "ahead_of_exchange_ns": tap.exchange.map(|ahead| ahead.median.0),
-        "looks_like_tai": tap.exchange.is_some_and(|ahead| ahead.is_tai()),
-        "stamps": stamps(tap),
-        "cut": tap.cut,
-    })
-}
-
-/// How two clocks are related.
-fn clock(relation: &ClockRelation) -> Value {
-    let (how, pieces) = match &relation.how {
-        Relation::Given => ("given", &[][..]),
-        Relation::Unknown => ("unknown", &[][..]),
-        Relation::Bounded(pieces) => ("bounded", pieces.as_slice()),
-    };
-    let bounds = |(least, most): (Nanos, Nanos)| json!({ "least_ns": least.0, "most_ns": most.0 });
-    let piece = |piece: &Piece| {
-        json!({
-            "from": time(Some(piece.from)),
-            "to": time(Some(piece.to)),
-            "at_start": bounds(piece.at_start),
-            "at_end": bounds(piece.at_end),
-            "width_ns": piece.width().0,
-            "drift_ns_per_s": piece.drift(),
-            "taken_off_at_start_ns": piece.middle(piece.from).0,
-            "taken_off_at_end_ns": piece.middle(piece.to).0,
-            "causes": piece.most,
-            "effects": piece.least,
-            "set_before": piece.is_set,
-        })
-    };
-    let unknown = |&(from, to): &(Timestamp, Timestamp)| json!({ "from": time(Some(from)), "to": time(Some(to)) });
-    json!({
-        "clock": relation.names[1],
-        "reference": relation.names[0],
-        "relation": how,
-        "error_ns": relation.error.map(|error| error.0),
-        "pieces": pieces.iter().map(piece).collect::<Vec<Value>>(),
-        "unknown": relation.blind.iter().map(unknown).collect::<Vec<Value>>(),
-    })
-}
-
-/// Packets that two taps saw.
-fn hops(summary: &Summary) -> Value {
-    let name = |tap: TapId| summary.taps.get(usize::from(tap.0)).map(|tap| tap.name.clone());
-    let pair = |(from, to, latencies): &(TapId, TapId, Histogram)| {
-        let mut object = distribution(latencies);
-        object.insert("from".into(), name(*from).into());
-        object.insert("to".into(), name(*to).into());
-        let error = summary.error_between(*from, *to);
-        object.insert("error_ns".into(), error.map(|error| error.0).into());
-        Value::from(object)
-    };
-    let hops = &summary.hops;
-    json!({
-        "pairs": hops.pairs.iter().map(pair).collect::<Vec<Value>>(),
-        "ambiguous": hops.ambiguous,
-        "unrelated": hops.unrelated,
-        "evicted": hops.evicted,
-        "beyond": hops.beyond,
-    })
-}
-
-/// Whose times a tap's are.
-fn stamps(tap: &Tap) -> Value {
-    let Some(stamps) = &tap.stamps else {
-        return json!({ "source": "capture", "edge": Edge::Unknown.name(), "moved_to_start": false });
-    };
-    let counts = &stamps.counts;
-    let mut object = json!({
-        "source": stamps.format.unwrap_or("capture"),
-        "edge": stamps.edge.name(),
-        "moved_to_start": stamps.is_moved,
-        "speed_bps": stamps.speed,
-        "undecided": stamps.undecided.as_ref().map(undecided),
-    });
-    if stamps.format.is_some()
-        && let Some(object) = object.as_object_mut()
-    {
-        object.insert("title".into(), stamps.title.into());
-        object.insert("found".into(), stamps.because.clone().into());
-        object.insert("proven".into(), stamps.is_proven.into());
-        object.insert("stamped".into(), counts.stamped.into());
-        object.insert("keyframes".into(), counts.keyframes.into());
-        let without = json!({
-            "none": counts.nothing,
-            "cut": counts.cut,
-            "doubtful": counts.doubtful,
-            "no_keyframe": counts.no_keyframe,
-        });
-        object.insert("without".into(), without);
-        object.insert("ahead_of_capture_ns".into(), stamps.difference.map(|difference| difference.0).into());
-        object.insert("taken_off_ns".into(), stamps.tai.0.into());
-        object.insert("warnings".into(), stamps.warnings.clone().into());
-    }
-    object
-}
-
-/// A vote on stamps that no format won.
-fn undecided(undecided: &Undecided) -> Value {
-    json!({
-        "nearest": undecided.format,
-        "frames": undecided.frames,
-        "of": undecided.of,
-        "why": undecided.why,
-    })
-}
-
-fn feed(feed: &Feed) -> Value {
-    let line = |line: &crate::stats::Line| json!({ "line": line.letter, "address": line.address, "messages": line.messages, "first": line.first });
-    let gap = |gap: &crate::stats::Gap| {
-        json!({
-            "t_ns": gap.time.0,
-            "t": gap.time.to_string(),
-            "seq": gap.sequence,
-            "missing": gap.missing,
-            "recovered": gap.recovered,
-        })
-    };
-    let delay = (!feed.line_delay.is_empty()).then(|| Value::from(distribution(&feed.line_delay)));
-    json!({
-        "feed": feed.label,
-        "protocol": feed.protocol,
-        "title": feed.title,
-        "messages": feed.messages,
-        "duplicates": feed.duplicates,
-        "lines": feed.lines.iter().map(line).collect::<Vec<Value>>(),
-        "line_delay": delay,
-        "gaps": {
-            "count": feed.gap_count,
-            "missing": feed.missing,
-            "recovered": feed.recovered,
-            "first": feed.gaps.iter().map(gap).collect::<Vec<Value>>(),
-        },
-    })
-}
-
-fn order_sessions(summary: &Summary) -> Value {
-    summary
-        .sessions
-        .iter()
-        .map(|session| {
-            json!({
-                "session": session.name,
-                "protocol": session.title,
-                "client": session.client,
-                "server": session.server,
-                "requests": session.requests,
-                "answers": session.answers,
-                "state": session.state,
-            })
-        })
-        .collect()
-}
-
-fn quality(summary: &Summary) -> Value {
-    let (totals, losses) = (&summary.totals, &summary.losses);
-    let discrepancies: Vec<Value> = summary
-        .accounting()
-        .into_iter()
-        .map(|found| json!({ "what": found.what, "left": found.left, "right": found.right }))
-        .collect();
-    let reasons: Vec<Value> = losses
-        .nonzero()
-        .map(|(loss, count)| {
-            json!({ "reason": loss.name(), "level": loss.level().name(), "count": count, "text": loss.text() })
-        })
-        .collect();
-    json!({
-        "frames": { "in": totals.frames_read, "used": totals.frames_used, "lost": losses.total(Level::Frame) },
-        "stream_bytes": {
-            "in": totals.stream_bytes,
-            "used": totals.stream_bytes_used,
-            "lost": losses.total(Level::Stream),
-        },
-        "messages": { "in": totals.messages, "used": totals.messages_used, "lost": losses.total(Level::Message) },
-        "requests": { "in": totals.requests, "reported": summary.requests(), "unanswered": summary.unanswered() },
-        "answers": { "in": totals.answers, "matched": totals.answers_matched },
-        "tcp_ack_with_answer": summary.ack_with_answer(),
-        "losses": reasons,
-        "adds_up": discrepancies.is_empty(),
-        "discrepancies": discrepancies,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::golden::{check, sample};
@@ -545,6 +425,59 @@ mod tests {
     #[test]
     fn the_document_of_nothing() {
         check("empty.json", &written(&Summary::default()));
+    }
+
+    #[test]
+    fn tails_are_those_of_sure_pairs_in_every_group() {
+        let document: Value = serde_json::from_str(&written(&sample::full())).unwrap();
+        // The slowest pair is not sure.
+        let sure = &document["attribution"]["t2t_sure"];
+        assert_ne!(document["segments"]["t2t"]["max_ns"], sure["max_ns"]);
+        let session = &document["sessions"][0];
+        for values in [&document["segments"]["t2t"], &session["segments"]["t2t"]] {
+            for key in ["p99_ns", "p99_9_ns", "p99_99_ns", "p99_over_p50"] {
+                assert_eq!(values[key], sure[key], "{key}");
+            }
+            assert_eq!(values["n"], 1959);
+            assert_eq!(values["tails_over"]["n"], sure["n"]);
+        }
+        let causes = json!({ "exact": 0, "likely": 1900, "ambiguous": 80, "untriggered": 20 });
+        assert_eq!(session["causes"], causes);
+        assert!(session["segments"]["ack"]["tails_over"].is_null(), "an answer is no inference");
+        let buckets = document["over_time"]["buckets"].as_array().unwrap();
+        assert!(buckets.iter().any(|it| it["segments"]["t2t"]["tails_over"]["n"].as_u64() > Some(0)));
+    }
+
+    #[test]
+    fn figures_between_two_clocks_carry_their_error() {
+        let document: Value = serde_json::from_str(&written(&sample::two_clocks())).unwrap();
+        let attribution = &document["attribution"];
+        for values in [
+            &document["segments"]["t2t"],
+            &document["symbols"][0]["segments"]["t2t"],
+            &document["over_time"]["buckets"][0]["segments"]["t2t"],
+            &attribution["t2t_sure"],
+            &attribution["t2t_newest"],
+            &attribution["t2t_oldest"],
+            &attribution["aggregate"],
+            &document["verdict"]["slow"][0]["internal"],
+        ] {
+            assert_eq!(values["error_ns"], 37_313, "{values}");
+        }
+        assert!(document["verdict"]["slow"][0]["sentence"].as_str().unwrap().contains("±37.313 µs"));
+    }
+
+    #[test]
+    fn keys_of_stamps_are_always_the_same() {
+        let document: Value = serde_json::from_str(&written(&sample::full())).unwrap();
+        let keys = |tap: usize| document["taps"][tap]["stamps"].as_object().unwrap().keys().collect::<Vec<_>>();
+        assert_eq!(keys(0), keys(1));
+        assert_eq!(
+            (&document["taps"][0]["clock"], &document["taps"][1]["offset_ns"]),
+            (&json!("ptp0"), &json!(-37_000))
+        );
+        let edge = |tap: usize| &document["taps"][tap]["stamps"]["edge"];
+        assert_eq!((edge(0), edge(1)), (&json!("unknown"), &json!("sof")));
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! Rows and the summary to outputs, one file a format; [`FORMATS`] is the list that help and manual are made from.
 //! All writers stream, a closed pipe is success, and a write that fails names its file.
 
+mod across;
 mod causes;
 mod csv;
 #[cfg(test)]
 mod golden;
+mod groups;
 mod hgrm;
 mod hlog;
 mod json;
 mod jsonl;
 mod output;
+mod over_time;
+mod overall;
 mod parquet;
 mod quality;
 mod screen;
@@ -18,6 +22,7 @@ mod spill;
 mod table;
 mod text;
 mod trail;
+mod why;
 
 pub use hgrm::write_hgrm;
 pub use hlog::write_hlog;

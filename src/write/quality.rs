@@ -3,11 +3,13 @@
 
 use std::fmt::Write as _;
 
-use tickscope_model::{Level, Loss, TapId};
+use tickscope_model::{Level, Loss, Nanos, TapId};
 
+use super::across::drift_bounds;
 use super::screen::{
-    Columns, Style, duration, grouped, latency, plural, printable, share, shortened, tail_of, wrapped,
+    Columns, Style, duration, grouped, latency, plural, printable, share, shortened, signed_latency, tail_of, wrapped,
 };
+use super::text::WIDTH;
 use crate::capture::stamp::{Edge, Stamps};
 use crate::stats::{ExchangeAhead, Feed, Piece, Quantile, Relation, Summary, Tap};
 
@@ -93,7 +95,8 @@ fn clocks(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
             }
             Relation::Bounded(pieces) => {
                 for piece in pieces {
-                    lines.push(bounded(&first, &second, piece));
+                    let text = wrapped(&bounded(&first, &second, piece), WIDTH - 2, 2);
+                    lines.extend(text.iter().map(|line| format!("  {line}")));
                     lines.push(format!(
                         "    from {}; the middle was taken off; figures between the clocks: {error}",
                         sources(piece)
@@ -124,15 +127,16 @@ fn sources(piece: &Piece) -> String {
 }
 
 fn bounded(first: &str, second: &str, piece: &Piece) -> String {
-    let (start, end) = (piece.at_start, piece.at_end);
+    let range = |(least, most): (Nanos, Nanos)| format!("{} to {}", signed_latency(least.0), signed_latency(most.0));
+    let possible = drift_bounds(piece).map_or(String::new(), |(least, most)| {
+        format!(", possible {} to {}", signed_latency(least), signed_latency(most))
+    });
     format!(
-        "  clock {second}: ahead of {first} by {} to {} ns at the start, {} to {} ns at the end (width {}), drift {} ns a second",
-        start.0.0,
-        start.1.0,
-        end.0.0,
-        end.1.0,
+        "clock {second}: ahead of {first} by {} at the start, {} at the end (width {}); drift a second, estimated: {}{possible}",
+        range(piece.at_start),
+        range(piece.at_end),
         latency(piece.width().0.unsigned_abs()),
-        piece.drift()
+        signed_latency(piece.drift())
     )
 }
 
@@ -198,7 +202,11 @@ fn about_stamps(tap: &Tap, style: &Style, lines: &mut Vec<String>) {
         lines.extend(wrapped(&text, 108, 2).iter().map(|line| style.warning(&format!("    {line}"))));
     }
     let Some(stamps) = tap.stamps.as_ref().filter(|stamps| !is_own(stamps)) else {
-        lines.push("    times: those of the capture file".into());
+        let edge = match tap.edge {
+            Some(edge) => format!("{}, as [[tap]] edge says", edge.text()),
+            None => "edge unknown, taken for the start of frame".into(),
+        };
+        lines.push(format!("    times: those of the capture file, {edge}"));
         return;
     };
     let mut words = vec![stamps.title.to_owned()];
@@ -326,7 +334,8 @@ fn rule(summary: &Summary, lines: &mut Vec<String>) {
     let min = if trigger.min_ns > 0 { format!(", at least {}", latency(trigger.min_ns)) } else { String::new() };
     let found = share(summary.triggered(), summary.requests(), "requests");
     let window = latency(trigger.window_ns);
-    lines.push(format!("  trigger: {}, at most {window}{min} old; found for {found}", trigger.text));
+    let text = format!("trigger: {}, at most {window}{min} old; found for {found}", trigger.text);
+    lines.extend(wrapped(&text, WIDTH - 2, 2).iter().map(|line| format!("  {line}")));
 }
 
 fn account(summary: &Summary, lines: &mut Vec<String>) {

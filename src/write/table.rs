@@ -289,11 +289,12 @@ pub(super) mod tests {
             method: Method::Latest,
             confidence: 0.9,
         });
-        for (value, kind) in (1000..).zip(SegmentKind::ALL) {
+        // A request has either a fill or market data as its cause.
+        let kinds = SegmentKind::ALL.into_iter().filter(|kind| *kind != SegmentKind::FillToRequest);
+        for (value, kind) in (1000..).zip(kinds) {
             full.latency.set(kind, Nanos(value));
         }
         full.latency.forget(SegmentKind::Hop);
-        full.latency.forget(SegmentKind::FillToRequest);
         full.flags.set(Flag::Retransmitted);
         full.flags.set(Flag::AckWithAnswer);
         full.t2t_min = Some(Nanos(-4));

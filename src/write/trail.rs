@@ -5,9 +5,12 @@ use tickscope_model::{Nanos, SegmentKind, TapId};
 
 use crate::book::decimal_of;
 
-use super::screen::{Columns, Style, latency, printable, shortened, signed_latency};
-use crate::pair::{OrderRow, Trigger};
-use crate::stats::{Slowest, Summary, Verdict, explanations, first_answer};
+use super::across;
+use super::screen::{Columns, Style, latency, printable, shortened, signed_latency, wrapped};
+use super::text::WIDTH;
+use super::why::evidence;
+use crate::pair::{Method, OrderRow, Trigger};
+use crate::stats::{Explanation, Slowest, Summary, Verdict, explanations, first_answer};
 
 /// Orders shown of each list; `--json` has all.
 const SHOWN: usize = 3;
@@ -37,7 +40,8 @@ fn list(
         let measured = what(row);
         let name = measured.map_or("", |(kind, _)| kind.name());
         let value = latency(u64::try_from(value.0).unwrap_or(0));
-        lines.push(format!("  {}  {}", style.heading(&format!("{name} {value}")), request(row)));
+        let error = measured.map_or(String::new(), |(kind, _)| across::behind(row.across_of(kind)));
+        lines.push(format!("  {}  {}", style.heading(&format!("{name} {value}{error}")), request(row)));
         lines.extend(measured.map(|measured| why(row, measured, summary, verdict)).into_iter().flatten());
         lines.extend(moments(row, summary));
     }
@@ -50,7 +54,9 @@ fn list(
 /// `    microburst: 90 market-data messages in its tenth of a second, usually 20`
 fn why(row: &OrderRow, measured: (SegmentKind, Nanos), summary: &Summary, verdict: &Verdict) -> Vec<String> {
     let found = explanations(row, measured, summary, verdict);
-    found.iter().map(|it| format!("    {}: {}", it.reason.name(), it.evidence)).collect()
+    let text = |it| format!("{}: {}", Explanation::reason(it).name(), evidence(it));
+    let lines = found.iter().flat_map(|it| wrapped(&text(it), WIDTH - 4, 2));
+    lines.map(|line| format!("    {line}")).collect()
 }
 
 /// `new A-17  ABC B 100 @ 26.05  FOO->BAR  filled  [retransmitted]`
@@ -77,7 +83,9 @@ fn moments(row: &OrderRow, summary: &Summary) -> Vec<String> {
     };
     let mut columns = Columns::new(&[0, 2, 3]);
     if let Some(trigger) = &row.trigger {
-        let ago = signed_latency(trigger.time.since(row.t_out).0);
+        let kind = if trigger.method == Method::Fill { SegmentKind::FillToRequest } else { SegmentKind::TickToTrade };
+        let error = across::behind(row.across_of(kind));
+        let ago = format!("{}{error}", signed_latency(trigger.time.since(row.t_out).0));
         columns.push(vec!["  trigger".into(), ago, place(trigger.tap, trigger.frame), message(trigger)]);
     }
     if let Some(best) = &row.bbo {

@@ -3,6 +3,7 @@ mod allocation;
 mod clocks;
 mod golden;
 mod invariants;
+mod links;
 mod oracle;
 mod oracle_decode;
 mod robust;

@@ -340,7 +340,6 @@ fn stations_marketable_orders_and_requests_that_were_sent_again() {
     }
     assert_eq!(split["order_to_fill"]["marketable_by"], serde_json::json!({ "order": 1, "transact_time": 1 }));
     let screen = succeeds("analyze", &[], &[&file]);
-    let said =
-        "order_to_fill: marketable without asking a book: 1 by the order (market, immediate-or-cancel, fill-or-kill)";
+    let said = "order_to_fill: marketable: 1 by the order (market, immediate-or-cancel, fill-or-kill)";
     assert!(screen.contains(said), "{screen}");
 }

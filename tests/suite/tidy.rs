@@ -55,16 +55,17 @@ const ROOMS: &[(&str, &[&str])] = &[
 const OWN: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("decoders", &["tickscope-model"]),
+    ("nic", &[]),
     ("sim", &[]), // its own encoders: with shared code a mistake in both directions would cancel out
 ];
 
 /// Where `unsafe` may stand.
-const UNSAFE: &[&str] = &["src/capture/", "fuzz/src/memory.rs", "tests/suite/allocation.rs"];
+const UNSAFE: &[&str] = &["src/capture/", "nic/", "fuzz/src/memory.rs", "tests/suite/allocation.rs"];
 
 /// Every Rust file of the project: path below the root, and its text.
 fn sources() -> Vec<(String, String)> {
     let mut folders: Vec<PathBuf> =
-        ["src", "model", "decoders", "sim", "tests", "fuzz", "benches"].map(|name| root().join(name)).to_vec();
+        ["src", "model", "decoders", "nic", "sim", "tests", "fuzz", "benches"].map(|name| root().join(name)).to_vec();
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
         let Ok(entries) = std::fs::read_dir(&folder) else { continue };

@@ -434,13 +434,18 @@ pub static KEYS: &[Key] = &[
     key(
         Table::Trigger,
         "model",
-        Kind::Choice(&["two-pass", "causal"], |settings, name| {
-            settings.trigger.learning = if name == "causal" { Learning::Causal } else { Learning::TwoPass };
+        Kind::Choice(&["two-pass", "causal", "none"], |settings, name| {
+            settings.trigger.learning = match name {
+                "causal" => Learning::Causal,
+                "none" => Learning::None,
+                _ => Learning::TwoPass,
+            };
         }),
         "\"two-pass\"",
         "\"causal\"",
         "How the model that weighs candidates is learned: two-pass, from the requests of the whole capture (of its first \
-         65,536 requests, where there are more); causal, for each request from what came before it, as live.",
+         65,536 requests, where there are more); causal, for each request from what came before it, as live; none: no \
+         triggers are looked for.",
     ),
     key(
         Table::Trigger,

@@ -42,9 +42,10 @@ pub fn segment(kind: SegmentKind) -> &'static str {
         }
         SegmentKind::Hop => "The same request, seen at a second tap.",
         SegmentKind::OrderToFill => {
-            "From an order to its first fill, only where it was marketable when it came. No book is asked: the order says so \
-             itself (market order, immediate-or-cancel, fill-or-kill), or it was filled at once: the fill's TransactTime is that \
-             of the acknowledgement, or both came in one frame. What rests first waits for other people's orders."
+            "From an order to its first fill, only where it was marketable when it came: the order says so itself (market \
+             order, immediate-or-cancel, fill-or-kill), it was filled at once (the fill's TransactTime is that of the \
+             acknowledgement, or both came in one frame), or it stood at the best price of the other side, or beyond, in the \
+             book as it was when it was sent. What rests first waits for other people's orders."
         }
         SegmentKind::AckToFill => {
             "From the acknowledgement of such an order to its first fill; 0 where both came in one frame."
@@ -116,10 +117,27 @@ pub const CAUSES: &[&str] = &[
     "A request that is more likely caused by nothing than by all candidates together is untriggered. t2t_min_ns and \
      t2t_max_ns are the bracket between the candidates that are at all likely (2 % and more), where there are several.",
     "The report counts requests as exact (by id), likely (confidence of [trigger] confidence or more), ambiguous and \
-     untriggered. Tails of t2t are stated over exact and likely pairs; beside them stands the same percentile if every \
-     pair was caused by its newest, and by its oldest likely candidate, and how many are sure at which rate of messages. \
+     untriggered, in the whole and by session, outcome and symbol (e/l/a/u; causes in JSON). Tails of t2t and \
+     fill_to_request, which are p99 and all above, are stated over exact and likely pairs alone: where there are others, \
+     the latency's line in the first table has none, and a second line (t2t \u{2265} 0.90) has all figures of those pairs; \
+     tables by session, outcome and symbol have p99 \u{2265} 0.90. In JSON, p99_ns, p99_9_ns, p99_99_ns and \
+     p99_over_p50 of these two are over those pairs wherever they stand (null where there are none), and tails_over says \
+     over how many (n) and how sure (confidence); n, min, max, mean, p50 and p90 are over all. The files of --hgrm and \
+     --hlog hold all pairs. Beside the tails stands the same percentile if every pair was caused by its newest, and by its \
+     oldest likely candidate, and how many are sure at which rate of messages. \
      What can be said without claiming any pair (how many more requests than moments moved away from them come so shortly \
      behind a message) is said as well.",
+    "Where books are kept, the report also suggests links between instruments; it never applies them. The stretch of time \
+     before a new order is cut into sixteen windows, at nineteen scales from 256 ns to 67 ms a window. If another symbol has \
+     nothing to do with the order, the last window has messages (or trades) of it no more often than the others have. Only \
+     orders count before which all else was silent for the whole stretch: no message about the order's own symbol, no \
+     private fill, no other new order in the symbol. So what shares packets or bursts with an ordinary cause is none, and links of a \
+     symbol that is never silent for sixteen latencies are not found. Of all pairs of symbols those are named that pass at \
+     a false discovery rate of 1 %, explain five orders or more and a tenth of those that count, and explain some \
+     that no clearer link of the symbol explains. For trades a condition for [[trigger.link]] is given, with the price from \
+     which on they cause orders where there is one; for other messages (quotes, the book) only the trader knows the condition. \
+     In --json these are attribution.suggested_links: orders and symbol; messages, trades or any; requests of so many (of) that have \
+     one within_ns before them, expected by chance, the most usual lag mode_ns, z, and the condition when, or null.",
 ];
 
 /// The levels at which everything is accounted for.
@@ -159,8 +177,8 @@ pub const ORDERS: &[Row] = &[
         "trigger_t_ns",
         "Time of the trigger; this and the other trigger columns are empty where none explains the request.",
     ),
-    ("trigger_feed", "Its feed: group:port and line."),
-    ("trigger_seq", "Its own sequence number in its feed."),
+    ("trigger_feed", "Its feed: group:port and line; of a fill the session that reported it."),
+    ("trigger_seq", "Its own sequence number in its feed; of a fill the MsgSeqNum (34) of the report."),
     ("trigger_msg", "The protocol's own name of the message."),
     ("trigger_symbol", "Its symbol."),
     ("trigger_method", "The rule that chose it."),
@@ -182,8 +200,12 @@ pub const ORDERS: &[Row] = &[
     ("replace_ack_ns", "Latency of a replace's confirmation."),
     ("w2w_ns", "Wall to wall latency, on the later of the two rows."),
     ("flags", "What makes the row doubtful: words with spaces between them, see FLAGS."),
-    ("t2t_min_ns", "Where there are several candidates: the latency from the newest, which is t2t_ns."),
-    ("t2t_max_ns", "Likewise: the latency from the oldest candidate."),
+    (
+        "t2t_min_ns",
+        "Where several candidates are likely enough (2 % and more): the latency from the newest of them. t2t_ns is that \
+         from the likeliest, and lies between the two. Empty where an id or a fill decided.",
+    ),
+    ("t2t_max_ns", "Likewise: the latency from the oldest of them."),
     (
         "error_ns",
         "\u{b1} of those latencies of the row that lie between two clocks, of several the largest; empty where none does, or \

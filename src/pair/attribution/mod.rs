@@ -5,13 +5,19 @@
 
 mod aggregate;
 pub(crate) mod candidates;
+mod density;
 mod lag;
 pub(crate) mod model;
 pub(crate) mod spent;
+pub(crate) mod suggest;
+mod windows;
 
 pub use aggregate::Aggregate;
 pub use candidates::{Candidate, Case, Origin, Relation};
 use model::{Chances, Model, Observed};
+pub use suggest::Suggestion;
+
+use tickscope_model::Timestamp;
 
 use crate::book::Exposure;
 
@@ -23,6 +29,8 @@ pub enum Learning {
     /// From the whole capture, or the first [`MOST_HELD`] requests of it.
     #[default]
     TwoPass,
+    /// Not at all: no triggers are looked for.
+    None,
 }
 
 impl Learning {
@@ -30,6 +38,7 @@ impl Learning {
         match self {
             Learning::Causal => "causal",
             Learning::TwoPass => "two-pass",
+            Learning::None => "none",
         }
     }
 }
@@ -70,6 +79,8 @@ pub(crate) struct Judge {
     recent: Vec<Observed>,
     place: usize,
     seen: usize,
+    /// Times of the first and of the last request.
+    span: Option<(Timestamp, Timestamp)>,
     next_lesson: usize,
     /// Messages this much older than the request are not looked at where there are many younger ones.
     reach_ns: u64,
@@ -81,10 +92,11 @@ impl Judge {
         Judge {
             learning,
             window_ns,
-            model: Model::believed(&Chances::new(&Exposure::default(), (0, 0)), 1.0, window_ns),
+            model: Model::believed(&Chances::new(&Exposure::default(), (0, 0), 0), 1.0, window_ns),
             recent: Vec::new(),
             place: 0,
             seen: 0,
+            span: None,
             next_lesson: FIRST_LESSON,
             reach_ns: window_ns,
             weights: Vec::new(),
@@ -101,8 +113,10 @@ impl Judge {
 
     /// A request was looked up: what it teaches. In a causal model it is judged afterwards, with what it taught if the
     /// next lesson was due, as every request live is.
-    pub(crate) fn learn(&mut self, case: &Case, exposure: &Exposure, others: (u64, u64)) {
+    pub(crate) fn learn(&mut self, case: &Case, time: Timestamp, exposure: &Exposure, others: (u64, u64)) {
         self.seen += 1;
+        let (first, last) = self.span.unwrap_or((time, time));
+        self.span = Some((first.min(time), last.max(time)));
         let observed = case.observed();
         if self.recent.len() < SAMPLE {
             self.recent.push(observed);
@@ -120,12 +134,16 @@ impl Judge {
         }
     }
 
+    fn span_ns(&self) -> u64 {
+        self.span.map_or(0, |(first, last)| last.0 - first.0)
+    }
+
     fn believe(&mut self, exposure: &Exposure, others: (u64, u64)) {
-        self.model = Model::believed(&Chances::new(exposure, others), 1.0, self.window_ns);
+        self.model = Model::believed(&Chances::new(exposure, others, self.span_ns()), 1.0, self.window_ns);
     }
 
     fn lesson(&mut self, exposure: &Exposure, others: (u64, u64)) {
-        let chances = Chances::new(exposure, others);
+        let chances = Chances::new(exposure, others, self.span_ns());
         self.model = Model::learn(&self.recent, self.seen, &chances, self.window_ns);
         self.reach_ns = self.window_ns.min((self.model.quantile(0.9) * 20).max(2_000_000));
     }
@@ -140,7 +158,7 @@ impl Judge {
         let all = cases.len();
         let every = all.div_ceil(SAMPLE).max(1);
         let sample: Vec<Observed> = cases.step_by(every).map(Case::observed).collect();
-        self.model = Model::learn(&sample, all, &Chances::new(chances.0, chances.1), self.window_ns);
+        self.model = Model::learn(&sample, all, &Chances::new(chances.0, chances.1, self.span_ns()), self.window_ns);
         self.learning = Learning::Causal;
         (self.recent, self.place) = (sample, 0);
     }
@@ -174,4 +192,31 @@ pub fn verdict(weights: &[f64], untriggered: f64) -> Verdict {
         (newest, oldest) = (newest.min(at), oldest.max(at));
     }
     Verdict { chosen, newest, oldest, untriggered }
+}
+
+#[cfg(test)]
+mod tests {
+    use tickscope_model::TapId;
+
+    use super::*;
+    use crate::pair::trigger::report_tick;
+
+    /// Requests a second apart, each 12 µs behind a fill, where there is no market data.
+    #[test]
+    fn fills_are_causes_also_without_market_data() {
+        let mut judge = Judge::new(Learning::Causal, 1_000_000_000);
+        let exposure = Exposure::default();
+        let (mut given, mut confidence) = (0, 0.0);
+        for at in 1..=300_u64 {
+            let time = Timestamp(at * 1_000_000_000 + (at * 7919) % 1000);
+            let fill = report_tick(Timestamp(time.0 - 12_000 - (at * 104_729) % 3000), at, at);
+            let candidates = vec![candidates::of_report(fill, TapId(0), true, time)];
+            let case = Case { candidates, rate: 39, ..Case::default() };
+            judge.learn(&case, time, &exposure, (at, 0));
+            if let (Some((0, weight)), true) = (judge.judge(&case).chosen, at > 100) {
+                (given, confidence) = (given + 1, weight);
+            }
+        }
+        assert!(given == 200 && confidence > 0.9, "{given} {confidence}");
+    }
 }

@@ -9,6 +9,7 @@
 
 use std::ops::Range;
 
+use super::density;
 use super::lag::{self, BINS};
 use crate::book::{Exposure, Moved, RATE_CLASSES, Touch};
 
@@ -114,9 +115,10 @@ pub(crate) struct Chances {
 }
 
 impl Chances {
-    /// Private reports and causes by links, so far.
+    /// Private reports and causes by links, so far; and for how long there have been requests, which counts where there is
+    /// no market data.
     #[allow(clippy::cast_precision_loss, reason = "counts far below 2^53")]
-    pub(crate) fn new(exposure: &Exposure, (reports, links): (u64, u64)) -> Chances {
+    pub(crate) fn new(exposure: &Exposure, (reports, links): (u64, u64), span_ns: u64) -> Chances {
         let mut messages = vec![0.0; CELLS];
         let mut trade = [false; 16];
         for class in 0..16_u8 {
@@ -132,7 +134,11 @@ impl Chances {
         messages[usize::from(report_cell(true))] = 2.0 * reports as f64;
         messages[usize::from(report_cell(false))] = 2.0 * reports as f64;
         messages[usize::from(LINK_CELL)] = 2.0 * links as f64;
-        Chances { messages, time: exposure.time.map(|ns| 2.0 * ns as f64), trade }
+        let mut time = exposure.time;
+        if time.iter().all(|ns| *ns == 0) {
+            time[RATE_CLASSES - 1] = span_ns;
+        }
+        Chances { messages, time: time.map(|ns| 2.0 * ns as f64), trade }
     }
 
     /// What is believed of a cell before anything is known: trades and new best prices are acted upon, what happens
@@ -161,10 +167,8 @@ const REPORTS_BY_CHANCE: f64 = 0.003;
 const REACTION_BELIEF: f64 = 1.0;
 /// … the background rate at each local rate …
 const BACKGROUND_BELIEF: f64 = 0.5;
-/// … the latency …
-const LATENCY_BELIEF: f64 = 2.0;
 /// … and the relations, in a context from those of all contexts, and in all contexts from the table below.
-const CONTEXT_BELIEF: f64 = 30.0;
+const CONTEXT_BELIEF: f64 = 8.0;
 const RELATION_BELIEF: f64 = 10.0;
 /// … and where requests stand that come by themselves.
 const STANCE_BELIEF: f64 = 20.0;
@@ -183,16 +187,8 @@ const UNTRIGGERED: f64 = 0.2;
 /// What stands beside a message by chance is learned from messages that are too old to have caused the request: so many
 /// of those that are older than this share of latencies. (Learning it from what probably did not cause the request would
 /// feed doubt on itself.)
-/// Beyond this share of latencies each bin holds at least so much less than the one before: half in an octave.
-const TAIL: f64 = 0.7;
-const DECAY: f64 = 0.917;
-const TAIL_CROWD: f64 = 0.01;
-const UNRELATED: usize = 8;
+const UNRELATED: usize = 3;
 const USUAL: f64 = 0.98;
-
-/// Beyond the most usual latency bins with fewer reactions than these are smoothed more, so many times.
-const FEW_REACTIONS: f64 = 3.0;
-const WIDE_ROUNDS: usize = 24;
 
 /// Rounds of learning at most, and the share of requests that must move for another one. (Four times as many were tried: in a
 /// quiet market they teach too much of single requests.)
@@ -203,7 +199,7 @@ impl Model {
     /// What is believed before the first request; `window_ns` is the longest latency.
     pub(crate) fn believed(chances: &Chances, requests: f64, window_ns: u64) -> Model {
         let mut model = Model {
-            density: believed_density(window_ns),
+            density: density::believed(window_ns),
             reaction: vec![0.0; ROLES * CELLS],
             background: vec![0.0; ROLES * RATE_CLASSES],
             relation: vec![1.0; ROLES * CONTEXTS * RELATIONS],
@@ -297,17 +293,6 @@ impl Model {
     }
 }
 
-/// The same for each tenth more, up to the window.
-fn believed_density(window_ns: u64) -> Vec<f64> {
-    let last = usize::from(lag::bin(window_ns));
-    let mut density = vec![0.0; BINS];
-    let share = 1.0 / f64::from(u16::try_from(last + 1).unwrap_or(u16::MAX));
-    for (bin, density) in density.iter_mut().enumerate().take(last + 1) {
-        *density = share / lag::width(bin);
-    }
-    density
-}
-
 /// What one look at the requests gives.
 struct Sums {
     /// Requests caused by a message, by bin, and by role and cell.
@@ -386,7 +371,7 @@ impl Sums {
 
     fn model(&self, before: &Model, chances: &Chances, scale: f64, window_ns: u64) -> Model {
         Model {
-            density: self.density(window_ns),
+            density: density::learned(&self.bins, (self.near, self.requests), window_ns),
             reaction: self.reaction(chances, scale),
             background: self.background(chances, scale),
             relation: self.relations(),
@@ -394,36 +379,6 @@ impl Sums {
             stance: self.stances(),
             learned_from: before.learned_from,
         }
-    }
-
-    /// Smoothed over neighbouring bins, more often where there is less to learn from.
-    fn density(&self, window_ns: u64) -> Vec<f64> {
-        let total: f64 = self.bins.iter().sum();
-        let rounds = if total < 200.0 {
-            12
-        } else if total < 1000.0 {
-            5
-        } else {
-            2
-        };
-        let mut masses = smoothed(&self.bins, rounds);
-        // Slow reactions are few: each by itself would say little for others like it, and too much for itself.
-        let wide = smoothed(&self.bins, WIDE_ROUNDS);
-        let most = masses.iter().copied().fold(0.0, f64::max);
-        let top = masses.iter().position(|mass| *mass >= most).unwrap_or(0);
-        // In a busy market that would make reactions of requests that came by themselves.
-        let crowd = (self.near - total) / self.requests.max(1.0);
-        let few = FEW_REACTIONS * (1.0 - crowd).clamp(0.0, 1.0);
-        for (mass, wide) in masses.iter_mut().zip(&wide).skip(top) {
-            let enough = (*mass / (*mass + few).max(f64::MIN_POSITIVE)).min(1.0);
-            *mass = enough * *mass + (1.0 - enough) * wide;
-        }
-        one_hump(&mut masses, crowd);
-        let smoothed: f64 = masses.iter().sum();
-        let believed = believed_density(window_ns);
-        let kept = total / (total + LATENCY_BELIEF) / smoothed.max(1e-12);
-        let share = LATENCY_BELIEF / (total + LATENCY_BELIEF);
-        masses.iter().enumerate().map(|(bin, mass)| mass * kept / lag::width(bin) + believed[bin] * share).collect()
     }
 
     fn reaction(&self, chances: &Chances, scale: f64) -> Vec<f64> {
@@ -521,56 +476,6 @@ impl Sums {
         }
         ratios
     }
-}
-
-/// Latencies are usual around one value, and the further away from it the rarer. What rises again, as seen in bins that each
-/// are a tenth wider than the one before, is requests that came by themselves at some time after whatever message: at
-/// low rates nothing else would keep them from being called very slow reactions. In a busy market they cannot be told
-/// from a tail: there the fall beyond the most usual latency must get steeper and steeper, but for a tail that is the
-/// smaller, the more messages (`crowd`) stand before a request by chance.
-fn one_hump(masses: &mut [f64], crowd: f64) {
-    let most = masses.iter().copied().fold(0.0, f64::max);
-    let total: f64 = masses.iter().sum();
-    let Some(top) = masses.iter().position(|mass| *mass >= most) else { return };
-    let (rising, falling) = masses.split_at_mut(top);
-    let mut bound = most;
-    for mass in rising.iter_mut().rev() {
-        bound = mass.min(bound);
-        *mass = bound;
-    }
-    let mut below: f64 = rising.iter().sum();
-    let (mut last, mut ratio) = (most, 1.0_f64);
-    // In a quiet market a tail may fall slowly.
-    let decay = 1.0 - (1.0 - DECAY) * (crowd / TAIL_CROWD).clamp(0.0, 1.0);
-    let mut tail = most * (TAIL_CROWD / crowd.max(TAIL_CROWD));
-    for mass in falling {
-        let is_tail = below > TAIL * total;
-        let steeper = last * ratio;
-        let highest = if is_tail { steeper.max(tail.min(last * decay)) } else { last };
-        let allowed = mass.min(highest);
-        if allowed > tail {
-            ratio = ratio.min(allowed / last.max(f64::MIN_POSITIVE));
-        }
-        *mass = allowed;
-        last = allowed;
-        below += allowed;
-        if is_tail {
-            tail *= decay;
-        }
-    }
-}
-
-/// Each bin with a half of it in its neighbours, so many times.
-fn smoothed(bins: &[f64], rounds: usize) -> Vec<f64> {
-    let mut masses = bins.to_vec();
-    for _ in 0..rounds {
-        let old = masses.clone();
-        for (bin, mass) in masses.iter_mut().enumerate() {
-            let near = |at: Option<usize>| at.and_then(|at| old.get(at)).copied().unwrap_or(old[bin]);
-            *mass = 0.25 * near(bin.checked_sub(1)) + 0.5 * old[bin] + 0.25 * near(Some(bin + 1));
-        }
-    }
-    masses
 }
 
 /// The share of each relation in its context, drawn towards that in all contexts, which is drawn towards the belief.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tickscope_model::{Decimal, Loss, Nanos, OrderEvent, SegmentKind, Side, TapId, Timestamp};
 
-use crate::pair::{Detail, Flag, Measured, Method, Moment, OrderRow, Trigger};
+use crate::capture::stamp::Edge;
+use crate::pair::attribution::Aggregate;
+use crate::pair::{Across, Detail, Flag, Measured, Method, Moment, OrderRow, Trigger};
 use crate::stats::summary_tests::row;
 use crate::stats::{Feed, Gap, Histogram, Line, Session, Summary, Tap, Totals, TriggerRule};
 
@@ -18,7 +20,25 @@ fn noise(step: u64) -> i64 {
     i64::try_from(mixed >> 44).unwrap() % 1000
 }
 
-/// Ten minutes with market data on two lines; the exchange is slow in the fourth.
+/// Requests between market data on one clock and answers on another.
+pub(in super::super) fn two_clocks() -> Summary {
+    let mut summary = Summary::default();
+    for step in 0..ORDERS {
+        summary.market(Timestamp(START + step * 600 * SECOND / ORDERS), 1);
+        let mut row = order(step);
+        let mut across = [Across::One; SegmentKind::ALL.len()];
+        across[SegmentKind::TickToTrade.index()] = Across::Within(Nanos(37_313));
+        across[SegmentKind::Ack.index()] = Across::Unknown;
+        across[SegmentKind::TcpAck.index()] = Across::Unknown;
+        (row.error, row.across) = (Some(Nanos(37_313)), Some(Box::new(across)));
+        summary.order(&row);
+    }
+    summary.attribution.aggregate =
+        Some(Aggregate { mode_ns: 12_000, z: 40.0, triggered: 1893.4, error: 26.0, within_ns: 20_480, requests: 2000 });
+    summary
+}
+
+/// Ten minutes with market data on two lines; the exchange is slow in the fourth. Some pairs are not sure.
 pub(in super::super) fn full() -> Summary {
     let mut summary = Summary::default();
     for message in 0..60_000 {
@@ -41,6 +61,7 @@ pub(in super::super) fn full() -> Summary {
             has_market: true,
             resolution_ns: 1,
             clock: "shares a clock with the others".into(),
+            clock_name: "ptp0".into(),
             ..Tap::default()
         },
         Tap {
@@ -53,6 +74,9 @@ pub(in super::super) fn full() -> Summary {
             has_orders: true,
             resolution_ns: 1000,
             clock: "-37.000 µs added".into(),
+            clock_name: "ptp0".into(),
+            offset: Nanos(-37_000),
+            edge: Some(Edge::Start),
             cut: Some("inside frame 9001, at byte 1,344,024".into()),
             ..Tap::default()
         },
@@ -104,6 +128,7 @@ fn count(summary: &mut Summary) {
     losses.add_many(Loss::FeedGap, 10);
     losses.add(Loss::Unanswered);
     losses.add_many(Loss::AckWithAnswer, ORDERS / 10);
+    losses.add_many(Loss::Untriggered, ORDERS / 100);
     losses.add_many(Loss::Orphan, 3);
     losses.add_many(Loss::Negative, 1);
     summary.totals = Totals {
@@ -159,8 +184,32 @@ fn order(step: u64) -> OrderRow {
         method: if step.is_multiple_of(4) { Method::Price } else { Method::Latest },
         confidence: 0.9,
     });
+    doubt(&mut row, step, t2t);
     row.timeline = timeline(&row, ack);
     row
+}
+
+/// Of a hundred requests four have several candidates, one was caused by nothing, and one by a fill of our own.
+fn doubt(row: &mut OrderRow, step: u64, t2t: i64) {
+    let Some(trigger) = &mut row.trigger else { return };
+    match step % 100 {
+        51 => {
+            row.trigger = None;
+            row.latency.forget(SegmentKind::TickToTrade);
+        }
+        52 => {
+            trigger.method = Method::Fill;
+            trigger.msg = "ExecutionReport";
+            row.latency.forget(SegmentKind::TickToTrade);
+            row.latency.set(SegmentKind::FillToRequest, Nanos(2 * t2t));
+        }
+        _ if step % 20 == 11 => {
+            trigger.confidence = 0.6;
+            row.flags.set(Flag::BookPartial);
+            (row.t2t_min, row.t2t_max) = (Some(Nanos(t2t / 2)), Some(Nanos(t2t)));
+        }
+        _ => {}
+    }
 }
 
 fn timeline(row: &OrderRow, ack: i64) -> Vec<Moment> {

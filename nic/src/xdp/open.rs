@@ -1,0 +1,285 @@
+//! From a wish to running sockets: the program is loaded in the best variant that this kernel takes, every queue has its socket,
+//! the sockets are in the map, and the program is attached last. (Frames that match earlier would be lost without a trace.)
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::program::{Clock, Spec, assemble};
+use super::socket::{Plan, Socket, Stamps, chunk_bytes, frame_bytes_max};
+use super::{Maps, bpf, btf};
+use crate::afpacket;
+use crate::counters::{Kernel, Tally};
+use crate::error::OpenError;
+use crate::link::Link;
+use crate::options::{HardwareStamps, Options, XdpMode};
+use crate::sys;
+
+/// Beyond what any NIC has.
+const QUEUES_MAX: u32 = 1024;
+const RING_FRAMES_MIN: u32 = 64;
+const RING_FRAMES_MAX: u32 = 1 << 20;
+const HARDWARE_FUNCTION: &str = "bpf_xdp_metadata_rx_timestamp";
+
+/// What keeps the program attached, and what it turned out to be.
+#[allow(clippy::struct_excessive_bools, reason = "four things that are so or not, in any combination")]
+pub(crate) struct Opened {
+    /// Detaches when it is dropped, also when the process is killed.
+    pub(crate) link: OwnedFd,
+    /// Keeps the interface promiscuous.
+    pub(crate) promiscuous: Option<OwnedFd>,
+    /// One for each queue that is captured, and counters for every queue.
+    pub(crate) sockets: Vec<(Socket, Arc<Tally>)>,
+    pub(crate) left_out: Vec<Arc<Tally>>,
+    pub(crate) is_native: bool,
+    pub(crate) is_zero_copy: bool,
+    pub(crate) is_tai: bool,
+    /// The driver can pass the NIC's stamps on.
+    pub(crate) has_hardware: bool,
+    pub(crate) frame_bytes_max: u32,
+    pub(crate) ring_frames: u32,
+}
+
+/// One way of capturing, from the best to the one that always works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Attempt {
+    is_native: bool,
+    wants_zero_copy: bool,
+}
+
+fn attempts(mode: XdpMode, wants_zero_copy: bool) -> Vec<Attempt> {
+    let native = |wants_zero_copy| Attempt { is_native: true, wants_zero_copy };
+    let generic = Attempt { is_native: false, wants_zero_copy: false };
+    let mut attempts = Vec::new();
+    if mode != XdpMode::Generic {
+        attempts.extend(wants_zero_copy.then(|| native(true)));
+        attempts.push(native(false));
+    }
+    if mode != XdpMode::Native {
+        attempts.push(generic);
+    }
+    attempts
+}
+
+pub(crate) fn open(options: &Options, link: &Link) -> Result<Opened, OpenError> {
+    let name = options.interface.as_str();
+    let rings = RING_FRAMES_MIN..=RING_FRAMES_MAX;
+    if !options.xdp.ring_frames.is_power_of_two() || !rings.contains(&options.xdp.ring_frames) {
+        return Err(OpenError::options(name, "`ring_frames` of AF_XDP is a power of two from 64 to 1048576"));
+    }
+    refuse_if_in_use(options)?;
+    let queues = queues(name, link);
+    let mut wanted: Vec<u32> =
+        if options.xdp.queues.is_empty() { (0..queues).collect() } else { options.xdp.queues.clone() };
+    wanted.sort_unstable();
+    wanted.dedup();
+    if let Some(queue) = wanted.iter().find(|queue| **queue >= queues) {
+        return Err(OpenError::options(name, format!("there is no queue {queue}: the last one is {}", queues - 1)));
+    }
+    let mut last = None;
+    for attempt in attempts(options.xdp.mode, options.xdp.zero_copy) {
+        match try_open(options, link, attempt, queues, &wanted) {
+            Ok(opened) => return Ok(opened),
+            // No other attempt would do better.
+            Err(error @ (OpenError::Busy { .. } | OpenError::Options { .. })) => return Err(error),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.expect("there is an attempt in every mode"))
+}
+
+/// The largest ring, at most the one that was asked for, with which all queues stay within the memory that they may have.
+fn ring_frames(options: &Options, mtu: u32, queues: usize) -> u32 {
+    let bytes = |frames: u32| frames as usize * 2 * chunk_bytes(mtu) as usize * queues;
+    let mut frames = options.xdp.ring_frames;
+    while frames > RING_FRAMES_MIN && bytes(frames) > options.xdp.memory_bytes_max {
+        frames /= 2;
+    }
+    frames
+}
+
+fn refuse_if_in_use(options: &Options) -> Result<(), OpenError> {
+    let name = options.interface.as_str();
+    let addresses = sys::host_addresses(name)
+        .map_err(|error| OpenError::system(name, "asking for its addresses", error, "say `steal` to go on without"))?;
+    match addresses.first() {
+        Some(address) if !options.xdp.steal => {
+            Err(OpenError::InUse { interface: name.to_owned(), address: address.to_string() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Queues in use: ETHTOOL_GCHANNELS where the driver knows it, else those that it has allocated.
+fn queues(interface: &str, link: &Link) -> u32 {
+    const ETHTOOL_GCHANNELS: u32 = 0x3C;
+    const SIOCETHTOOL: libc::c_ulong = 0x8946;
+    // struct ethtool_channels: command, four maxima, then rx, tx, other, combined.
+    let mut channels = [0u32; 14];
+    channels[0] = ETHTOOL_GCHANNELS;
+    let in_use = match sys::interface_ioctl(interface, SIOCETHTOOL, &mut channels) {
+        Ok(()) => channels[5].saturating_add(channels[8]),
+        Err(_) => 0,
+    };
+    let count = if in_use > 0 { in_use } else { link.rx_queues };
+    count.clamp(1, QUEUES_MAX)
+}
+
+fn try_open(
+    options: &Options,
+    link: &Link,
+    attempt: Attempt,
+    queues: u32,
+    wanted: &[u32],
+) -> Result<Opened, OpenError> {
+    let name = options.interface.as_str();
+    let maps = Maps::new(name, &options.filter, queues)?;
+    let magics =
+        sys::random().map_err(|error| OpenError::system(name, "asking for random bytes", error, "try again"))?;
+    let loaded = load(options, link, attempt, &maps, magics)?;
+    let stamps = Stamps { magic_before: magics[0], magic_inside: magics[1], is_tai: loaded.is_tai };
+    let ring_frames = ring_frames(options, link.mtu, wanted.len());
+    let mut sockets = Vec::new();
+    for queue in wanted {
+        let plan = Plan {
+            interface: link.index,
+            queue: *queue,
+            mtu: link.mtu,
+            ring_frames,
+            wants_zero_copy: attempt.wants_zero_copy,
+            busy_poll: options.xdp.busy_poll,
+        };
+        let socket = Socket::open(&plan, stamps).map_err(|error| socket_error(name, error))?;
+        bpf::update(&maps.sockets, &queue.to_ne_bytes(), &socket.descriptor()).map_err(|error| {
+            OpenError::system(name, "giving a queue its AF_XDP socket", error, "capture by AF_PACKET")
+        })?;
+        sockets.push(socket);
+    }
+    let promiscuous = options.promiscuous.then(|| promiscuous(name, link.index)).transpose()?;
+    // Last: from here on frames come.
+    let mode = if attempt.is_native { bpf::DRIVER_MODE } else { bpf::SKB_MODE };
+    let held = bpf::attach(&loaded.program, link.index, mode).map_err(|error| attach_error(name, link.mtu, error))?;
+    let is_zero_copy = !sockets.is_empty() && sockets.iter().all(|socket| socket.is_zero_copy);
+    let kernel = |socket: Option<&Socket>| Kernel::Xdp {
+        socket: socket.map(|socket| Arc::clone(&socket.file)),
+        matches: Arc::clone(&maps.matches),
+        is_zero_copy: socket.is_some_and(|socket| socket.is_zero_copy),
+    };
+    // A ring full of frames, and the one that the program has just counted.
+    let capacity = u64::from(ring_frames) + 1;
+    let tally = |queue: u32, socket| Arc::new(Tally::new(queue, capacity, kernel(socket)));
+    let left_out = (0..queues).filter(|queue| !wanted.contains(queue)).map(|queue| tally(queue, None)).collect();
+    let tallies: Vec<_> = sockets.iter().zip(wanted).map(|(socket, queue)| tally(*queue, Some(socket))).collect();
+    Ok(Opened {
+        link: held,
+        promiscuous,
+        sockets: sockets.into_iter().zip(tallies).collect(),
+        left_out,
+        is_native: attempt.is_native,
+        is_zero_copy,
+        is_tai: loaded.is_tai,
+        has_hardware: loaded.has_hardware,
+        frame_bytes_max: frame_bytes_max(link.mtu),
+        ring_frames,
+    })
+}
+
+fn promiscuous(name: &str, index: u32) -> Result<OwnedFd, OpenError> {
+    let open = || {
+        let socket = sys::socket(libc::AF_PACKET, libc::SOCK_RAW, 0)?;
+        afpacket::promiscuous(&socket, index)?;
+        Ok(socket)
+    };
+    open().map_err(|error: io::Error| {
+        OpenError::system(name, "receiving frames for others", error, "switch `promiscuous` off")
+    })
+}
+
+struct Loaded {
+    program: OwnedFd,
+    is_tai: bool,
+    has_hardware: bool,
+}
+
+/// The best variant that this kernel takes: with the NIC's stamp (Linux 6.3, native mode, drivers that have it), with TAI
+/// (6.1), with MONOTONIC.
+fn load(options: &Options, link: &Link, attempt: Attempt, maps: &Maps, magics: [u64; 2]) -> Result<Loaded, OpenError> {
+    let wants_hardware = attempt.is_native && options.hardware != HardwareStamps::Never;
+    let function = wants_hardware.then(hardware_function).flatten();
+    let mut refused = None;
+    for (clock, hardware) in [(Clock::Tai, function), (Clock::Tai, None), (Clock::Monotonic, None)] {
+        // A program that calls the driver's functions is bound to the interface, and cannot be attached in generic mode.
+        let bound_to = hardware.map(|_| link.index);
+        let spec = Spec { is_inside_forced: options.xdp.is_note_inside, ..maps.spec(clock, hardware, magics) };
+        match bpf::load(&assemble(&spec), bound_to) {
+            Ok(program) => {
+                let has_hardware = hardware.is_some();
+                return Ok(Loaded { program, is_tai: clock == Clock::Tai, has_hardware });
+            }
+            Err(error) => refused = Some(error),
+        }
+    }
+    let (error, reason) = refused.expect("three variants were tried");
+    let advice = format!("the kernel says \"{reason}\"; CAP_BPF and CAP_PERFMON are needed, else capture by AF_PACKET");
+    Err(OpenError::system(&options.interface, "loading the XDP program", error, &advice))
+}
+
+fn hardware_function() -> Option<i32> {
+    btf::function(&std::fs::read(btf::KERNEL).ok()?, HARDWARE_FUNCTION)
+}
+
+fn socket_error(name: &str, error: io::Error) -> OpenError {
+    let advice = match error.raw_os_error() {
+        Some(libc::EBUSY) => return OpenError::Busy { interface: name.to_owned() },
+        // Without CAP_IPC_LOCK memory counts against RLIMIT_MEMLOCK, and this is how the kernel says so.
+        Some(libc::ENOBUFS | libc::ENOMEM) => {
+            "grant CAP_IPC_LOCK, raise `ulimit -l`, or ask for a smaller `ring_frames`"
+        }
+        Some(libc::EOPNOTSUPP) => "the driver has no zero-copy: switch `zero_copy` off",
+        Some(libc::EAFNOSUPPORT) => "this kernel has no AF_XDP (CONFIG_XDP_SOCKETS): capture by AF_PACKET",
+        _ => "capture by AF_PACKET",
+    };
+    OpenError::system(name, "opening an AF_XDP socket", error, advice)
+}
+
+fn attach_error(name: &str, mtu: u32, error: io::Error) -> OpenError {
+    match error.raw_os_error() {
+        Some(libc::EBUSY | libc::EEXIST) => OpenError::Busy { interface: name.to_owned() },
+        Some(libc::ERANGE) => {
+            let advice = format!("its driver takes no XDP program with an MTU of {mtu}: use generic mode or AF_PACKET");
+            OpenError::system(name, "attaching the XDP program", error, &advice)
+        }
+        Some(libc::EOPNOTSUPP) => OpenError::system(
+            name,
+            "attaching the XDP program",
+            error,
+            "its driver has no XDP: use generic mode or AF_PACKET",
+        ),
+        _ => OpenError::system(name, "attaching the XDP program", error, "capture by AF_PACKET"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_go_from_best_to_what_always_works() {
+        let attempt = |is_native, wants_zero_copy| Attempt { is_native, wants_zero_copy };
+        let (best, native, generic) = (attempt(true, true), attempt(true, false), attempt(false, false));
+        assert_eq!(attempts(XdpMode::Auto, true), [best, native, generic]);
+        assert_eq!(attempts(XdpMode::Auto, false), [native, generic]);
+        assert_eq!(attempts(XdpMode::Native, true), [best, native]);
+        assert_eq!(attempts(XdpMode::Generic, true), [generic]);
+    }
+
+    #[test]
+    fn many_queues_share_the_memory() {
+        let options = Options::new("eth0");
+        for (mtu, queues, expected) in
+            [(1500, 1, 32_768), (1500, 8, 32_768), (1500, 9, 16_384), (9000, 64, 2048), (1500, 1 << 20, 64)]
+        {
+            assert_eq!(ring_frames(&options, mtu, queues), expected, "{mtu} {queues}");
+        }
+    }
+}
