@@ -52,7 +52,9 @@ impl Clocks {
         let mut clocks: Vec<Clock> = distinct.iter().enumerate().map(clock).collect();
         // Where the first clock's offset is given, so is the difference of each other one to it.
         let is_all = clocks[0].is_given;
-        clocks.iter_mut().for_each(|clock| clock.is_given |= is_all);
+        for clock in &mut clocks {
+            clock.is_given |= is_all;
+        }
         clocks[0].is_given = false;
         let needs_bounds = clocks.iter().skip(1).any(|clock| !clock.is_given);
         let bounds = if needs_bounds { estimate(settings, prepared, &of_tap)? } else { BoundsOfPairs::new() };

@@ -157,7 +157,11 @@ fn stamps(page: &mut Writer) {
          counter that keyframes explain. Who stamped a tap is found out (auto): the first 64 to 256 frames of the tap vote, \
          or all where there are fewer; a form wins that nine tenths of those that could carry it do carry, with checksums \
          that fit, or in at least 16 frames whose stamps keep pace with the capture's clock. A tap with fewer than 64 \
-         frames in the first 16 MB of a longer capture is not decided: name its form.",
+         frames in the first 16 MB of a longer capture is not decided: name its form. A form that is named is read from any \
+         number of frames; a stamp that is more than 30 days off the capture's clock then counts only with a checksum that \
+         fits, or where at least 16 keep pace, or where the capture's clock itself was never set. A capture's own stamps \
+         that are whole microseconds or milliseconds in at least 64 frames at its beginning are taken for that, whatever \
+         the file could hold; the report has a note.",
     );
     page.paragraph(
         "A frame without a stamp, or whose stamp is more than 5 seconds off those around it, gets the capture's own time \
@@ -188,11 +192,20 @@ fn clocks(page: &mut Writer) {
          the captures once more in front. Every bound is a cause on one clock and its effect on the other: a request and \
          the public print of its own fill (found by symbol, quantity and price within 5 ms); the oldest market data on the \
          symbol in the 5 ms before that print, which is taken to reach back to what made the system send the request; and \
-         packets that both taps saw, whose way past the taps is known. The bounds follow a drift (a line through time), and \
-         are divided where no line fits, since a clock was set. The middle is taken off; figures between the clocks carry \
+         packets that both taps saw, whose way past the taps is known. Each tap that shows the market data bounds its own \
+         clock; what bounds two pairs of clocks bounds the third, and every pair is as tight as its best way over others. \
+         The bounds follow a drift (a line through time). The middle is taken off; figures between the clocks carry \
          half the width, and the ticks of the captures, as their \u{b1}. An order that nothing on its symbol caused and that \
          happens to meet a message within its own way to the exchange would give a wrong bound; such chance is rare, and \
          bounds that contradict each other show it.",
+    );
+    page.paragraph(
+        "Where no line fits, a clock was set. That may have been at any time between the last bound that the time behind \
+         contradicts and the first that the time before does, a little more where a clock shows the same times twice. In \
+         this gap nothing is known: requests there have no latency between the clocks and the flag cross_clock, packets at \
+         two taps are left out, and the report and JSON (unknown of the clock) give its ends. Where several pairs of clocks \
+         show it, it is about the clock that they have in common. A step smaller than the width of the bounds cannot be \
+         seen.",
     );
     page.paragraph(
         "The drift that the report names is an estimate, that of the middle; beside it stands what is possible within the \

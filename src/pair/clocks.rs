@@ -40,6 +40,13 @@ impl TapClocks {
         (!self.blind.iter().any(is_blind)).then_some(across)
     }
 
+    /// Whether some clock is related to this tap's, and not at this time.
+    fn is_blind(&self, tap: TapId, time: Timestamp) -> bool {
+        (0..self.of_tap.len())
+            .filter_map(|other| u16::try_from(other).ok().map(TapId))
+            .any(|other| self.between_taps(tap, other).is_some() && self.across((tap, time), (other, time)).is_none())
+    }
+
     /// The same at the times when the clocks are related.
     pub fn between_taps(&self, one: TapId, other: TapId) -> Option<Across> {
         let clock = |tap: TapId| self.of_tap.get(usize::from(tap.0));
@@ -135,11 +142,11 @@ impl Pairer {
             if kind == SegmentKind::TickToTrade {
                 (open.row.t2t_min, open.row.t2t_max) = (None, None);
             }
-            // One loss a request, however many of its latencies are concerned.
-            if !open.echo && !open.row.flags.has(Flag::CrossClock) {
-                open.row.flags.set(Flag::CrossClock);
-                self.losses.add(Loss::CrossClock);
-            }
+            self.flag_cross_clock(open);
+        }
+        // What caused it may be a message that seems to have come behind it.
+        if open.row.trigger.is_none() && self.rules.tap_clocks.is_blind(open.row.tap, open.row.t_out) {
+            self.flag_cross_clock(open);
         }
         let report = open.report_frames.first().map(|(tap, _)| (*tap, open.row.t_out));
         let request = (open.row.tap, open.row.t_out);
@@ -149,6 +156,14 @@ impl Pairer {
         if all.iter().any(|across| *across != Across::One) {
             open.row.error = all.iter().filter_map(|across| across.error()).max();
             open.row.across = Some(Box::new(all));
+        }
+    }
+
+    /// Flags a request; one loss, however many of its latencies are concerned.
+    fn flag_cross_clock(&mut self, open: &mut Open) {
+        if !open.echo && !open.row.flags.has(Flag::CrossClock) {
+            open.row.flags.set(Flag::CrossClock);
+            self.losses.add(Loss::CrossClock);
         }
     }
 }
