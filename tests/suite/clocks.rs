@@ -188,7 +188,9 @@ fn every_pair_of_clocks_is_as_tight_as_its_best_way() {
     for (from, to, later) in [("md", "m2", 3_000), ("orders", "o2", 9_000)] {
         let file = |name: &str| folder.join(format!("{name}.pcap"));
         let mut frames = tape::read(&std::fs::read(file(from)).expect("it was just written"));
-        frames.iter_mut().for_each(|frame| frame.time_ns += later);
+        for frame in &mut frames {
+            frame.time_ns += later;
+        }
         std::fs::write(file(to), tape::write(&frames, Form::PcapNano)).expect("the folder can be written to");
         let (first, mut tap) = (from == "md", scenario.tap[usize::from(from != "md")].clone());
         to.clone_into(&mut tap.name);
