@@ -271,7 +271,7 @@ pub struct OrderEvent<'a> {
     pub sending_ns: u64,
     /// TransactTime (FIX 60) in nanoseconds since the Unix epoch; 0 where absent.
     pub transact_ns: u64,
-    /// The whole message as it was on the wire, for what only a user's rule asks for.
+    /// The whole message as it was on the wire, for what only a user's rule asks for; empty for the orders of a list.
     pub raw: &'a [u8],
     /// A request that trades when it comes or not at all: a market order, immediate-or-cancel, fill-or-kill.
     pub is_immediate: bool,

@@ -308,10 +308,11 @@ fn each_of_group(
             }
         }
         orders += 1;
-        out.order(span.clone(), &OrderEvent { raw: message, ..event(damaged, &order) });
+        // Without its message: an id in it would be that of the first order for each of them.
+        out.order(span.clone(), &event(damaged, &order));
     }
     if orders == 0 {
-        out.order(span.clone(), &OrderEvent { raw: message, ..without_entries(damaged, &outside) });
+        out.order(span.clone(), &without_entries(damaged, &outside));
     } else if stated.iter().any(|&stated| stated != orders) {
         // Entries without ClOrdID, or that could not be told apart.
         out.stray(Loss::Malformed, 1);
