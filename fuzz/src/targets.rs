@@ -319,9 +319,9 @@ fn decoder(input: &[u8]) {
     }
 }
 
-fn rules() -> Rules {
+fn rules(keeps_books: bool) -> Rules {
     Rules {
-        trigger: TriggerRule::default(),
+        trigger: TriggerRule { keeps_books, ..TriggerRule::default() },
         from: Timestamp::MIN,
         to: Timestamp::MAX,
         symbols: Vec::new(),
@@ -332,10 +332,11 @@ fn rules() -> Rules {
 }
 
 /// What `analyze` makes of captures, in a few words; `ahead` is threads and bytes of a block.
-fn analyzed(inputs: &[Input], ahead: Option<(usize, usize)>) -> Option<String> {
+fn analyzed(inputs: &[Input], keeps_books: bool, ahead: Option<(usize, usize)>) -> Option<String> {
     let mut captures = Merged::open(inputs, &[]).ok()?;
     let mut pipeline = Pipeline::new(Configured::default(), None, Vec::new());
-    let mut lane = Correlator::new(Symbols::default(), Feeds::new(Vec::new()), Pairer::new(rules()), vec![vec![0]]);
+    let mut lane =
+        Correlator::new(Symbols::default(), Feeds::new(Vec::new()), Pairer::new(rules(keeps_books)), vec![vec![0]]);
     if let Some((threads, block)) = ahead {
         pipeline.read_ahead(&mut captures, threads, block);
     }
@@ -368,7 +369,10 @@ fn analyze(input: &[u8]) {
     with_file(input, |path| {
         let inputs = [Input { name: Some("fuzz".to_owned()), path: path.to_owned() }];
         // Read frame by frame, and ahead in small blocks: the same comes out.
-        assert_eq!(analyzed(&inputs, None), analyzed(&inputs, Some((input.len() % 3, 700 + input.len() % 5000))));
+        let ahead = Some((input.len() % 3, 700 + input.len() % 5000));
+        assert_eq!(analyzed(&inputs, false, None), analyzed(&inputs, false, ahead));
+        // With books nothing is read ahead.
+        analyzed(&inputs, true, None);
 
         let Ok(mut captures) = Merged::open(&inputs, &[]) else { return };
         let mut pipeline = Pipeline::new(Configured::default(), None, Vec::new());

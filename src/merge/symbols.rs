@@ -47,7 +47,7 @@ impl Symbols {
         number
     }
 
-    /// The order flow names this one: its book is wanted. At most [`MOST_WATCHED`] of them.
+    /// The order flow names this one: its book is wanted. At most 65,536 of them wait for a number.
     pub fn watch(&mut self, name: &[u8]) {
         let name = trimmed(name);
         match self.numbers.get(name) {

@@ -1,5 +1,5 @@
 //! Which message made us send a request. The candidates of each request are collected when it is looked up; a model of
-//! the order stream ([`model`]) weighs them against each other and against "nothing". Two ways of learning it: *causal*,
+//! the order stream (`model.rs`) weighs them against each other and against "nothing". Two ways of learning it: *causal*,
 //! from what came before only, the same rows live and offline; and *two-pass*, offline, where the rows wait until the
 //! model has seen the requests of the whole capture.
 

@@ -164,9 +164,9 @@ impl Chances {
 const REPORTS_BY_CHANCE: f64 = 0.003;
 
 /// Requests' worth of belief that is mixed into what is learned: about the reaction to each cell …
-const REACTION_BELIEF: f64 = 0.1;
+const REACTION_BELIEF: f64 = 1.0;
 /// … the background rate at each local rate …
-const BACKGROUND_BELIEF: f64 = 5.0;
+const BACKGROUND_BELIEF: f64 = 0.5;
 /// … and the relations, in a context from those of all contexts, and in all contexts from the table below.
 const CONTEXT_BELIEF: f64 = 8.0;
 const RELATION_BELIEF: f64 = 10.0;
