@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use tickscope::capture::{Input, Merged};
 use tickscope::merge::{Feeds, Symbols};
 use tickscope::pair::attribution::Learning;
-use tickscope::pair::{OrderRow, Pairer, Rules, TapClocks, TriggerRule};
+use tickscope::pair::{OrderRow, Pairer, Rules, TriggerRule};
 use tickscope::pipeline::correlator::Correlator;
 use tickscope::pipeline::{Configured, Pipeline, first_look};
-use tickscope_model::Timestamp;
 
 /// The rows of captures that are one observation point.
 pub(crate) fn rows(files: &[PathBuf], learning: Learning) -> Result<Vec<OrderRow>, String> {
@@ -18,15 +17,8 @@ pub(crate) fn rows(files: &[PathBuf], learning: Learning) -> Result<Vec<OrderRow
     let open = || Merged::open(&inputs, &[]).map_err(|error| error.to_string());
     let points = vec![0; files.len()];
     let looked = first_look::symbols(open()?, Configured::default(), points.clone());
-    let rules = Rules {
-        trigger: TriggerRule { learning, keeps_cases: true, ..TriggerRule::default() },
-        from: Timestamp::MIN,
-        to: Timestamp::MAX,
-        symbols: Vec::new(),
-        sessions: Vec::new(),
-        clocks: Vec::new(),
-        tap_clocks: TapClocks::default(),
-    };
+    let rules =
+        Rules { trigger: TriggerRule { learning, keeps_cases: true, ..TriggerRule::default() }, ..Rules::default() };
     let mut lane =
         Correlator::new(Symbols::default(), Feeds::new(Vec::new()), Pairer::new(rules), vec![vec![0]; files.len()]);
     for name in &looked {

@@ -9,7 +9,7 @@ use tickscope::capture::{Input, Merged, open};
 use tickscope::dissect::{Dissector, Transport, dissect};
 use tickscope::flow::{Arrival, Datagram, Endpoint, FlowKey, History, Stream, StreamSink, Taken};
 use tickscope::merge::{Feed, Feeds, Symbols};
-use tickscope::pair::{Paired, Pairer, Rules, TapClocks, TriggerRule};
+use tickscope::pair::{Paired, Pairer, Rules, TriggerRule};
 use tickscope::pipeline::correlator::Correlator;
 use tickscope::pipeline::printer::{Printer, Wanted};
 use tickscope::pipeline::{Configured, Pipeline};
@@ -320,15 +320,7 @@ fn decoder(input: &[u8]) {
 }
 
 fn rules(keeps_books: bool) -> Rules {
-    Rules {
-        trigger: TriggerRule { keeps_books, ..TriggerRule::default() },
-        from: Timestamp::MIN,
-        to: Timestamp::MAX,
-        symbols: Vec::new(),
-        sessions: Vec::new(),
-        clocks: Vec::new(),
-        tap_clocks: TapClocks::default(),
-    }
+    Rules { trigger: TriggerRule { keeps_books, ..TriggerRule::default() }, ..Rules::default() }
 }
 
 /// What `analyze` makes of captures, in a few words; `ahead` is threads and bytes of a block.

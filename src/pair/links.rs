@@ -124,9 +124,24 @@ pub(super) struct Caused {
     pub effect: Effect,
 }
 
+/// The number of an operand's symbol, once there is one: names are not looked up for every message.
+#[derive(Clone, Copy, Debug, Default)]
+struct Number(Option<SymbolId>);
+
+impl Number {
+    fn is(&mut self, operand: &Operand, symbol: SymbolId, symbols: &Symbols) -> bool {
+        if self.0.is_none() {
+            self.0 = symbols.known(operand.symbol.as_bytes());
+        }
+        self.0 == Some(symbol)
+    }
+}
+
 #[derive(Debug)]
 struct State {
     rule: LinkRule,
+    /// Of the left and the right operand.
+    numbers: [Number; 2],
     left: Option<Price>,
     right: Option<Price>,
     was_true: Option<bool>,
@@ -147,6 +162,7 @@ impl Links {
     pub fn new(rules: &[LinkRule]) -> Links {
         let state = |rule: &LinkRule| State {
             rule: rule.clone(),
+            numbers: [Number::default(); 2],
             left: None,
             right: match rule.right {
                 Right::Price(price) => Some(price),
@@ -170,16 +186,15 @@ impl Links {
 
     /// A message about a symbol that has a book.
     pub fn see(&mut self, point: u16, tick: &Tick, event: &MarketEvent, effect: &Effect, symbols: &Symbols) {
-        let is_it = |operand: &Operand| symbols.known(operand.symbol.as_bytes()) == Some(event.symbol);
         for state in &mut self.states {
             let mut concerns = false;
-            if is_it(&state.rule.left) {
+            if state.numbers[0].is(&state.rule.left, event.symbol, symbols) {
                 // A middle that is not there leaves the condition as it was.
                 state.left = state.rule.left.value(event, effect).or(state.left);
                 concerns = state.rule.left.field != Field::Trade || event.kind == MarketKind::Trade;
             }
             if let Right::Operand(operand) = &state.rule.right
-                && is_it(operand)
+                && state.numbers[1].is(operand, event.symbol, symbols)
             {
                 state.right = operand.value(event, effect).or(state.right);
                 concerns |= operand.field != Field::Trade || event.kind == MarketKind::Trade;

@@ -54,6 +54,21 @@ pub struct Rules {
     pub tap_clocks: TapClocks,
 }
 
+impl Default for Rules {
+    /// As without a configuration: everything counts, and all taps share a clock.
+    fn default() -> Rules {
+        Rules {
+            trigger: TriggerRule::default(),
+            from: Timestamp::MIN,
+            to: Timestamp::MAX,
+            symbols: Vec::new(),
+            sessions: Vec::new(),
+            clocks: Vec::new(),
+            tap_clocks: TapClocks::default(),
+        }
+    }
+}
+
 /// What pairing looks things up in.
 pub struct View<'a> {
     pub ticks: &'a Ticks,

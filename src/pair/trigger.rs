@@ -14,7 +14,7 @@ use super::links::LinkRule;
 use super::pairer::{Pairer, View};
 use super::requests::{Open, RequestId};
 use super::row::{Flag, Method, OrderRow, Trigger, Weighed};
-use crate::book::{self, RATE_CLASSES};
+use crate::book::{self, Exposure, RATE_CLASSES};
 use crate::merge::{Recent, Symbols, Tick};
 
 /// At most so many messages are looked at for one request.
@@ -117,6 +117,25 @@ impl Reports {
 #[allow(clippy::cast_possible_truncation, reason = "40")]
 const NO_RATE: u8 = RATE_CLASSES as u8 - 1;
 
+/// The market data that a request may have reacted to: the nearest point that has any, and what it calls the request's symbol.
+#[derive(Clone, Copy)]
+struct Market {
+    point: u16,
+    symbol: Option<SymbolId>,
+}
+
+impl Market {
+    fn of(open: &Open, view: &View<'_>) -> Option<Market> {
+        let point = view.nearest_market(open.point)?;
+        Some(Market { point, symbol: open.symbol.or_else(|| view.symbols.known(open.row.symbol.as_bytes())) })
+    }
+}
+
+/// What the order stream could have reacted to: as the books' tape counts it, else a sample.
+fn exposure<'a>(rule: &TriggerRule, view: &'a View<'_>, sampled: &'a Exposure) -> &'a Exposure {
+    if rule.keeps_books { &view.tape.exposure } else { sampled }
+}
+
 /// Messages about a request's symbol, newest first.
 struct Walked {
     point: u16,
@@ -146,28 +165,33 @@ impl Pairer {
         let Some(open) = self.requests.get(id) else { return };
         let mut case = Case { role: candidates::role(open.row.request), rate: NO_RATE, ..Case::default() };
         let (is_echo, has_id) = (open.echo, open.id.is_some());
-        let walked = self.walk(open, messages, view);
+        let market = Market::of(open, view);
+        let walked = market.and_then(|market| self.walk(open, market, messages, view));
         let is_evicted = walked.as_ref().is_some_and(|walked| walked.is_evicted);
         if let (Some(walked), false) = (&walked, self.rules.trigger.keeps_books || is_echo) {
             case.rate = self.sampled.sample(open.row.t_out, walked.since, &walked.ticks);
         }
-        self.collect_named(open, view, &mut case);
+        if let Some(market) = market {
+            self.collect_named(open, market, view, &mut case);
+        }
         if let Some(walked) = &walked {
             self.collect_market(open, walked, view, &mut case);
         }
-        self.collect_reports(id, &mut case);
+        self.collect_reports(open, &mut case);
         candidates::place(&mut case.candidates);
         let (session, time) = (open.session, open.row.t_out);
         self.spent.mark(session, time, &mut case);
         if !is_echo {
-            let exposure = if self.rules.trigger.keeps_books { &view.tape.exposure } else { &self.sampled };
+            let exposure = exposure(&self.rules.trigger, view, &self.sampled);
             self.judge.learn(&case, time, exposure, (self.reports.count, view.links.count));
         }
         let verdict = self.judge.judge(&case);
         if !is_echo {
             self.spent.remember(session, time, &case, &verdict);
         }
-        self.look_for_links(id, &case, view);
+        if let Some(market) = market {
+            self.look_for_links(id, market, &case, view);
+        }
         let verdict = (self.judge.learning() == Learning::Causal).then_some(verdict);
         let Some(open) = self.requests.get_mut(id) else { return };
         open.looked_up = true;
@@ -192,10 +216,8 @@ impl Pairer {
     }
 
     /// The messages about a request's symbol that may have caused it, of the nearest point with market data.
-    fn walk(&self, open: &Open, messages: u32, view: &View<'_>) -> Option<Walked> {
-        let symbol: SymbolId = open.symbol.or_else(|| view.symbols.known(open.row.symbol.as_bytes()))?;
-        // A point without market data passes the question on to the next nearest.
-        let point = view.nearest_market(open.point)?;
+    fn walk(&self, open: &Open, market: Market, messages: u32, view: &View<'_>) -> Option<Walked> {
+        let (point, symbol) = (market.point, market.symbol?);
         let (rule, time) = (&self.rules.trigger, open.row.t_out);
         let reaches_back = time.shifted(Nanos(-rule.window.0));
         let reach = Nanos(i64::try_from(self.judge.reach_ns()).unwrap_or(i64::MAX));
@@ -227,11 +249,9 @@ impl Pairer {
     }
 
     /// Candidates that the request's id, or a link, names.
-    fn collect_named(&self, open: &Open, view: &View<'_>, case: &mut Case) {
-        let symbol: Option<SymbolId> = open.symbol.or_else(|| view.symbols.known(open.row.symbol.as_bytes()));
+    fn collect_named(&self, open: &Open, Market { point, symbol }: Market, view: &View<'_>, case: &mut Case) {
         let (rule, time) = (&self.rules.trigger, open.row.t_out);
         let reaches_back = time.shifted(Nanos(-rule.window.0));
-        let Some(point) = view.nearest_market(open.point) else { return };
         if let Some(id) = open.id {
             let found = ids::find(view.tape, id, (point, symbol), (reaches_back, time));
             let candidate = |(symbol, entry): (SymbolId, book::Entry)| {
@@ -256,13 +276,12 @@ impl Pairer {
         let is_buy = open.row.side.or(open.original.side).map(|side| side == Side::Buy);
         let price = open.row.price.or(open.original.price).and_then(book::price_of);
         let wish = Wish { is_buy, price };
-        let keeps_books = self.rules.trigger.keeps_books;
-        let exposure = if keeps_books { &view.tape.exposure } else { &self.sampled };
+        let exposure = exposure(&self.rules.trigger, view, &self.sampled);
         case.candidates.extend(ticks.iter().map(|tick| {
             let effect = view.tape.find(point, symbol, tick);
             candidates::of_market((*tick, symbol), effect, wish, time, exposure)
         }));
-        if keeps_books {
+        if self.rules.trigger.keeps_books {
             case.rate = view.tape.rate_class(point, symbol, time);
         }
         let newest = view.tape.newest(point, symbol, time);
@@ -276,8 +295,7 @@ impl Pairer {
     }
 
     /// Candidates among the private reports.
-    fn collect_reports(&self, id: RequestId, case: &mut Case) {
-        let Some(open) = self.requests.get(id) else { return };
+    fn collect_reports(&self, open: &Open, case: &mut Case) {
         let (time, rule) = (open.row.t_out, &self.rules.trigger);
         let mut taken = 0;
         for report in self.reports.newest.iter().rev() {
@@ -295,9 +313,8 @@ impl Pairer {
     }
 
     /// Whether a new order follows messages about another symbol: only where all of them are seen one by one.
-    fn look_for_links(&mut self, id: RequestId, case: &Case, view: &View<'_>) {
+    fn look_for_links(&mut self, id: RequestId, Market { point, symbol }: Market, case: &Case, view: &View<'_>) {
         let Some(open) = self.requests.get(id) else { return };
-        let Some(point) = view.nearest_market(open.point) else { return };
         let is_wanted = self.rules.trigger.keeps_books && open.row.request == OrderKind::New && case.by_id.is_none();
         if !is_wanted || open.echo {
             return;
@@ -305,7 +322,6 @@ impl Pairer {
         let time = open.row.t_out;
         let since = |report: &Report| u64::try_from(time.since(report.tick.time).0).ok();
         let fill_ns = self.reports.newest.iter().rev().find_map(since).unwrap_or(u64::MAX);
-        let symbol: Option<SymbolId> = open.symbol.or_else(|| view.symbols.known(open.row.symbol.as_bytes()));
         self.suggest.look(&Moment { orders: &open.row.symbol, symbol, point, time, fill_ns }, view.recent);
     }
 
@@ -327,7 +343,7 @@ impl Pairer {
             let open = self.requests.in_order().filter(|open| !open.echo).filter_map(|open| open.case.as_deref());
             let held = self.held.iter().filter(|held| !held.open.echo).map(|held| held.case.as_ref());
             let cases: Vec<&Case> = held.chain(open).collect();
-            let exposure = if self.rules.trigger.keeps_books { &view.tape.exposure } else { &self.sampled };
+            let exposure = exposure(&self.rules.trigger, view, &self.sampled);
             self.judge.fit(cases.into_iter(), (exposure, (self.reports.count, view.links.count)));
         }
     }

@@ -8,8 +8,7 @@ use std::process::{Command, Stdio};
 use std::rc::Rc;
 
 use serde_json::Value;
-use tickscope::pair::{Rules, TapClocks, TriggerRule};
-use tickscope_model::Timestamp;
+use tickscope::pair::{Rules, TriggerRule};
 
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -176,11 +175,6 @@ pub(crate) fn rules() -> Rules {
     Rules {
         // Books need every message, and tests read ahead.
         trigger: TriggerRule { keeps_books: false, ..TriggerRule::default() },
-        from: Timestamp::MIN,
-        to: Timestamp::MAX,
-        symbols: Vec::new(),
-        sessions: Vec::new(),
-        clocks: Vec::new(),
-        tap_clocks: TapClocks::default(),
+        ..Rules::default()
     }
 }

@@ -103,8 +103,16 @@ pub struct Case {
 
 impl Case {
     pub(crate) fn observed(&self) -> Observed {
-        let candidates = self.candidates.iter().map(|candidate| candidate.seen).collect();
-        Observed { role: self.role, rate: self.rate, stance: self.stance, candidates }
+        let mut observed = Observed::default();
+        self.observe(&mut observed);
+        observed
+    }
+
+    /// The same into what is there already.
+    pub(crate) fn observe(&self, observed: &mut Observed) {
+        (observed.role, observed.rate, observed.stance) = (self.role, self.rate, self.stance);
+        observed.candidates.clear();
+        observed.candidates.extend(self.candidates.iter().map(|candidate| candidate.seen));
     }
 }
 

@@ -84,6 +84,8 @@ pub(crate) struct Judge {
     next_lesson: usize,
     /// Messages this much older than the request are not looked at where there are many younger ones.
     reach_ns: u64,
+    /// Room for a request that is judged.
+    observed: Observed,
     weights: Vec<f64>,
 }
 
@@ -99,6 +101,7 @@ impl Judge {
             span: None,
             next_lesson: FIRST_LESSON,
             reach_ns: window_ns,
+            observed: Observed::default(),
             weights: Vec::new(),
         }
     }
@@ -117,11 +120,10 @@ impl Judge {
         self.seen += 1;
         let (first, last) = self.span.unwrap_or((time, time));
         self.span = Some((first.min(time), last.max(time)));
-        let observed = case.observed();
         if self.recent.len() < SAMPLE {
-            self.recent.push(observed);
+            self.recent.push(case.observed());
         } else {
-            self.recent[self.place] = observed;
+            case.observe(&mut self.recent[self.place]);
             self.place = (self.place + 1) % SAMPLE;
         }
         if self.seen == 1 && self.learning == Learning::Causal {
@@ -169,7 +171,8 @@ impl Judge {
     }
 
     pub(crate) fn judge(&mut self, case: &Case) -> Verdict {
-        let untriggered = self.model.weigh(&case.observed(), &mut self.weights);
+        case.observe(&mut self.observed);
+        let untriggered = self.model.weigh(&self.observed, &mut self.weights);
         verdict(&self.weights, untriggered)
     }
 }

@@ -101,8 +101,6 @@ pub(crate) struct Model {
     pub place: Vec<f64>,
     /// How much more often requests that come by themselves stand there, by role.
     pub stance: Vec<f64>,
-    /// So many requests were learned from.
-    pub learned_from: usize,
 }
 
 /// How often each cell was there to react to, with a request of one of the two sides: a message that has a side itself is
@@ -205,7 +203,6 @@ impl Model {
             relation: vec![1.0; ROLES * CONTEXTS * RELATIONS],
             place: vec![1.0; ROLES * PLACE_GROUPS * PLACES],
             stance: vec![1.0; ROLES * STANCES],
-            learned_from: 0,
         };
         let requests = requests.max(1.0);
         let weighted: f64 = (0..CELLS).map(|cell| chances.messages[cell] * chances.belief(cell)).sum();
@@ -270,8 +267,7 @@ impl Model {
         let mut before: Option<Sums> = None;
         for _ in 0..ROUNDS {
             let sums = Sums::of(&model, sample);
-            model = sums.model(&model, chances, all / taken, window_ns);
-            model.learned_from = sample.len();
+            model = sums.model(chances, all / taken, window_ns);
             if before.is_some_and(|before| sums.distance(&before) < MOVED * taken) {
                 break;
             }
@@ -369,7 +365,7 @@ impl Sums {
         apart(&self.bins, &before.bins) + apart(&self.cells, &before.cells) + apart(&self.alone, &before.alone)
     }
 
-    fn model(&self, before: &Model, chances: &Chances, scale: f64, window_ns: u64) -> Model {
+    fn model(&self, chances: &Chances, scale: f64, window_ns: u64) -> Model {
         Model {
             density: density::learned(&self.bins, (self.near, self.requests), window_ns),
             reaction: self.reaction(chances, scale),
@@ -377,7 +373,6 @@ impl Sums {
             relation: self.relations(),
             place: self.places(),
             stance: self.stances(),
-            learned_from: before.learned_from,
         }
     }
 
