@@ -4,6 +4,7 @@ mod answers;
 pub mod attribution;
 mod clocks;
 mod closing;
+mod delivery;
 mod early;
 mod ids;
 mod links;

@@ -1,7 +1,6 @@
 //! Requests come in, answers find them, and rows go out: the correlator's memory of everything that is open.
 
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::Arc;
 
 use tickscope_model::{Loss, Losses, Nanos, OrderEvent, OrderKind, SegmentKind, Timestamp};
@@ -21,7 +20,7 @@ use super::row::{Detail, Flag, Flags, Moment, OrderRow};
 use super::trigger::{Held, Reports, TriggerRule};
 use super::walls::{Relation, Walls};
 use crate::book::{Exposure, Tape};
-use crate::flow::{Acked, Arrival, Direction, Seen};
+use crate::flow::{Acked, Direction, Seen};
 use crate::hash::HashMap;
 use crate::merge::{Feeds, Recent, Symbols, Ticks};
 
@@ -35,9 +34,7 @@ const LOOKUP_DELAY: Nanos = Nanos(5_000_000);
 /// At the end so many requests are closed before their rows are taken away.
 const FINISHED_AT_ONCE: usize = 256;
 /// So many conversations' last sessions are remembered, to save a look-up by name.
-const MOST_CONVERSATIONS: usize = 1 << 12;
-/// A TCP retransmission concerns one of so many newest requests.
-const RETRANSMISSION_REACH: usize = 512;
+pub(super) const MOST_CONVERSATIONS: usize = 1 << 12;
 
 /// What pairing goes by.
 pub struct Rules {
@@ -111,7 +108,7 @@ pub struct Pairer {
     pub(super) walls: Walls,
     pub(super) early: EarlyAnswers,
     /// Requests whose last byte the other side has not acknowledged yet, by conversation and direction.
-    unacknowledged: HashMap<(u32, bool), VecDeque<(u64, RequestId)>>,
+    pub(super) unacknowledged: HashMap<(u32, bool), VecDeque<(u64, RequestId)>>,
     /// Requests whose trigger has not been looked up, and how many market-data messages had come when they came.
     waiting: VecDeque<(Timestamp, u32, RequestId)>,
     /// Requests that are done, by the time when that was noticed.
@@ -127,7 +124,7 @@ pub struct Pairer {
     pub(super) segmented: Segmented,
     pub(super) public: Public,
     /// Room for what [`Pairer::acknowledged`] finds, and for the name of a session.
-    acknowledged: Vec<RequestId>,
+    pub(super) acknowledged: Vec<RequestId>,
     pub(super) judge: Judge,
     pub(super) spent: Spent,
     pub(super) suggest: Suggest,
@@ -469,64 +466,6 @@ impl Pairer {
     pub(super) fn find(&self, session: usize, clordid: &[u8]) -> Option<&Open> {
         let id = self.sessions.get(session)?.by_clordid.get(clordid)?;
         self.requests.get(*id)
-    }
-
-    /// The peer acknowledged everything before `place`.
-    pub fn acknowledged(&mut self, direction: &Direction<'_>, place: u64, arrival: Arrival) {
-        let key = (direction.conversation, direction.key.source < direction.key.target);
-        let Some(queue) = self.unacknowledged.get_mut(&key) else { return };
-        let mut done = std::mem::take(&mut self.acknowledged);
-        queue.retain(|&(end, id)| {
-            if end <= place {
-                done.push(id);
-            }
-            place < end
-        });
-        if queue.is_empty() && self.unacknowledged.len() > MOST_CONVERSATIONS {
-            self.unacknowledged.remove(&key);
-        }
-        for id in done.drain(..) {
-            self.acknowledge(id, arrival);
-        }
-        self.acknowledged = done;
-    }
-
-    fn acknowledge(&mut self, id: RequestId, arrival: Arrival) {
-        if let Some(open) = self.requests.get_mut(id) {
-            open.row.latency.set(SegmentKind::TcpAck, arrival.time.since(open.row.t_out));
-            open.ack_frame = Some((arrival.tap, arrival.frame));
-            open.row.timeline.push(Moment {
-                time: arrival.time,
-                tap: arrival.tap,
-                frame: arrival.frame,
-                what: "tcp_ack",
-                detail: Detail::default(),
-            });
-        }
-    }
-
-    /// Bytes are missing: whatever is open in this conversation may have lost an answer.
-    pub fn stream_gap(&mut self, direction: &Direction<'_>) {
-        for open in self.requests.values_mut() {
-            if open.conversation == direction.conversation && !open.answered {
-                open.row.flags.set(Flag::Gap);
-            }
-        }
-    }
-
-    /// Bytes were sent again: flags the requests among them.
-    pub fn retransmitted(&mut self, direction: &Direction<'_>, places: Range<u64>) {
-        let from_source = direction.key.source < direction.key.target;
-        self.requests.newest(RETRANSMISSION_REACH, |open| {
-            let begin = open.end.saturating_sub(open.length);
-            if open.conversation == direction.conversation
-                && open.from_source == from_source
-                && begin < places.end
-                && places.start < open.end
-            {
-                open.row.flags.set(Flag::Retransmitted);
-            }
-        });
     }
 
     /// Time has come to `now`: looks up triggers and closes what is done.
