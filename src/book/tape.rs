@@ -18,6 +18,8 @@ const MANY: usize = 512;
 const RECENT_NS: i64 = 1_000_000;
 /// The local rate is that of so many newest messages.
 const RATE_OF: usize = 8;
+/// … and without a tape, where each has to be read from the file once more, of so many, as if as many more took as long.
+const SAMPLED_RATE_OF: usize = 4;
 /// Classes of local rates: by powers of two of the time that the last eight messages took.
 pub const RATE_CLASSES: usize = 40;
 /// Types of messages that are told apart; further ones are counted as one.
@@ -76,23 +78,24 @@ impl Exposure {
     /// local rate at the request.
     pub fn sample(&mut self, time: Timestamp, since: Option<Timestamp>, ticks: &[Tick]) -> u8 {
         let is_old = |tick: &Tick| time.since(tick.time).0 > RECENT_NS;
-        // The message that eight came since, with that one; before the first of all it is not known, or there is none.
-        let anchor = |at: usize| ticks.get(at + RATE_OF - 1).map(|tick| tick.time).or(since.map(|_| Timestamp::MIN));
+        // The message that four came since, with that one; before the first of all it is not known, or there is none.
+        let anchor = |at: usize| ticks.get(at + SAMPLED_RATE_OF - 1).map(|tick| tick.time);
+        let anchor = |at: usize| anchor(at).or(since.map(|_| Timestamp::MIN));
         for (at, tick) in ticks.iter().enumerate().filter(|(_, tick)| is_old(tick)) {
             let Some(anchor) = anchor(at + 1) else { break };
             let class = self.class(tick.code, tick.kind);
             self.messages[Exposure::place(Moved { class, touch: Touch::Same, has_side: false })] += 1;
             if let Some(from) = ticks.get(at + 1).map(|tick| tick.time).or(since) {
-                spend(&mut self.time, anchor, from, tick.time);
+                spend(&mut self.time, (anchor, SAMPLED_RATE_OF), from, tick.time);
             }
         }
         if ticks.is_empty()
             && let Some(since) = since
         {
-            spend(&mut self.time, Timestamp::MIN, since, time);
+            spend(&mut self.time, (Timestamp::MIN, SAMPLED_RATE_OF), since, time);
         }
-        let anchor = ticks.get(RATE_OF - 1).map(|tick| tick.time);
-        rate_class(anchor.map_or(u64::MAX, |anchor| time.0.saturating_sub(anchor.0)))
+        let anchor = ticks.get(SAMPLED_RATE_OF - 1).map(|tick| tick.time);
+        rate_class(anchor.map_or(u64::MAX, |anchor| time.0.saturating_sub(anchor.0)), SAMPLED_RATE_OF)
     }
 
     /// Messages of that kind so far.
@@ -132,7 +135,7 @@ impl Tape {
         }
         if let Some(last) = entries.back() {
             let anchor = entries.len().checked_sub(RATE_OF).map_or(Timestamp::MIN, |at| entries[at].tick.time);
-            spend(&mut self.exposure.time, anchor, last.tick.time, entry.tick.time);
+            spend(&mut self.exposure.time, (anchor, RATE_OF), last.tick.time, entry.tick.time);
         }
         while entries.len() >= length {
             entries.pop_front();
@@ -187,25 +190,26 @@ impl Tape {
             let behind = entries.partition_point(|entry| entry.tick.time <= time);
             Some(entries.get(behind.checked_sub(RATE_OF)?)?.tick.time)
         });
-        rate_class(anchor.map_or(u64::MAX, |anchor| time.0.saturating_sub(anchor.0)))
+        rate_class(anchor.map_or(u64::MAX, |anchor| time.0.saturating_sub(anchor.0)), RATE_OF)
     }
 }
 
-/// The class of a rate at which eight messages take so long.
-fn rate_class(span_ns: u64) -> u8 {
+/// The class of the rate at which so many messages, at most eight, take so long.
+fn rate_class(span_ns: u64, messages: usize) -> u8 {
+    let span_ns = span_ns.saturating_mul((RATE_OF / messages) as u64);
     let bits = u64::BITS - span_ns.leading_zeros();
     u8::try_from(bits).expect("at most 64").min(u8::try_from(RATE_CLASSES - 1).expect("small"))
 }
 
-/// Adds the time from one message to the next to the classes that it passes through.
-fn spend(time: &mut [u64; RATE_CLASSES], anchor: Timestamp, from: Timestamp, to: Timestamp) {
+/// Adds the time from one message to the next to the classes that it passes through; so many came since `anchor`.
+fn spend(time: &mut [u64; RATE_CLASSES], (anchor, messages): (Timestamp, usize), from: Timestamp, to: Timestamp) {
     let mut at = from.0;
     while at < to.0 {
-        let span = at.saturating_sub(anchor.0);
-        let class = rate_class(span);
+        let class = rate_class(at.saturating_sub(anchor.0), messages);
         // The next class begins where the span has one bit more.
         let is_last = usize::from(class) >= RATE_CLASSES - 1 || anchor == Timestamp::MIN;
-        let end = if is_last { to.0 } else { to.0.min(anchor.0 + (1_u64 << class)) };
+        let next = || anchor.0 + (1_u64 << class).div_ceil((RATE_OF / messages) as u64);
+        let end = if is_last { to.0 } else { to.0.min(next()) };
         let place = if anchor == Timestamp::MIN { RATE_CLASSES - 1 } else { usize::from(class) };
         time[place] += end - at;
         at = end;
@@ -239,10 +243,20 @@ mod tests {
     #[test]
     fn time_is_spent_in_the_classes_that_it_passes_through() {
         let mut time = [0; RATE_CLASSES];
-        spend(&mut time, Timestamp(1000), Timestamp(1003), Timestamp(1010));
+        spend(&mut time, (Timestamp(1000), 8), Timestamp(1003), Timestamp(1010));
         // Spans 3; 4 to 7; 8 to 9.
         assert_eq!((time[2], time[3], time[4]), (1, 4, 2));
         assert_eq!(time.iter().sum::<u64>(), 7);
-        assert_eq!((rate_class(3), rate_class(4), rate_class(u64::MAX)), (2, 3, 39));
+        let class = |span| rate_class(span, 8);
+        assert_eq!((class(3), class(4), class(u64::MAX)), (2, 3, 39));
+    }
+
+    #[test]
+    fn four_messages_count_as_eight_that_take_twice_as_long() {
+        let mut time = [0; RATE_CLASSES];
+        spend(&mut time, (Timestamp(1000), 4), Timestamp(1000), Timestamp(1010));
+        // Spans of eight: 0; 2; 4 and 6; 8 to 14; 16 and 18.
+        assert_eq!((time[0], time[2], time[3], time[4], time[5]), (1, 1, 2, 4, 2));
+        assert_eq!((rate_class(3, 4), rate_class(6, 8), rate_class(u64::MAX, 4)), (3, 3, 39));
     }
 }
