@@ -163,7 +163,8 @@ impl Pairer {
             return;
         }
         let Some(open) = self.requests.get(id) else { return };
-        let mut case = Case { role: candidates::role(open.row.request), rate: NO_RATE, ..Case::default() };
+        let role = candidates::role(open.row.request, open.row.parts.is_immediate);
+        let mut case = Case { role, rate: NO_RATE, ..Case::default() };
         let (is_echo, has_id) = (open.echo, open.id.is_some());
         let market = Market::of(open, view);
         let walked = market.and_then(|market| self.walk(open, market, messages, view));

@@ -116,9 +116,10 @@ impl Case {
     }
 }
 
-/// New orders and quotes, replaces, cancels.
-pub(crate) fn role(kind: OrderKind) -> u8 {
+/// For [`model::ROLES`].
+pub(crate) fn role(kind: OrderKind, is_immediate: bool) -> u8 {
     match kind {
+        OrderKind::New if is_immediate => 3,
         OrderKind::Replace => 1,
         OrderKind::Cancel | OrderKind::MassCancel => 2,
         _ => 0,

@@ -172,7 +172,7 @@ impl Judge {
 
     pub(crate) fn judge(&mut self, case: &Case) -> Verdict {
         case.observe(&mut self.observed);
-        let untriggered = self.model.weigh(&self.observed, &mut self.weights);
+        let (untriggered, _) = self.model.weigh(&self.observed, &mut self.weights);
         verdict(&self.weights, untriggered)
     }
 }

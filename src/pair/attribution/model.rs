@@ -13,8 +13,9 @@ use super::density;
 use super::lag::{self, BINS};
 use crate::book::{Exposure, Moved, RATE_CLASSES, Touch};
 
-/// Requests are told apart as: new orders and quotes, replaces, cancels.
-pub(crate) const ROLES: usize = 3;
+/// Requests are told apart as: new orders and quotes, replaces, cancels, and new orders that trade when they come or not
+/// at all. Those are another strategy's than orders that wait in the book.
+pub(crate) const ROLES: usize = 4;
 /// Message cells: sixteen types, three touches, three sides; behind them private reports about the same symbol, and
 /// about another one, and messages that made a configured condition true.
 pub(crate) const CELLS: usize = 16 * 9 + 3;
@@ -191,6 +192,10 @@ const USUAL: f64 = 0.98;
 /// Rounds of learning at most, and the share of requests that must move for another one. (Four times as many were tried: in a
 /// quiet market they teach too much of single requests.)
 const ROUNDS: usize = 50;
+/// One request in so many has to have a single possible cause, for the others to be learned behind these.
+const LEAST_CLEAR: usize = 8;
+/// What confirms itself is a little likelier than what is right: by fewer nats than these.
+const BY_CHANCE: f64 = 20.0;
 const MOVED: f64 = 1e-3;
 
 impl Model {
@@ -229,9 +234,9 @@ impl Model {
         model
     }
 
-    /// The probability of each candidate, into `out`; returns that of none of them.
+    /// The probability of each candidate, into `out`; returns that of none of them, and the request's intensity.
     #[inline]
-    pub(crate) fn weigh(&self, request: &Observed, out: &mut Vec<f64>) -> f64 {
+    pub(crate) fn weigh(&self, request: &Observed, out: &mut Vec<f64>) -> (f64, f64) {
         out.clear();
         let role = usize::from(request.role);
         let nothing = self.background[role * RATE_CLASSES + usize::from(request.rate)]
@@ -253,27 +258,30 @@ impl Model {
         for weight in out.iter_mut() {
             *weight *= scale;
         }
-        if sum > 0.0 { nothing * scale } else { 1.0 }
+        (if sum > 0.0 { nothing * scale } else { 1.0 }, sum)
     }
 
-    /// Learns from requests, which are a sample of `requests` in all.
+    /// Learns from requests, which are a sample of `requests` in all. Where several messages of one packet could be the
+    /// cause, what is said of them at first confirms itself: so it is learned a second time, from the requests with one
+    /// possible cause first, and that stands unless it is clearly less likely.
     pub(crate) fn learn(sample: &[Observed], requests: usize, chances: &Chances, window_ns: u64) -> Model {
         #[allow(clippy::cast_precision_loss, reason = "counts far below 2^53")]
-        let (all, taken) = (requests as f64, sample.len() as f64);
-        let mut model = Model::believed(chances, all, window_ns);
+        let scale = |taken: usize| requests as f64 / taken as f64;
+        let model = Model::believed(chances, scale(1), window_ns);
         if sample.is_empty() {
             return model;
         }
-        let mut before: Option<Sums> = None;
-        for _ in 0..ROUNDS {
-            let sums = Sums::of(&model, sample);
-            model = sums.model(chances, all / taken, window_ns);
-            if before.is_some_and(|before| sums.distance(&before) < MOVED * taken) {
-                break;
-            }
-            before = Some(sums);
+        let lesson = Lesson { sample, chances, scale: scale(sample.len()), window_ns };
+        let (one, likelihood) = lesson.from(model);
+        let behind = lag::bin(one.quantile(USUAL));
+        let is_clear = |request: &&Observed| request.candidates.iter().filter(|seen| seen.bin < behind).count() < 2;
+        let clear: Vec<&Observed> = sample.iter().filter(is_clear).collect();
+        if clear.len() == sample.len() || clear.len() * LEAST_CLEAR < sample.len() {
+            return one;
         }
-        model
+        let start = Sums::of(&one, clear.iter().copied()).model(chances, scale(clear.len()), window_ns);
+        let (other, likelier) = lesson.from(start);
+        if likelier > likelihood - BY_CHANCE { other } else { one }
     }
 
     /// The latency below which this share of the density lies.
@@ -286,6 +294,32 @@ impl Model {
             }
         }
         lag::start(BINS)
+    }
+}
+
+/// What is learned from.
+struct Lesson<'a> {
+    sample: &'a [Observed],
+    chances: &'a Chances,
+    /// Requests for each of the sample.
+    scale: f64,
+    window_ns: u64,
+}
+
+impl Lesson<'_> {
+    /// Learns, beginning with a model; and the logarithm of the likelihood of what was learned.
+    fn from(&self, mut model: Model) -> (Model, f64) {
+        let mut before: Option<Sums> = None;
+        for _ in 0..ROUNDS {
+            let sums = Sums::of(&model, self.sample);
+            model = sums.model(self.chances, self.scale, self.window_ns);
+            if before.is_some_and(|before| sums.distance(&before) < MOVED * sums.requests) {
+                break;
+            }
+            before = Some(sums);
+        }
+        let likelihood = Sums::of(&model, self.sample).likelihood;
+        (model, likelihood)
     }
 }
 
@@ -304,6 +338,8 @@ struct Sums {
     /// Requests, and candidates of usual age.
     requests: f64,
     near: f64,
+    /// The sum of the logarithms of the requests' intensities.
+    likelihood: f64,
 }
 
 /// Relations and places, by role.
@@ -324,7 +360,7 @@ impl Tables {
 }
 
 impl Sums {
-    fn of(model: &Model, sample: &[Observed]) -> Sums {
+    fn of<'a>(model: &Model, sample: impl IntoIterator<Item = &'a Observed>) -> Sums {
         let mut sums = Sums {
             bins: vec![0.0; BINS],
             cells: vec![0.0; ROLES * CELLS],
@@ -335,12 +371,14 @@ impl Sums {
             not_caused: Tables::new(),
             requests: 0.0,
             near: 0.0,
+            likelihood: 0.0,
         };
         let behind = lag::bin(model.quantile(USUAL));
         let mut weights = Vec::new();
         for request in sample {
             let role = usize::from(request.role);
-            let nothing = model.weigh(request, &mut weights);
+            let (nothing, intensity) = model.weigh(request, &mut weights);
+            sums.likelihood += intensity.max(f64::MIN_POSITIVE).ln();
             sums.alone[role * RATE_CLASSES + usize::from(request.rate)] += nothing;
             sums.alone_stances[role * STANCES + usize::from(request.stance)] += nothing;
             sums.stances[role * STANCES + usize::from(request.stance)] += 1.0;
