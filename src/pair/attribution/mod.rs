@@ -8,6 +8,7 @@ pub(crate) mod candidates;
 mod density;
 mod lag;
 pub(crate) mod model;
+mod smooth;
 pub(crate) mod spent;
 pub(crate) mod suggest;
 mod windows;

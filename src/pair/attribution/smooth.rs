@@ -1,0 +1,166 @@
+//! Counts in bins that are equally wide on a logarithmic scale, as a smooth curve: the logarithms of the expected counts are as
+//! near to a parabola, which is a lognormal distribution, as the counts let them be. Penalised likelihood of Poisson counts, with a
+//! penalty on third differences (Eilers and Marx 1996, section 5), by Newton's method. A steep flank stays steep, which an
+//! average over neighbouring bins would fill up from above.
+
+use super::lag;
+
+/// The weight of the penalty: bends are as sharp as some four bins.
+const STIFFNESS: f64 = 300.0;
+/// Steps of Newton's method at most, how far one may go, and when it is done.
+const STEPS: usize = 60;
+const FARTHEST: f64 = 2.0;
+const DONE: f64 = 1e-4;
+/// How far the matrix reaches to each side of its diagonal.
+const REACH: usize = 3;
+
+/// The expected counts of the latencies' bins.
+pub(super) fn smooth(counts: &[f64]) -> Vec<f64> {
+    let total: f64 = counts.iter().sum();
+    if counts.len() <= REACH + 1 || total <= 0.0 {
+        return counts.to_vec();
+    }
+    let places: Vec<f64> = (0..counts.len()).map(place).collect();
+    let penalty = penalty(&places);
+    // A parabola around the middle of the counts.
+    let mean = |of: &dyn Fn(f64) -> f64| {
+        places.iter().zip(counts).map(|(place, count)| count * of(*place)).sum::<f64>() / total
+    };
+    let middle = mean(&|place| place);
+    let spread = mean(&|place| (place - middle).powi(2)).max(0.01);
+    let top = (total / (2.5 * spread.sqrt())).ln();
+    let mut logs: Vec<f64> = places.iter().map(|place| top - (place - middle).powi(2) / (2.0 * spread)).collect();
+    for _ in 0..STEPS {
+        let mut matrix = penalty.clone();
+        let mut slope = times(&penalty, &logs);
+        for (at, log) in logs.iter().enumerate() {
+            let expected = log.exp() * share(at);
+            matrix[at][0] += expected + 1e-9;
+            slope[at] += expected - counts[at];
+        }
+        let step = solve(matrix, slope);
+        let farthest = step
+            .iter()
+            .zip(&logs)
+            .filter(|(_, log)| **log > -20.0)
+            .fold(0.0, |most: f64, (step, _)| most.max(step.abs()));
+        let scale = FARTHEST / farthest.max(FARTHEST);
+        logs.iter_mut().zip(&step).for_each(|(log, step)| *log -= scale * step);
+        if farthest < DONE {
+            break;
+        }
+    }
+    logs.iter().enumerate().map(|(at, log)| log.exp() * share(at)).collect()
+}
+
+/// The middle of a bin on the logarithmic scale, and how wide it is there.
+#[allow(clippy::cast_precision_loss, reason = "a few digits suffice")]
+fn place(bin: usize) -> f64 {
+    (lag::middle(bin) as f64).ln()
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a few digits suffice")]
+pub(super) fn share(bin: usize) -> f64 {
+    (lag::start(bin + 1) as f64 / lag::start(bin).max(32) as f64).ln()
+}
+
+/// A symmetric matrix near its diagonal: of each row the diagonal and what stands to the right of it.
+type Band = Vec<[f64; REACH + 1]>;
+
+/// The square of the third differences, for places a tenth apart, as a matrix.
+fn penalty(places: &[f64]) -> Band {
+    let mut band = vec![[0.0; REACH + 1]; places.len()];
+    for (first, near) in places.windows(REACH + 1).enumerate() {
+        // The divided difference, times that of places a tenth apart.
+        let factor = |at: usize| {
+            let others = (0..=REACH).filter(|other| *other != at);
+            6.0 * 0.1_f64.powi(3) / others.map(|other| near[at] - near[other]).product::<f64>()
+        };
+        for one in 0..=REACH {
+            for other in one..=REACH {
+                band[first + one][other - one] += STIFFNESS * factor(one) * factor(other);
+            }
+        }
+    }
+    band
+}
+
+fn times(band: &Band, vector: &[f64]) -> Vec<f64> {
+    let mut product = vec![0.0; vector.len()];
+    for (row, entries) in band.iter().enumerate() {
+        product[row] += entries[0] * vector[row];
+        for (right, entry) in entries.iter().enumerate().skip(1).take(vector.len() - row - 1) {
+            product[row] += entry * vector[row + right];
+            product[row + right] += entry * vector[row];
+        }
+    }
+    product
+}
+
+/// Solves a positive definite system by Cholesky's method without roots.
+fn solve(mut band: Band, mut vector: Vec<f64>) -> Vec<f64> {
+    let length = vector.len();
+    for row in 0..length {
+        let pivot = band[row][0].max(1e-12);
+        let entries = band[row];
+        for below in 1..=REACH.min(length - row - 1) {
+            let factor = entries[below] / pivot;
+            for right in below..=REACH.min(length - row - 1) {
+                band[row + below][right - below] -= factor * entries[right];
+            }
+            vector[row + below] -= factor * vector[row];
+        }
+    }
+    for row in (0..length).rev() {
+        let right = (1..=REACH.min(length - row - 1)).map(|right| band[row][right] * vector[row + right]).sum::<f64>();
+        vector[row] = (vector[row] - right) / band[row][0].max(1e-12);
+    }
+    vector
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Expected counts of so many lognormal values.
+    fn lognormal(total: f64, median: f64, sigma: f64) -> Vec<f64> {
+        let height = total / (sigma * (2.0 * std::f64::consts::PI).sqrt());
+        let at = |bin: usize| share(bin) * height * (-((place(bin) - median.ln()) / sigma).powi(2) / 2.0).exp();
+        (0..200).map(at).collect()
+    }
+
+    #[test]
+    fn a_lognormal_distribution_is_left_as_it_is() {
+        for total in [30.0, 1000.0, 100_000.0] {
+            let counts = lognormal(total, 10_000.0, 0.5);
+            let smoothed = smooth(&counts);
+            for bin in usize::from(lag::bin(2000))..usize::from(lag::bin(50_000)) {
+                let (smooth, count) = (smoothed[bin], counts[bin]);
+                assert!((smooth / count - 1.0).abs() < 0.02, "{total} bin {bin}: {smooth} of {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn noise_goes_and_what_the_counts_say_stays() {
+        // Every second bin has all of what belongs into two.
+        let even = lognormal(10_000.0, 10_000.0, 0.5);
+        let of = |at: usize| if at % 2 == 0 { even[at] + even[at + 1] } else { 0.0 };
+        let smoothed = smooth(&(0..198).map(of).collect::<Vec<f64>>());
+        assert!((smoothed.iter().sum::<f64>() - 10_000.0).abs() < 1.0, "as many as there are");
+        for bin in usize::from(lag::bin(5000))..usize::from(lag::bin(20_000)) {
+            assert!((smoothed[bin] / even[bin] - 1.0).abs() < 0.15, "bin {bin}: {} of {}", smoothed[bin], even[bin]);
+        }
+        // Two humps with a valley between them.
+        let both = lognormal(5000.0, 2000.0, 0.3)
+            .iter()
+            .zip(lognormal(5000.0, 200_000.0, 0.3))
+            .map(|(one, other)| one + other)
+            .collect::<Vec<f64>>();
+        let smoothed = smooth(&both);
+        let at = |lag: u64| usize::from(lag::bin(lag));
+        let (top, valley) = (smoothed[at(2000)] / both[at(2000)], smoothed[at(20_000)]);
+        assert!((top - 1.0).abs() < 0.1 && valley < 0.2, "{top} {valley}");
+        assert_eq!(smooth(&[0.0; 50]), [0.0; 50]);
+    }
+}
