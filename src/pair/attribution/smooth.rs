@@ -7,10 +7,15 @@ use super::lag;
 
 /// The weight of the penalty: bends are as sharp as some four bins.
 const STIFFNESS: f64 = 300.0;
-/// Steps of Newton's method at most, how far one may go, and when it is done.
+/// So many values are believed to lie on a parabola that is at least so wide, whatever the counts are: what lies in a single
+/// bin would be infinitely narrow.
+const BELIEF: f64 = 0.5;
+const NARROWEST: f64 = 0.15;
+/// Steps of Newton's method at most, and when it is done: where a step makes it better by less than this.
 const STEPS: usize = 60;
-const FARTHEST: f64 = 2.0;
-const DONE: f64 = 1e-4;
+const DONE: f64 = 1e-6;
+/// A step is halved at most so often.
+const HALVED: usize = 30;
 /// How far the matrix reaches to each side of its diagonal.
 const REACH: usize = 3;
 
@@ -27,30 +32,58 @@ pub(super) fn smooth(counts: &[f64]) -> Vec<f64> {
         places.iter().zip(counts).map(|(place, count)| count * of(*place)).sum::<f64>() / total
     };
     let middle = mean(&|place| place);
-    let spread = mean(&|place| (place - middle).powi(2)).max(0.01);
+    let spread = mean(&|place| (place - middle).powi(2)).max(NARROWEST * NARROWEST);
     let top = (total / (2.5 * spread.sqrt())).ln();
     let mut logs: Vec<f64> = places.iter().map(|place| top - (place - middle).powi(2) / (2.0 * spread)).collect();
+    let believed = expected(&logs);
+    let scale = BELIEF / believed.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+    let counts: Vec<f64> = counts.iter().zip(&believed).map(|(count, believed)| count + scale * believed).collect();
+    let mut badness = badness(&logs, &counts, &penalty);
     for _ in 0..STEPS {
         let mut matrix = penalty.clone();
         let mut slope = times(&penalty, &logs);
-        for (at, log) in logs.iter().enumerate() {
-            let expected = log.exp() * share(at);
+        for (at, expected) in expected(&logs).iter().enumerate() {
             matrix[at][0] += expected + 1e-9;
             slope[at] += expected - counts[at];
         }
         let step = solve(matrix, slope);
-        let farthest = step
-            .iter()
-            .zip(&logs)
-            .filter(|(_, log)| **log > -20.0)
-            .fold(0.0, |most: f64, (step, _)| most.max(step.abs()));
-        let scale = FARTHEST / farthest.max(FARTHEST);
-        logs.iter_mut().zip(&step).for_each(|(log, step)| *log -= scale * step);
-        if farthest < DONE {
+        let Some((better, least)) = shortened(&logs, &step, |logs| self::badness(logs, &counts, &penalty), badness)
+        else {
+            break;
+        };
+        logs = better;
+        let gain = badness - least;
+        badness = least;
+        if gain < DONE {
             break;
         }
     }
+    expected(&logs)
+}
+
+fn expected(logs: &[f64]) -> Vec<f64> {
     logs.iter().enumerate().map(|(at, log)| log.exp() * share(at)).collect()
+}
+
+/// What is made least: the negative logarithm of the likelihood, and the penalty.
+fn badness(logs: &[f64], counts: &[f64], penalty: &Band) -> f64 {
+    let (expected, bends) = (expected(logs), times(penalty, logs));
+    let unlikely = expected.iter().zip(counts).zip(logs).map(|((expected, count), log)| expected - count * log);
+    unlikely.sum::<f64>() + bends.iter().zip(logs).map(|(bend, log)| 0.5 * bend * log).sum::<f64>()
+}
+
+/// Goes so much of a step, and a half or a quarter of it, that things get better; `None` where they do not.
+fn shortened(logs: &[f64], step: &[f64], badness: impl Fn(&[f64]) -> f64, before: f64) -> Option<(Vec<f64>, f64)> {
+    let mut scale = 1.0;
+    for _ in 0..HALVED {
+        let moved: Vec<f64> = logs.iter().zip(step).map(|(log, step)| log - scale * step).collect();
+        let after = badness(&moved);
+        if after < before {
+            return Some((moved, after));
+        }
+        scale *= 0.5;
+    }
+    None
 }
 
 /// The middle of a bin on the logarithmic scale, and how wide it is there.
@@ -120,6 +153,8 @@ fn solve(mut band: Band, mut vector: Vec<f64>) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Expected counts of so many lognormal values.
@@ -141,13 +176,27 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// What stands far from everything else, or at the end, must not draw the curve away.
+        #[test]
+        fn the_curve_has_as_much_as_there_is(
+            strays in prop::collection::vec((0..200_usize, 0.0..20.0), 0..8),
+            (total, median, sigma) in (1.0..10_000.0, 500.0..1e9, 0.01..2.0),
+        ) {
+            let mut counts = lognormal(total, median, sigma);
+            strays.iter().for_each(|(at, count)| counts[*at] += count);
+            let (smoothed, expected) = (smooth(&counts).iter().sum::<f64>(), counts.iter().sum::<f64>());
+            prop_assert!((smoothed - BELIEF - expected).abs() < 0.01 * expected + 0.01, "{smoothed} of {expected}");
+        }
+    }
+
     #[test]
     fn noise_goes_and_what_the_counts_say_stays() {
         // Every second bin has all of what belongs into two.
         let even = lognormal(10_000.0, 10_000.0, 0.5);
-        let of = |at: usize| if at % 2 == 0 { even[at] + even[at + 1] } else { 0.0 };
+        let of = |at: usize| if at.is_multiple_of(2) { even[at] + even[at + 1] } else { 0.0 };
         let smoothed = smooth(&(0..198).map(of).collect::<Vec<f64>>());
-        assert!((smoothed.iter().sum::<f64>() - 10_000.0).abs() < 1.0, "as many as there are");
+        assert!((smoothed.iter().sum::<f64>() - BELIEF - 10_000.0).abs() < 1.0, "as many as there are");
         for bin in usize::from(lag::bin(5000))..usize::from(lag::bin(20_000)) {
             assert!((smoothed[bin] / even[bin] - 1.0).abs() < 0.15, "bin {bin}: {} of {}", smoothed[bin], even[bin]);
         }
