@@ -166,3 +166,141 @@ fn clocksource(machine: &Machine) -> Check {
         if is_fast { check } else { check.command(format!("echo tsc | sudo tee {}", machine.clocksource.from)) }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::only;
+    use super::super::samples::{fact, machine, machine_with, unknown};
+    use super::*;
+
+    /// Verdict, and a part of what was found, after one change of a fit machine.
+    fn check(name: &str, verdict: Verdict, part: &str, change: impl FnOnce(&mut Machine)) -> Check {
+        let all = checks(&machine_with(change));
+        let check = only(&all, name).clone();
+        assert_eq!(check.verdict, verdict, "{check:?}");
+        assert!(check.found.contains(part), "{part}: {check:?}");
+        assert_eq!(check.commands.is_empty(), verdict != Verdict::Warn, "{check:?}");
+        check
+    }
+
+    fn clock(machine: &mut Machine) -> &mut ClockState {
+        machine.clock.found.as_mut().unwrap()
+    }
+
+    fn running(names: &[&str]) -> impl FnOnce(&mut Machine) + use<> {
+        let running = names.iter().map(|name| (*name).to_owned()).collect();
+        move |machine| machine.daemons.found = Ok(Daemons { running, chrony: None })
+    }
+
+    #[test]
+    fn a_fit_machine_is_ok_in_everything() {
+        let all = checks(&machine());
+        assert!(all.iter().all(|check| check.verdict == Verdict::Ok && check.commands.is_empty()), "{all:#?}");
+    }
+
+    #[test]
+    fn a_clock_that_nobody_keeps() {
+        check("clock", Verdict::Ok, "estimated error 2.000 µs, at most 900.000 µs", |_| ());
+        check("clock", Verdict::Warn, "not synchronised; estimated error 2.000 µs, at most 16.000 s", |machine| {
+            clock(machine).is_synchronised = false;
+            clock(machine).maximum_error_us = 16_000_000;
+        });
+        check("clock", Verdict::Ok, "at most 1.000 s", |machine| clock(machine).maximum_error_us = 1_000_000);
+        check("clock", Verdict::Warn, "synchronised once", |machine| clock(machine).maximum_error_us = 1_000_001);
+        check("clock", Verdict::Unknown, "EPERM", |machine| unknown(&mut machine.clock, "EPERM"));
+    }
+
+    #[test]
+    fn what_keeps_the_clock_is_looked_at_first() {
+        for (running, command) in [
+            (&["chronyd"][..], "chronyc sources -v"),
+            (&["ptp4l"], "sudo phc2sys -a -r"),
+            (&["ptp4l", "phc2sys"], "timedatectl timesync-status || journalctl -u ptp4l"),
+            (&["irqbalance"], "sudo apt install chrony"),
+        ] {
+            let check = check("clock", Verdict::Warn, "not synchronised", |machine| {
+                clock(machine).is_synchronised = false;
+                self::running(running)(machine);
+            });
+            assert!(check.commands[0].starts_with(command), "{check:?}");
+        }
+    }
+
+    #[test]
+    fn each_clock_has_one_daemon() {
+        check("time_daemon", Verdict::Ok, "running: phc2sys, ptp4l", |_| ());
+        check("time_daemon", Verdict::Ok, "none is seen here", running(&[]));
+        check("time_daemon", Verdict::Warn, "none is running", |machine| {
+            clock(machine).is_synchronised = false;
+            running(&["irqbalance"])(machine);
+        });
+        check("time_daemon", Verdict::Warn, "nothing the system's", running(&["ptp4l"]));
+        check("time_daemon", Verdict::Ok, "timemaster", running(&["chronyd", "phc2sys", "timemaster"]));
+        let two = check(
+            "time_daemon",
+            Verdict::Warn,
+            "against each other",
+            running(&["phc2sys", "ptp4l", "systemd-timesyn"]),
+        );
+        assert_eq!(two.commands, ["sudo systemctl disable --now systemd-timesyncd"]);
+        check("time_daemon", Verdict::Unknown, "hidepid", |machine| unknown(&mut machine.daemons, "hidepid"));
+    }
+
+    #[test]
+    fn chrony_says_how_well_it_does() {
+        let tracking = Tracking {
+            is_synchronised: true,
+            stratum: 2,
+            correction_ns: -1_500,
+            rms_offset_ns: 2_000,
+            bound_ns: 300_000,
+        };
+        let with = |tracking: Result<Tracking, String>| {
+            move |machine: &mut Machine| {
+                let chrony = Some(super::super::Fact { found: tracking, ..fact("chronyd", Tracking::default()) });
+                machine.daemons.found = Ok(Daemons { running: vec!["chronyd".into()], chrony });
+            }
+        };
+        let good = check(
+            "time_daemon",
+            Verdict::Ok,
+            "stratum 2, to correct -1.500 µs, last offsets 2.000 µs (rms), no further off than 300.000 µs",
+            with(Ok(tracking)),
+        );
+        assert!(good.values.contains(&("bound_ns", 300_000.into())), "{good:?}");
+        check(
+            "time_daemon",
+            Verdict::Warn,
+            "no source that it trusts",
+            with(Ok(Tracking { is_synchronised: false, ..tracking })),
+        );
+        check("time_daemon", Verdict::Ok, "is running; it is silent", with(Err("it is silent".into())));
+    }
+
+    #[test]
+    fn the_offset_to_tai_is_37_or_left_alone() {
+        check("tai_offset", Verdict::Ok, "37 s", |_| ());
+        check("tai_offset", Verdict::Warn, "0 s: nobody has told", |machine| clock(machine).tai_offset_s = 0);
+        check("tai_offset", Verdict::Ok, "CLOCK_TAI is UTC here", |machine| {
+            clock(machine).tai_offset_s = 0;
+            running(&["chronyd"])(machine);
+        });
+        let old = check("tai_offset", Verdict::Warn, "36 s, where it is 37 s", |machine| {
+            clock(machine).tai_offset_s = 36;
+            running(&["chronyd"])(machine);
+        });
+        assert!(old.commands[0].contains("leapsectz right/UTC"), "{old:?}");
+    }
+
+    #[test]
+    fn slow_clock_sources_are_warned_about() {
+        for (name, verdict) in
+            [("tsc", Verdict::Ok), ("kvm-clock", Verdict::Ok), ("hpet", Verdict::Warn), ("acpi_pm", Verdict::Warn)]
+        {
+            check("clocksource", verdict, name, |machine| machine.clocksource.found = Ok(name.to_owned()));
+        }
+        check("clocksource", Verdict::Unknown, "No such file", |machine| {
+            unknown(&mut machine.clocksource, "No such file")
+        });
+    }
+}

@@ -143,10 +143,9 @@ fn jit(machine: &Machine) -> Check {
     })
 }
 
-/// The last `count` processors of a machine, which usually serve the fewest interrupts.
-fn last_processors(online: u64, count: u64) -> String {
-    let first = online - count;
-    if count == 1 { first.to_string() } else { format!("{first}-{}", online - 1) }
+/// The last two processors, of at least four: the first ones usually serve more interrupts.
+fn last_processors(online: u64) -> String {
+    format!("{}-{}", online - 2, online - 1)
 }
 
 fn boot_parameters(parameters: &str) -> String {
@@ -169,7 +168,7 @@ fn isolation(machine: &Machine) -> Check {
         if isolated.is_empty() && online < PROCESSORS_TO_ISOLATE {
             check(Verdict::Warn, format!("none, and {online} processors are too few to set one apart"))
         } else if isolated.is_empty() {
-            let list = last_processors(online, 2);
+            let list = last_processors(online);
             check(Verdict::Warn, format!("none of {online} processors"))
                 .command(boot_parameters(&format!("isolcpus={list} nohz_full={list} rcu_nocbs={list}")))
         } else if tickless.is_empty() {
@@ -223,4 +222,131 @@ fn irqbalance(machine: &Machine) -> Check {
             Check::new(&IRQBALANCE, Verdict::Ok, "is not running", &fact.from).value("running", false)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::only;
+    use super::super::samples::{interface, machine, machine_with, unknown};
+    use super::*;
+
+    /// Verdict, and a part of what was found, after one change of a fit machine.
+    fn check(name: &str, verdict: Verdict, part: &str, change: impl FnOnce(&mut Machine)) -> Check {
+        let machine = machine_with(change);
+        let mut all = checks(&machine, &[interface()]);
+        all.extend(processors(&machine));
+        let check = only(&all, name).clone();
+        assert_eq!(check.verdict, verdict, "{check:?}");
+        assert!(check.found.contains(part), "{part}: {check:?}");
+        assert!(check.commands.is_empty() || !matches!(verdict, Verdict::Ok | Verdict::Unknown), "{check:?}");
+        check
+    }
+
+    #[test]
+    fn a_fit_machine_is_ok_in_everything() {
+        let machine = machine();
+        let all: Vec<Check> = checks(&machine, &[interface()]).into_iter().chain(processors(&machine)).collect();
+        assert!(all.iter().all(|check| check.verdict == Verdict::Ok && check.commands.is_empty()), "{all:#?}");
+    }
+
+    #[test]
+    fn kernels_without_what_is_needed() {
+        check("kernel", Verdict::Bad, "no AF_PACKET", |machine| machine.packet_sockets.found = Ok(false));
+        check("kernel", Verdict::Unknown, "too many files", |machine| {
+            unknown(&mut machine.packet_sockets, "too many files")
+        });
+        check("af_xdp", Verdict::Warn, "has no AF_XDP", |machine| machine.xdp_sockets.found = Ok(false));
+        check("af_xdp", Verdict::Ok, "CLOCK_MONOTONIC", |machine| machine.program.found = Ok(false));
+        check("af_xdp", Verdict::Warn, "refuses the XDP program (EPERM)", |machine| {
+            unknown(&mut machine.program, "EPERM")
+        });
+        check("af_xdp", Verdict::Unknown, "cannot be tried (EPERM)", |machine| {
+            machine.privileges.missing = vec![Capability::Bpf];
+            unknown(&mut machine.program, "EPERM");
+        });
+        check("stamp_function", Verdict::Warn, "Linux 6.3", |machine| machine.stamp_function.found = Ok(false));
+        check("stamp_function", Verdict::Unknown, "hidden", |machine| unknown(&mut machine.stamp_function, "hidden"));
+        check("bpf_jit", Verdict::Unknown, "No such file", |machine| unknown(&mut machine.jit, "No such file"));
+        let jit = check("bpf_jit", Verdict::Warn, "off", |machine| machine.jit.found = Ok(0));
+        assert_eq!(jit.commands, ["sudo sysctl net.core.bpf_jit_enable=1"]);
+        check("bpf_jit", Verdict::Ok, "on", |machine| machine.jit.found = Ok(2));
+    }
+
+    #[test]
+    fn privileges_that_are_missing_are_named_with_both_lines_that_grant_them() {
+        let missing = |list: &[Capability]| {
+            let list = list.to_vec();
+            move |machine: &mut Machine| machine.privileges.missing = list
+        };
+        let all = check("privileges", Verdict::Bad, "CAP_NET_RAW", missing(&Capability::ALL));
+        assert!(all.commands[0].starts_with("sudo setcap cap_net_raw,"), "{all:?}");
+        assert!(all.commands[1].starts_with("AmbientCapabilities=CAP_NET_RAW "), "{all:?}");
+        let xdp = check(
+            "privileges",
+            Verdict::Warn,
+            "CAP_BPF, CAP_PERFMON missing: AF_XDP is out",
+            missing(&[Capability::Bpf, Capability::Perfmon]),
+        );
+        assert_eq!(xdp.commands.len(), 2);
+        check("privileges", Verdict::Ok, "CAP_IPC_LOCK missing", missing(&[Capability::IpcLock]));
+        check("privileges", Verdict::Warn, "CAP_IPC_LOCK missing", |machine| {
+            machine.privileges.missing = vec![Capability::IpcLock];
+            machine.locked_bytes_max.found = Ok(Some(8 << 20));
+        });
+    }
+
+    /// 32,768 frames of a ring, twice as many chunks of 2 KiB: 128 MiB a queue, and the sample has four.
+    #[test]
+    fn locked_memory_suffices_for_all_queues_or_not() {
+        let limited = |bytes: u64| {
+            move |machine: &mut Machine| {
+                machine.privileges.missing = vec![Capability::IpcLock];
+                machine.locked_bytes_max.found = Ok(Some(bytes));
+            }
+        };
+        let few = check(
+            "locked_memory",
+            Verdict::Warn,
+            "511 MiB, but AF_XDP on these interfaces takes 512 MiB",
+            limited(511 << 20),
+        );
+        assert_eq!(few.commands.len(), 2);
+        check("locked_memory", Verdict::Ok, "512 MiB", limited(512 << 20));
+        check("locked_memory", Verdict::Ok, "CAP_IPC_LOCK", |machine| machine.locked_bytes_max.found = Ok(Some(1)));
+        check("locked_memory", Verdict::Unknown, "hidden", |machine| unknown(&mut machine.locked_bytes_max, "hidden"));
+        check("locked_memory", Verdict::Warn, "a queue of AF_XDP takes 128 MiB", |machine| {
+            machine.privileges.missing = vec![Capability::Bpf, Capability::IpcLock];
+            machine.locked_bytes_max.found = Ok(Some(8 << 20));
+        });
+    }
+
+    #[test]
+    fn processors_that_are_shared() {
+        let none = check("isolation", Verdict::Warn, "none of 8 processors", |machine| {
+            machine.processors.isolated.found = Ok(String::new());
+        });
+        assert!(none.commands[0].contains("isolcpus=6-7 nohz_full=6-7"), "{none:?}");
+        check("isolation", Verdict::Warn, "2 processors are too few", |machine| {
+            machine.processors.isolated.found = Ok(String::new());
+            machine.processors.online.found = Ok("0-1".into());
+        });
+        let ticks = check("isolation", Verdict::Warn, "timer interrupts go on", |machine| {
+            unknown(&mut machine.processors.tickless, "No such file");
+        });
+        assert!(ticks.commands[0].contains("nohz_full=6-7"), "{ticks:?}");
+        check("governor", Verdict::Warn, "powersave on 2", |machine| {
+            machine.processors.governors.found = Ok([("performance".into(), 6), ("powersave".into(), 2)].into());
+        });
+        check("governor", Verdict::Unknown, "a hypervisor", |machine| {
+            unknown(&mut machine.processors.governors, "a hypervisor")
+        });
+        let smt = check("smt", Verdict::Warn, "on", |machine| machine.processors.smt.found = Ok(true));
+        assert_eq!(smt.commands.len(), 1);
+        check("smt", Verdict::Unknown, "No such file", |machine| unknown(&mut machine.processors.smt, "No such file"));
+        let moving = check("irqbalance", Verdict::Warn, "is running", |machine| {
+            machine.daemons.found.as_mut().unwrap().running.push("irqbalance".into());
+        });
+        assert_eq!(moving.commands, ["sudo systemctl disable --now irqbalance"]);
+        check("irqbalance", Verdict::Unknown, "hidden", |machine| unknown(&mut machine.daemons, "hidden"));
+    }
 }

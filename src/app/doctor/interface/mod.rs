@@ -394,3 +394,6 @@ fn drops(interface: &Interface) -> Check {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;
