@@ -84,17 +84,17 @@ fn is_known(opened: io::Result<()>) -> io::Result<bool> {
 
 fn locked_bytes_max() -> Fact<Option<u64>> {
     let limits = text("/proc/thread-self/limits");
-    let found =
-        limits.found.and_then(|limits| locked(&limits).ok_or_else(|| "it has no line of locked memory".to_owned()));
+    let found = limits.found.and_then(|limits| locked(&limits));
     Fact { from: "/proc/thread-self/limits".to_owned(), found }
 }
 
-/// "Max locked memory   soft   hard   bytes".
-fn locked(limits: &str) -> Option<Option<u64>> {
-    let rest = limits.lines().find_map(|line| line.strip_prefix("Max locked memory"))?;
-    match rest.split_whitespace().next()? {
-        "unlimited" => Some(None),
-        soft => soft.parse().ok().map(Some),
+/// "Max locked memory   soft   hard   bytes"; `None` is no limit.
+fn locked(limits: &str) -> Result<Option<u64>, String> {
+    let rest = limits.lines().find_map(|line| line.strip_prefix("Max locked memory"));
+    match rest.and_then(|rest| rest.split_whitespace().next()) {
+        Some("unlimited") => Ok(None),
+        Some(soft) => soft.parse().map(Some).map_err(|_| format!("\"{soft}\" is no limit of locked memory")),
+        None => Err("it has no line of locked memory".to_owned()),
     }
 }
 
@@ -153,9 +153,9 @@ mod tests {
     #[test]
     fn the_limit_of_locked_memory_is_the_soft_one() {
         let line = |soft: &str| format!("Max cpu time  unlimited\nMax locked memory         {soft}   99  bytes\n");
-        assert_eq!(locked(&line("8388608")), Some(Some(8_388_608)));
-        assert_eq!(locked(&line("unlimited")), Some(None));
-        assert_eq!((locked(&line("much")), locked("")), (None, None));
+        assert_eq!(locked(&line("8388608")), Ok(Some(8_388_608)));
+        assert_eq!(locked(&line("unlimited")), Ok(None));
+        assert!(locked(&line("much")).is_err() && locked("").is_err());
     }
 
     #[test]

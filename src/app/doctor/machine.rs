@@ -107,7 +107,7 @@ fn locked_memory(machine: &Machine, interfaces: &[Interface]) -> Check {
     let fact = &machine.locked_bytes_max;
     let need = |interface: &Interface| {
         let mtu = interface.state.known().map_or(MTU, |state| state.mtu);
-        needs(mtu, queues(interface).unwrap_or(1)).locked_bytes
+        needs(mtu, queues(interface)).locked_bytes
     };
     let all: u64 = interfaces
         .iter()

@@ -156,7 +156,7 @@ fn width() -> usize {
         .filter(|width| *width > 0)
         .or_else(columns)
         .unwrap_or(100)
-        .clamp(60, 120)
+        .clamp(80, 120)
 }
 
 /// Checks with this name, for tests.

@@ -25,6 +25,10 @@ const SPLIT: [&str; 6] = [
 ];
 
 pub(super) fn checks(interface: &Interface, machine: &Machine, is_named: bool) -> Vec<Check> {
+    if interface.state.found.is_err() {
+        // Nothing else is known of what is not there.
+        return vec![link(interface, is_named)];
+    }
     let by = captured_by(interface, machine);
     vec![
         link(interface, is_named),
@@ -62,7 +66,7 @@ pub(super) fn captured_by(interface: &Interface, machine: &Machine) -> By {
         return By::Nothing("see privileges and kernel above");
     }
     if !machine.privileges.can_capture_xdp() {
-        return packet(format!("{} missing", machine.privileges.missing_names()));
+        return packet(format!("it may not have AF_XDP: {} missing", machine.privileges.missing_names()));
     }
     if is_missing(machine.xdp_sockets.known()) || machine.program.found.is_err() {
         return packet("the kernel takes no XDP program of ours, see above".to_owned());
@@ -81,9 +85,9 @@ pub(super) fn captured_by(interface: &Interface, machine: &Machine) -> By {
 }
 
 /// Queues for received frames that are in use.
-pub(super) fn queues(interface: &Interface) -> Option<u32> {
+pub(super) fn queues(interface: &Interface) -> u32 {
     let channels = interface.channels.known().map(|channels| channels.rx.saturating_add(channels.combined));
-    channels.filter(|queues| *queues > 0).or(interface.state.known().map(|state| state.rx_queues))
+    channels.filter(|queues| *queues > 0).or(interface.state.known().map(|state| state.rx_queues)).unwrap_or(1)
 }
 
 fn link(interface: &Interface, is_named: bool) -> Check {
@@ -112,12 +116,19 @@ fn driver(interface: &Interface, by: &By) -> Check {
     let fact = &interface.driver;
     let driver = fact.known().map_or("a driver of unknown name", String::as_str);
     let (verdict, choice, found) = match by {
-        By::Xdp => (Verdict::Ok, "xdp", "AF_XDP: no address of this host, and native XDP".to_owned()),
-        By::Packet(why) => (Verdict::Ok, "afpacket", format!("AF_PACKET: {why}")),
-        By::Nothing(why) => (Verdict::Bad, "none", format!("nothing: {why}")),
+        By::Xdp if interface.xdp.known().is_some() => (
+            Verdict::Ok,
+            "xdp",
+            "AF_XDP, since no address of this host is on it and its driver has native XDP".to_owned(),
+        ),
+        By::Xdp => {
+            (Verdict::Ok, "xdp", "AF_XDP, if its driver turns out to have native XDP; else AF_PACKET".to_owned())
+        }
+        By::Packet(why) => (Verdict::Ok, "afpacket", format!("AF_PACKET, since {why}")),
+        By::Nothing(why) => (Verdict::Bad, "none", format!("nothing, {why}")),
     };
     let from = format!("{}, {}", fact.from, interface.addresses.from);
-    let check = Check::new(&DRIVER, verdict, format!("{driver}: {found}"), &from);
+    let check = Check::new(&DRIVER, verdict, format!("{driver}; {found}"), &from);
     check.value("driver", fact.known().map(String::as_str)).value("auto", choice)
 }
 
@@ -151,10 +162,7 @@ fn xdp(interface: &Interface) -> Check {
 }
 
 fn queue_count(interface: &Interface, machine: &Machine, by: &By) -> Check {
-    let name = &interface.name;
-    let Some(count) = queues(interface) else {
-        return judged(&QUEUES, &interface.state, |_| unreachable!("a state has a number of queues"));
-    };
+    let (name, count) = (&interface.name, queues(interface));
     let channels = interface.channels.known();
     let most = channels.map(|channels| channels.rx_max.saturating_add(channels.combined_max));
     let from = if channels.is_some() { &interface.channels.from } else { &interface.state.from };
@@ -199,8 +207,13 @@ fn names_of(features: &[&Feature]) -> Vec<String> {
     features.iter().map(|feature| feature.name.clone()).collect()
 }
 
-/// The command that switches off those that can be.
-fn switched_off(check: Check, interface: &str, features: &[&Feature]) -> Check {
+/// The command that switches off those that can be, and a word about the others.
+fn switched_off(mut check: Check, interface: &str, features: &[&Feature]) -> Check {
+    let fixed: Vec<&str> =
+        features.iter().filter(|feature| feature.is_fixed).map(|feature| feature.name.as_str()).collect();
+    if !fixed.is_empty() {
+        check.found += &format!("; {} cannot be switched off here, only another NIC helps", fixed.join(", "));
+    }
     let list: Vec<String> =
         features.iter().filter(|feature| !feature.is_fixed).map(|feature| format!("{} off", feature.name)).collect();
     if list.is_empty() { check } else { check.command(format!("sudo ethtool -K {interface} {}", list.join(" "))) }

@@ -35,6 +35,9 @@ fn links_that_bring_nothing() {
     check("link", Verdict::Bad, "without a carrier", |interface| state(interface).has_carrier = false);
     let off = check("link", Verdict::Bad, "switched off", |interface| state(interface).is_on = false);
     assert_eq!(off.commands, ["sudo ip link set dev eth0 up"]);
+    let gone = interface_with(|interface| unknown(&mut interface.state, "No such device"));
+    assert_eq!(checks(&gone, &machine(), true).len(), 1, "nothing else is said of it");
+    assert_eq!(captured_by(&gone, &machine()), By::Nothing("there is no such interface"));
     let dark = interface_with(|interface| state(interface).has_carrier = false);
     assert_eq!(only(&checks(&dark, &machine(), false), "link").verdict, Verdict::Warn, "nobody named it");
 }
@@ -42,19 +45,18 @@ fn links_that_bring_nothing() {
 /// The rule of `driver=auto`: native AF_XDP on an interface that the host does not use, else AF_PACKET.
 #[test]
 fn the_driver_that_auto_comes_to() {
-    check("driver", Verdict::Ok, "ice: AF_XDP", |_| ());
-    check("driver", Verdict::Ok, "AF_XDP", |interface| unknown(&mut interface.xdp, "this kernel does not say"));
-    check("driver", Verdict::Ok, "AF_PACKET: it carries 10.0.0.1", in_use);
-    check("driver", Verdict::Ok, "AF_PACKET: somebody else's", |interface| state(interface).program = Some(7));
-    check("driver", Verdict::Ok, "AF_PACKET: its driver runs no", |interface| {
+    check("driver", Verdict::Ok, "ice; AF_XDP, since no address", |_| ());
+    check("driver", Verdict::Ok, "AF_XDP, if its driver", |interface| {
+        unknown(&mut interface.xdp, "this kernel does not say")
+    });
+    check("driver", Verdict::Ok, "AF_PACKET, since it carries 10.0.0.1", in_use);
+    check("driver", Verdict::Ok, "AF_PACKET, since somebody else's", |interface| state(interface).program = Some(7));
+    check("driver", Verdict::Ok, "AF_PACKET, since its driver runs no", |interface| {
         interface.xdp.found.as_mut().unwrap().is_native = false;
     });
-    check("driver", Verdict::Bad, "nothing: there is no such interface", |interface| {
-        unknown(&mut interface.state, "gone")
-    });
     for (missing, part, verdict) in [
-        (Capability::Perfmon, "AF_PACKET: CAP_PERFMON missing", Verdict::Ok),
-        (Capability::NetRaw, "nothing: see privileges", Verdict::Bad),
+        (Capability::Perfmon, "AF_PACKET, since it may not have AF_XDP: CAP_PERFMON missing", Verdict::Ok),
+        (Capability::NetRaw, "nothing, see privileges", Verdict::Bad),
         (Capability::IpcLock, "AF_XDP", Verdict::Ok),
     ] {
         let machine = machine_with(|machine| machine.privileges.missing = vec![missing]);
@@ -87,10 +89,6 @@ fn queues_and_rings() {
         in_use(interface);
     });
     check("queues", Verdict::Ok, "8", |interface| unknown(&mut interface.channels, "the driver does not say"));
-    check("queues", Verdict::Unknown, "gone", |interface| {
-        unknown(&mut interface.channels, "gone");
-        unknown(&mut interface.state, "gone");
-    });
     let ring = |frames, frames_max| {
         move |interface: &mut Interface| interface.rx_ring.found = Ok(RxRing { frames, frames_max })
     };
@@ -124,6 +122,7 @@ fn packets_that_are_merged_or_split() {
         interface.features.found.as_mut().unwrap()[0].is_fixed = true;
     });
     assert!(fixed.commands.is_empty(), "what cannot be changed has no command");
+    assert!(fixed.found.ends_with("; rx-gro cannot be switched off here, only another NIC helps"), "{fixed:?}");
     check("merging", Verdict::Unknown, "EPERM", |interface| unknown(&mut interface.features, "EPERM"));
     let tso = |interface: &mut Interface| switch_on(interface, "tx-tcp-segmentation");
     check("splitting", Verdict::Ok, "received frames only", tso);
