@@ -300,7 +300,7 @@ mod tests {
             check("clocksource", verdict, name, |machine| machine.clocksource.found = Ok(name.to_owned()));
         }
         check("clocksource", Verdict::Unknown, "No such file", |machine| {
-            unknown(&mut machine.clocksource, "No such file")
+            unknown(&mut machine.clocksource, "No such file");
         });
     }
 }

@@ -253,12 +253,12 @@ mod tests {
     fn kernels_without_what_is_needed() {
         check("kernel", Verdict::Bad, "no AF_PACKET", |machine| machine.packet_sockets.found = Ok(false));
         check("kernel", Verdict::Unknown, "too many files", |machine| {
-            unknown(&mut machine.packet_sockets, "too many files")
+            unknown(&mut machine.packet_sockets, "too many files");
         });
         check("af_xdp", Verdict::Warn, "has no AF_XDP", |machine| machine.xdp_sockets.found = Ok(false));
         check("af_xdp", Verdict::Ok, "CLOCK_MONOTONIC", |machine| machine.program.found = Ok(false));
         check("af_xdp", Verdict::Warn, "refuses the XDP program (EPERM)", |machine| {
-            unknown(&mut machine.program, "EPERM")
+            unknown(&mut machine.program, "EPERM");
         });
         check("af_xdp", Verdict::Unknown, "cannot be tried (EPERM)", |machine| {
             machine.privileges.missing = vec![Capability::Bpf];
@@ -338,7 +338,7 @@ mod tests {
             machine.processors.governors.found = Ok([("performance".into(), 6), ("powersave".into(), 2)].into());
         });
         check("governor", Verdict::Unknown, "a hypervisor", |machine| {
-            unknown(&mut machine.processors.governors, "a hypervisor")
+            unknown(&mut machine.processors.governors, "a hypervisor");
         });
         let smt = check("smt", Verdict::Warn, "on", |machine| machine.processors.smt.found = Ok(true));
         assert_eq!(smt.commands.len(), 1);

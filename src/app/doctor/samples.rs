@@ -98,7 +98,7 @@ pub(super) fn switch_on(interface: &mut Interface, feature: &str) {
     features.iter_mut().find(|known| known.name == feature).expect("a feature of the sample").is_on = true;
 }
 
-/// An address of this host, so that it is captured by AF_PACKET.
+/// An address of this host, so that it is captured by `AF_PACKET`.
 pub(super) fn in_use(interface: &mut Interface) {
     interface.addresses.found = Ok(vec!["10.0.0.1".parse().expect("an address")]);
 }

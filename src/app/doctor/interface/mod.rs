@@ -50,9 +50,9 @@ pub(super) fn checks(interface: &Interface, machine: &Machine, is_named: bool) -
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum By {
     Xdp,
-    /// AF_PACKET, and why not AF_XDP.
+    /// `AF_PACKET`, and why not `AF_XDP`.
     Packet(String),
-    /// Not even by AF_PACKET.
+    /// Not even by `AF_PACKET`.
     Nothing(&'static str),
 }
 
@@ -212,7 +212,8 @@ fn switched_off(mut check: Check, interface: &str, features: &[&Feature]) -> Che
     let fixed: Vec<&str> =
         features.iter().filter(|feature| feature.is_fixed).map(|feature| feature.name.as_str()).collect();
     if !fixed.is_empty() {
-        check.found += &format!("; {} cannot be switched off here, only another NIC helps", fixed.join(", "));
+        let names = fixed.join(", ");
+        check.found = format!("{}; {names} cannot be switched off here, only another NIC helps", check.found);
     }
     let list: Vec<String> =
         features.iter().filter(|feature| !feature.is_fixed).map(|feature| format!("{} off", feature.name)).collect();

@@ -42,12 +42,12 @@ fn links_that_bring_nothing() {
     assert_eq!(only(&checks(&dark, &machine(), false), "link").verdict, Verdict::Warn, "nobody named it");
 }
 
-/// The rule of `driver=auto`: native AF_XDP on an interface that the host does not use, else AF_PACKET.
+/// The rule of `driver=auto`: native `AF_XDP` on an interface that the host does not use, else `AF_PACKET`.
 #[test]
 fn the_driver_that_auto_comes_to() {
     check("driver", Verdict::Ok, "ice; AF_XDP, since no address", |_| ());
     check("driver", Verdict::Ok, "AF_XDP, if its driver", |interface| {
-        unknown(&mut interface.xdp, "this kernel does not say")
+        unknown(&mut interface.xdp, "this kernel does not say");
     });
     check("driver", Verdict::Ok, "AF_PACKET, since it carries 10.0.0.1", in_use);
     check("driver", Verdict::Ok, "AF_PACKET, since somebody else's", |interface| state(interface).program = Some(7));
@@ -96,7 +96,7 @@ fn queues_and_rings() {
     command("rx_ring", "512 of at most 1,024", "sudo ethtool -G eth0 rx 1024", ring(512, 1024));
     check("rx_ring", Verdict::Ok, "256 of at most 256", ring(256, 256));
     check("rx_ring", Verdict::Unknown, "does not say", |interface| {
-        unknown(&mut interface.rx_ring, "the driver does not say")
+        unknown(&mut interface.rx_ring, "the driver does not say");
     });
 }
 
@@ -104,7 +104,7 @@ fn queues_and_rings() {
 fn packets_that_are_merged_or_split() {
     check("merging", Verdict::Ok, "rx-gro: the XDP program comes before", |interface| switch_on(interface, "rx-gro"));
     command("merging", "rx-lro: drivers refuse", "sudo ethtool -K eth0 rx-lro off", |interface| {
-        switch_on(interface, "rx-lro")
+        switch_on(interface, "rx-lro");
     });
     command("merging", "rx-gro: TCP", "sudo ethtool -K eth0 rx-gro off", |interface| {
         in_use(interface);
@@ -147,7 +147,7 @@ fn interrupts_that_wait_make_the_kernels_stamps_late() {
         interface.stamps.found = Ok(false);
     });
     check("coalescing", Verdict::Unknown, "does not say", |interface| {
-        unknown(&mut interface.coalescing, "does not say")
+        unknown(&mut interface.coalescing, "does not say");
     });
 }
 
@@ -157,7 +157,7 @@ fn stamps_of_the_nic() {
     check("hardware_stamps", Verdict::Ok, "every received frame", |_| ());
     check("hardware_stamps", Verdict::Warn, "PTP only", stamping);
     check("hardware_stamps", Verdict::Warn, "has none", |interface| {
-        interface.stamping.found.as_mut().unwrap().has_hardware = false
+        interface.stamping.found.as_mut().unwrap().has_hardware = false;
     });
     let off = check("hardware_stamps", Verdict::Warn, "that is off", |interface| interface.stamps.found = Ok(false));
     assert!(off.commands[0].starts_with("sudo hwstamp_ctl -i eth0 -t 0 -r 1"), "{off:?}");
