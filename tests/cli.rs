@@ -48,7 +48,7 @@ fn asked_for_help_is_output_and_wrong_usage_is_not() {
 
 #[test]
 fn what_is_not_built_yet_does_not_exist() {
-    for command in ["live", "tui", "doctor"] {
+    for command in ["live", "tui"] {
         let output = tickscope().arg(command).output().expect("it runs");
         assert_eq!(output.status.code(), Some(2), "{command}");
         assert!(stderr(&output).contains("unrecognized subcommand"), "{command}");

@@ -248,7 +248,8 @@ fn need(options: &Options, driver: &'static str, needed: &[Capability]) -> Resul
         return Ok(());
     }
     let interface = options.interface.clone();
-    let advice = format!("grant it by `{}`, or run as root", privileges.setcap_line());
+    let (file, unit) = (privileges.setcap_line(), privileges.systemd_line());
+    let advice = format!("grant it by `{file}`, or by `{unit}` in its systemd unit, or run as root");
     Err(OpenError::Privileges { interface, driver, missing: privileges.missing_names(), advice })
 }
 

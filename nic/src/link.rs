@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use crate::events::Event;
+use crate::netlink::{self, ANSWER_BYTES, attribute, attributes, messages, u32_at, u64_at};
 use crate::sys::{self, Plain};
 
 const IFLA_IFNAME: u16 = 3;
@@ -14,7 +15,6 @@ const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFLA_EXT_MASK: u16 = 29;
 /// Leaves counters of virtual functions and the like out of the answer.
 const RTEXT_FILTER_SKIP_STATS: u32 = 1 << 3;
-const ANSWER_BYTES: usize = 64 << 10;
 
 /// An interface at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,36 +51,11 @@ impl InterfaceDrops {
     }
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..at + 2)?.try_into().ok().map(u16::from_ne_bytes)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..at + 8)?.try_into().ok().map(u64::from_ne_bytes)
-}
-
-/// Messages of a netlink datagram: type and what follows its header.
-fn messages(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let length = usize::try_from(u32_at(rest, 0)?).ok()?;
-        let kind = u16_at(rest, 4)?;
-        let message = rest.get(16..length)?;
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or(&[]);
-        Some((kind, message))
-    })
-}
-
 /// RTM_NEWLINK or RTM_DELLINK: `struct ifinfomsg`, then attributes.
-fn parse(message: &[u8]) -> Option<Link> {
+pub(crate) fn parse(message: &[u8]) -> Option<Link> {
     const UP: u32 = libc::IFF_UP.cast_unsigned() | 1 << 16; // IFF_LOWER_UP: there is a carrier
     let mut link = Link { index: u32_at(message, 4)?, is_up: u32_at(message, 8)? & UP == UP, ..Link::default() };
-    let mut rest = message.get(16..)?;
-    while let (Some(length), Some(kind)) = (u16_at(rest, 0), u16_at(rest, 2)) {
-        let Some(value) = rest.get(4..usize::from(length)) else { break };
+    for (kind, value) in attributes(message.get(16..)?) {
         match kind {
             IFLA_IFNAME => link.name = String::from_utf8_lossy(value.split(|byte| *byte == 0).next()?).into_owned(),
             IFLA_MTU => link.mtu = u32_at(value, 0)?,
@@ -92,62 +67,42 @@ fn parse(message: &[u8]) -> Option<Link> {
             }
             _ => {}
         }
-        rest = rest.get(usize::from(length).next_multiple_of(4)..).unwrap_or(&[]);
     }
     Some(link)
 }
 
-fn attribute(into: &mut Vec<u8>, kind: u16, value: &[u8]) {
-    let length = u16::try_from(4 + value.len()).expect("a short attribute");
-    into.extend_from_slice(&length.to_ne_bytes());
-    into.extend_from_slice(&kind.to_ne_bytes());
-    into.extend_from_slice(value);
-    into.resize(into.len().next_multiple_of(4), 0);
-}
-
 /// RTM_GETLINK by name or, where it is empty, by number.
 fn request(name: &str, index: u32, wants_drops: bool) -> Vec<u8> {
-    let mut message = vec![0; 32];
-    message[20..24].copy_from_slice(&index.to_ne_bytes());
+    let mut body = vec![0; 16];
+    body[4..8].copy_from_slice(&index.to_ne_bytes());
     if !name.is_empty() {
-        let mut value = name.as_bytes().to_vec();
-        value.push(0);
-        attribute(&mut message, IFLA_IFNAME, &value);
+        attribute(&mut body, IFLA_IFNAME, &netlink::zero_ended(name));
     }
     if !wants_drops {
-        attribute(&mut message, IFLA_EXT_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
+        attribute(&mut body, IFLA_EXT_MASK, &RTEXT_FILTER_SKIP_STATS.to_ne_bytes());
     }
-    let length = u32::try_from(message.len()).expect("a short message");
-    message[0..4].copy_from_slice(&length.to_ne_bytes());
-    message[4..6].copy_from_slice(&libc::RTM_GETLINK.to_ne_bytes());
-    message[6..8].copy_from_slice(&u16::try_from(libc::NLM_F_REQUEST).expect("1").to_ne_bytes());
-    message
+    netlink::request(libc::RTM_GETLINK, &body)
 }
 
-fn ask(name: &str, index: u32) -> io::Result<Link> {
-    let socket = sys::socket(libc::AF_NETLINK, libc::SOCK_RAW, libc::NETLINK_ROUTE)?;
-    sys::send(&socket, &request(name, index, true))?;
-    sys::poll(&socket, libc::POLLIN, 1000)?;
-    let mut answer = vec![0; ANSWER_BYTES];
-    let length = sys::receive(&socket, &mut answer)?.ok_or(io::ErrorKind::TimedOut)?;
-    for (kind, message) in messages(&answer[..length]) {
-        if kind == libc::RTM_NEWLINK {
-            return parse(message).ok_or_else(|| io::ErrorKind::InvalidData.into());
-        }
-        if i32::from(kind) == libc::NLMSG_ERROR {
-            let error = u32_at(message, 0).map_or(libc::EIO, |code| code.cast_signed().saturating_neg());
-            return Err(io::Error::from_raw_os_error(error));
-        }
-    }
-    Err(io::ErrorKind::InvalidData.into())
+fn ask(name: &str, index: u32) -> io::Result<Vec<u8>> {
+    netlink::ask(libc::NETLINK_ROUTE, &request(name, index, true), libc::RTM_NEWLINK)
 }
 
-/// The interface of this name.
-pub(crate) fn by_name(name: &str) -> io::Result<Link> {
+fn link(name: &str, index: u32) -> io::Result<Link> {
+    parse(&ask(name, index)?).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// What the kernel says of the interface of this name: `struct ifinfomsg`, then attributes.
+pub(crate) fn message(name: &str) -> io::Result<Vec<u8>> {
     if name.is_empty() || name.len() >= libc::IFNAMSIZ {
         return Err(io::Error::from_raw_os_error(libc::ENODEV));
     }
     ask(name, 0)
+}
+
+/// The interface of this name.
+pub(crate) fn by_name(name: &str) -> io::Result<Link> {
+    parse(&message(name)?).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// Listens to what happens to one interface.
@@ -176,7 +131,7 @@ impl Watch {
 
     /// As it is now, with its drops; what is remembered does not change. An error where it is gone.
     pub(crate) fn now(&self) -> io::Result<Link> {
-        ask("", self.known.index)
+        link("", self.known.index)
     }
 
     /// Tells what changed since the last call.

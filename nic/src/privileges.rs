@@ -82,6 +82,12 @@ impl Privileges {
         let program = std::env::current_exe().map_or("PROGRAM".to_owned(), |path| path.display().to_string());
         format!("sudo setcap {}=ep {program}", names.join(","))
     }
+
+    /// The line that grants it to a service, in the `[Service]` section of its systemd unit.
+    pub fn systemd_line(&self) -> String {
+        let names: Vec<&str> = Capability::ALL.iter().map(|capability| capability.name()).collect();
+        format!("AmbientCapabilities={}", names.join(" "))
+    }
 }
 
 fn bits(capabilities: &[Capability]) -> u64 {
@@ -173,6 +179,8 @@ mod tests {
             line.starts_with("sudo setcap cap_net_raw,cap_net_admin,cap_bpf,cap_perfmon,cap_ipc_lock=ep /"),
             "{line}"
         );
+        let line = Privileges { missing: Vec::new() }.systemd_line();
+        assert_eq!(line, "AmbientCapabilities=CAP_NET_RAW CAP_NET_ADMIN CAP_BPF CAP_PERFMON CAP_IPC_LOCK");
     }
 
     /// On a thread of its own: capabilities are a thread's.

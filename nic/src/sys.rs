@@ -28,7 +28,7 @@ macro_rules! plain {
         unsafe impl Plain for $name {}
     )* };
 }
-plain!(u8, u32, i32, u64, [u64; 3], [u64; 6], [u32; 3], [u32; 14], libc::ifreq, libc::hwtstamp_config);
+plain!(u8, u32, i32, u64, [u64; 3], [u64; 6], libc::ifreq, libc::hwtstamp_config);
 plain!(
     libc::sockaddr_ll,
     libc::sockaddr_nl,
@@ -38,6 +38,9 @@ plain!(
     libc::xdp_umem_reg
 );
 plain!(libc::packet_mreq, libc::sock_fprog, libc::ptp_sys_offset_extended, libc::ptp_sys_offset_precise, libc::timex);
+
+// SAFETY: integers.
+unsafe impl<const N: usize> Plain for [u32; N] {}
 
 pub(crate) fn checked(result: c_int) -> io::Result<c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }

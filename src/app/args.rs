@@ -39,6 +39,7 @@ pub enum Command {
     Decode(Box<DecodeArgs>),
     Sim(SimArgs),
     Score(ScoreArgs),
+    Doctor(DoctorArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
 }
@@ -233,6 +234,39 @@ pub struct ScoreArgs {
     /// Least share of the triggers in the truth that must be found
     #[arg(long, value_name = "SHARE", help_heading = "Thresholds", value_parser = values::share)]
     pub recall: Option<f64>,
+}
+
+/// Check whether this machine is fit to capture, and say what to change
+///
+/// Looks at the kernel, privileges, clocks and processors, and at each interface: its driver, queues, rings, offloads,
+/// stamps and drops. Each check has a verdict (ok, warn, bad, unknown), what was found and where it stands; what is not ok
+/// also why it matters and the command that changes it. Nothing is changed, and no privileges are needed: what may not be
+/// looked at is unknown. Exits with 4 where something is bad.
+#[derive(Args, Debug, Default)]
+#[command(after_help = values::EXAMPLES_DOCTOR)]
+pub struct DoctorArgs {
+    /// Interfaces to check [default: those that are on and have a device]
+    ///
+    /// Where no interface has a device, as in a container, all Ethernet interfaces that are on. An interface that is named and
+    /// down is bad, one that is not named is a warning.
+    #[arg(value_name = "IF")]
+    pub interfaces: Vec<String>,
+
+    /// Print the checks as one JSON document
+    #[arg(long)]
+    pub json: bool,
+
+    /// Print only what is not ok
+    #[arg(short, long, conflicts_with_all = ["verbose", "json"])]
+    pub quiet: bool,
+
+    /// Print of every check why it matters
+    #[arg(short, long, conflicts_with = "json")]
+    pub verbose: bool,
+
+    /// Colours: auto means on a terminal, and not where NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub color: When,
 }
 
 #[derive(Args, Debug, Default)]

@@ -13,6 +13,7 @@ use tickscope_model::{Level, Loss, SegmentKind};
 use self::tables::Row;
 use super::args::Cli;
 use super::config::keys::{Key, Kind, Table, keys_of};
+use super::doctor::{INTERFACE_KINDS, MACHINE_KINDS};
 use super::values;
 use crate::capture::stamp::FORMATS;
 use crate::pair::Flag;
@@ -40,6 +41,7 @@ pub fn pages() -> Vec<Page> {
             "analyze" => analyze_sections,
             "decode" => decode_sections,
             "config" => |page: &mut Writer| page.subcommands(),
+            "doctor" => doctor_sections,
             _ => |_: &mut Writer| (),
         };
         pages.push(command_page(command, extra));
@@ -125,6 +127,22 @@ fn decode_sections(page: &mut Writer) {
     page.paragraph("Keys of a line; those behind msg are there where the message has them.");
     page.rows(tables::DECODED);
     protocols(page);
+}
+
+fn doctor_sections(page: &mut Writer) {
+    page.section("VERDICTS");
+    page.rows(tables::VERDICTS);
+    page.section("CHECKS");
+    page.paragraph("Names are those of JSON, in the order of the output; behind each stands why it matters.");
+    for (title, kinds) in [("Of the machine", MACHINE_KINDS), ("Of each interface", INTERFACE_KINDS)] {
+        page.subsection(title);
+        for kind in kinds {
+            page.item(vec![bold(kind.name)], &format!("{}: {}.", kind.title, kind.why));
+        }
+    }
+    page.section("JSON");
+    page.paragraph("One object with these keys; those from name on stand in each element of checks.");
+    page.rows(tables::DOCTOR);
 }
 
 /// The letters that people use for places along the way.
@@ -429,6 +447,7 @@ impl Writer {
             "tickscope(1)",
             "tickscope-analyze(1)",
             "tickscope-decode(1)",
+            "tickscope-doctor(1)",
             "tickscope-config(1)",
             "tickscope-completions(1)",
             "tickscope-config(5)",

@@ -8,6 +8,7 @@ mod collect;
 mod completions;
 pub mod config;
 pub mod decode;
+pub mod doctor;
 pub mod man;
 mod open;
 mod prepare;
@@ -84,6 +85,7 @@ fn run(command: &Command) -> (anyhow::Result<Outcome>, bool) {
         }
         Command::Sim(arguments) => (sim::run(arguments), false),
         Command::Score(arguments) => (score::run(arguments), false),
+        Command::Doctor(arguments) => (doctor::run(arguments), false),
         Command::Config(arguments) => (config::command::run(arguments), false),
         Command::Completions(arguments) => (completions::run(arguments), false),
     }
@@ -120,6 +122,7 @@ fn wrong_usage(command: &Command, wrong: &WrongUsage) -> clap::Error {
         Command::Decode(_) => "decode",
         Command::Sim(_) => "sim",
         Command::Score(_) => "score",
+        Command::Doctor(_) => "doctor",
         Command::Config(_) => "config",
         Command::Completions(_) => "completions",
     };

@@ -325,6 +325,12 @@ Examples:
   tickscope analyze out/tap.pcap --orders orders.csv
   tickscope score out/truth.csv orders.csv --external 1 --missed 0 --extra 0";
 
+pub const EXAMPLES_DOCTOR: &str = "\
+Examples:
+  tickscope doctor
+  tickscope doctor eth1 eth2 --quiet
+  tickscope doctor --json | jq -r '.checks[] | select(.verdict != \"ok\") | .commands[]'";
+
 /// A share from 0 to 1.
 pub fn share(text: &str) -> Result<f64, String> {
     let share: f64 = text.parse().map_err(|_| "expected a share such as 0.98".to_owned())?;

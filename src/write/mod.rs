@@ -29,6 +29,7 @@ pub use hlog::write_hlog;
 pub use json::write_json;
 pub use output::Output;
 pub use screen::Style;
+pub(crate) use screen::{grouped, latency, plural, printable, signed_latency, wrapped};
 pub use sort::{Sorter, Spill};
 pub use table::{Cell, Column, Kind, OrdersFile, SegmentsFile, TableFile, TableRow, TableWriter, Written};
 pub use text::write_text;

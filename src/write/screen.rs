@@ -24,17 +24,26 @@ impl Style {
         if self.color && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    pub(super) fn heading(&self, text: &str) -> String {
+    pub(crate) fn heading(&self, text: &str) -> String {
         self.paint("1", text)
     }
 
-    pub(super) fn faint(&self, text: &str) -> String {
+    pub(crate) fn faint(&self, text: &str) -> String {
         self.paint("2", text)
     }
 
     /// For what needs a look; such lines also begin with `!`.
-    pub(super) fn warning(&self, text: &str) -> String {
+    pub(crate) fn warning(&self, text: &str) -> String {
         self.paint("33", text)
+    }
+
+    pub(crate) fn good(&self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    /// For what has to be changed.
+    pub(crate) fn bad(&self, text: &str) -> String {
+        self.paint("1;31", text)
     }
 
     pub(super) fn internal(&self, text: &str) -> String {
@@ -129,13 +138,13 @@ impl Unit {
 }
 
 /// `12.034 µs`
-pub(super) fn latency(value_ns: u64) -> String {
+pub(crate) fn latency(value_ns: u64) -> String {
     let unit = Unit::of(value_ns);
     format!("{} {}", unit.digits(value_ns), unit.name())
 }
 
 /// `+12.034 µs`, `-3 ns`
-pub(super) fn signed_latency(value_ns: i64) -> String {
+pub(crate) fn signed_latency(value_ns: i64) -> String {
     let sign = if value_ns < 0 { '-' } else { '+' };
     format!("{sign}{}", latency(value_ns.unsigned_abs()))
 }
@@ -157,7 +166,7 @@ pub(super) fn duration(nanos: u64) -> String {
 }
 
 /// `1,234,567`
-pub(super) fn grouped(value: u64) -> String {
+pub(crate) fn grouped(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -181,7 +190,7 @@ pub(super) fn share(part: u64, whole: u64, what: &str) -> String {
 }
 
 /// A sentence in lines of at most `width` characters where its words allow; further lines are indented.
-pub(super) fn wrapped(text: &str, width: usize, indent: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: usize, indent: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
     for word in text.split(' ') {
@@ -198,7 +207,7 @@ pub(super) fn wrapped(text: &str, width: usize, indent: usize) -> Vec<String> {
 }
 
 /// `1 order`, `2 orders`
-pub(super) fn plural(count: u64, one: &str, many: &str) -> String {
+pub(crate) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(count), if count == 1 { one } else { many })
 }
 
@@ -288,7 +297,7 @@ pub(super) fn tail_of(path: &str, width: usize) -> String {
 }
 
 /// Control characters from the wire must not reach the terminal.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '·' } else { letter }).collect()
 }
 

@@ -6,6 +6,7 @@ mod invariants;
 mod links;
 mod oracle;
 mod oracle_decode;
+mod packaging;
 mod robust;
 mod sim_truth;
 mod split;

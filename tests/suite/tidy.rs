@@ -46,6 +46,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("thiserror", &["capture", "dissect"]),
     // `capture` holds what a decoder's skimmer saw in a block, and never calls one.
     ("tickscope_decoders", &["app", "capture", "flow", "merge", "pipeline"]),
+    ("tickscope_nic", &["app"]),
     ("tickscope_sim", &["app"]),
     ("toml", &["app"]),
     ("zstd", &["capture"]),

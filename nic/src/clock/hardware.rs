@@ -28,7 +28,12 @@ fn config(interface: &str) -> io::Result<libc::hwtstamp_config> {
 
 /// Whether received frames are stamped by the NIC now.
 pub(crate) fn is_on(interface: &str) -> bool {
-    config(interface).is_ok_and(|config| config.rx_filter != FILTER_NONE)
+    rx_stamps(interface).is_ok_and(|is_on| is_on)
+}
+
+/// The same, and why it is not known.
+pub(crate) fn rx_stamps(interface: &str) -> io::Result<bool> {
+    config(interface).map(|config| config.rx_filter != FILTER_NONE)
 }
 
 /// Sets what was there before when it is dropped.

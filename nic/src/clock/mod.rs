@@ -4,10 +4,11 @@
 mod hardware;
 mod phc;
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering, fence};
 
-pub(crate) use hardware::{Restore, is_on, phc_index, switch_on};
+pub(crate) use hardware::{Restore, is_on, phc_index, rx_stamps, switch_on};
 pub use phc::{Comparison, HardwareClock};
 
 use crate::events::Event;
@@ -84,13 +85,18 @@ pub(crate) struct Board {
     pub(crate) hardware: Shared,
 }
 
-/// TAI − UTC in whole seconds, as the kernel was told by a time daemon; 0 where nobody told it.
-fn tai_offset_s() -> i64 {
+/// What the kernel knows of its clock, and in which state it is (TIME_OK to TIME_ERROR).
+pub(crate) fn kernel_state() -> io::Result<(i32, libc::timex)> {
     let mut state = libc::timex::zero();
     // SAFETY: the kernel reads and writes one timex; modes 0 changes nothing.
     #[allow(unsafe_code, reason = "adjtimex(2) has no safe interface")]
-    let result = unsafe { libc::adjtimex(&raw mut state) };
-    if result < 0 { 0 } else { i64::from(state.tai) }
+    let result = sys::checked(unsafe { libc::adjtimex(&raw mut state) })?;
+    Ok((result, state))
+}
+
+/// TAI − UTC in whole seconds, as the kernel was told by a time daemon; 0 where nobody told it.
+fn tai_offset_s() -> i64 {
+    kernel_state().map_or(0, |(_, state)| i64::from(state.tai))
 }
 
 /// One reading of REALTIME − MONOTONIC: the difference, when (MONOTONIC), and its ±.

@@ -4,7 +4,7 @@
 const MAGIC: u16 = 0xEB9F;
 const FUNCTION: u32 = 12;
 /// Where the kernel shows it.
-pub(super) const KERNEL: &str = "/sys/kernel/btf/vmlinux";
+pub(crate) const KERNEL: &str = "/sys/kernel/btf/vmlinux";
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..at.checked_add(4)?)?.try_into().ok().map(u32::from_ne_bytes)

@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use crate::error::OpenError;
 use crate::options::Filter;
-pub(crate) use open::open;
+pub(crate) use btf::KERNEL as KERNEL_TYPES;
+pub use open::{Needs, needs};
+pub(crate) use open::{has_stamp_function, open, try_out};
 use program::{COUNTERS_BYTES, FRAGMENTS, MATCHED, NO_SOCKET, REDIRECTED, REFUSED};
 pub(crate) use socket::Socket;
 

@@ -12,7 +12,7 @@ use crate::afpacket;
 use crate::counters::{Kernel, Tally};
 use crate::error::OpenError;
 use crate::link::Link;
-use crate::options::{HardwareStamps, Options, XdpMode};
+use crate::options::{Filter, HardwareStamps, Options, XdpMode};
 use crate::sys;
 
 /// Beyond what any NIC has.
@@ -228,6 +228,45 @@ fn hardware_function() -> Option<i32> {
     btf::function(&std::fs::read(btf::KERNEL).ok()?, HARDWARE_FUNCTION)
 }
 
+/// Whether the kernel can pass the NIC's stamps on, if the driver does.
+pub(crate) fn has_stamp_function() -> io::Result<bool> {
+    std::fs::read(btf::KERNEL).map(|types| btf::function(&types, HARDWARE_FUNCTION).is_some())
+}
+
+/// Loads the program and lets it go again, without attaching it anywhere: whether it stamps in TAI, or why it is refused.
+pub(crate) fn try_out() -> Result<bool, String> {
+    let maps = Maps::new("none", &Filter::default(), 1).map_err(|error| match error {
+        OpenError::System { what, source, .. } => format!("{what}: {source}"),
+        other => other.to_string(),
+    })?;
+    let mut refused = String::new();
+    for clock in [Clock::Tai, Clock::Monotonic] {
+        match bpf::load(&assemble(&maps.spec(clock, None, [1, 2])), None) {
+            Ok(_) => return Ok(clock == Clock::Tai),
+            Err((error, reason)) => refused = format!("{error}: {reason}"),
+        }
+    }
+    Err(refused)
+}
+
+/// What AF_XDP takes for all queues of an interface, as [`Options::new`] has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// Of a queue's ring.
+    pub ring_frames: u32,
+    /// Of all queues, which counts as locked memory.
+    pub locked_bytes: u64,
+    /// Longer frames are lost.
+    pub frame_bytes_max: u32,
+}
+
+pub fn needs(mtu: u32, queues: u32) -> Needs {
+    let queues = queues.clamp(1, QUEUES_MAX);
+    let ring_frames = ring_frames(&Options::new(""), mtu, queues as usize);
+    let locked_bytes = u64::from(ring_frames) * 2 * u64::from(chunk_bytes(mtu)) * u64::from(queues);
+    Needs { ring_frames, locked_bytes, frame_bytes_max: frame_bytes_max(mtu) }
+}
+
 fn socket_error(name: &str, error: io::Error) -> OpenError {
     let advice = match error.raw_os_error() {
         Some(libc::EBUSY) => return OpenError::Busy { interface: name.to_owned() },
@@ -281,5 +320,8 @@ mod tests {
         {
             assert_eq!(ring_frames(&options, mtu, queues), expected, "{mtu} {queues}");
         }
+        assert_eq!(needs(1500, 1).locked_bytes, 128 << 20);
+        assert_eq!(needs(1500, 9), Needs { ring_frames: 16_384, ..needs(1500, 9) });
+        assert!(needs(9000, 8).locked_bytes <= 1 << 30 && needs(9000, 8).frame_bytes_max < 4096);
     }
 }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::print_stderr, reason = "what was measured, and why a test was skipped, is said on the terminal")]
 
+mod facts;
 mod lab;
 mod multicast;
 mod packet;

@@ -248,6 +248,30 @@ pub const DECODED: &[Row] = &[
     ("fields", "The whole message under the protocol's own field names, repeating groups as arrays."),
 ];
 
+/// What `doctor` may say of a thing.
+pub const VERDICTS: &[Row] = &[
+    ("ok", "Nothing to change."),
+    ("warn", "Captures, but loses more, or has worse times, than it could."),
+    ("bad", "Nothing is captured, or times are wrong. The exit code is 4."),
+    ("unknown", "It may not be looked at here, or nobody says; the text says why."),
+];
+
+/// Keys of `doctor --json`.
+pub const DOCTOR: &[Row] = &[
+    ("verdict", "The worst of all: bad, warn, unknown, ok."),
+    ("counts", "How many checks have each verdict."),
+    ("not_checked", "Ethernet interfaces that nobody named and that are off, or have no device."),
+    ("checks", "A list of checks."),
+    ("name", "Of the check, as above."),
+    ("interface", "Its interface; null for the machine."),
+    ("verdict (in checks)", "Of this check."),
+    ("found", "What was found, with its unit, for people."),
+    ("values", "The same as an object, units at the end of names; what it holds depends on the check."),
+    ("from", "Where that was read: a path, or the request that asked the kernel."),
+    ("why", "Why it matters."),
+    ("commands", "What changes it, each by itself; empty where it is ok or no command can."),
+];
+
 /// Exit codes.
 pub const EXITS: &[Row] = &[
     ("0", "Done; also where the reader of a pipe closed it."),
