@@ -184,7 +184,9 @@ mod tests {
             (total, median, sigma) in (1.0..10_000.0, 500.0..1e9, 0.01..2.0),
         ) {
             let mut counts = lognormal(total, median, sigma);
-            strays.iter().for_each(|(at, count)| counts[*at] += count);
+            for (at, count) in &strays {
+                counts[*at] += count;
+            }
             let (smoothed, expected) = (smooth(&counts).iter().sum::<f64>(), counts.iter().sum::<f64>());
             prop_assert!((smoothed - BELIEF - expected).abs() < 0.01 * expected + 0.01, "{smoothed} of {expected}");
         }
