@@ -1,7 +1,7 @@
-//! Counts in bins that are equally wide on a logarithmic scale, as a smooth curve: the logarithms of the expected counts are as
-//! near to a parabola, which is a lognormal distribution, as the counts let them be. Penalised likelihood of Poisson counts, with a
-//! penalty on third differences (Eilers and Marx 1996, section 5), by Newton's method. A steep flank stays steep, which an
-//! average over neighbouring bins would fill up from above.
+//! Counts of latencies, by bin, as a smooth curve: on a logarithmic scale of time the logarithm of the density is as near to a
+//! parabola, which is a lognormal distribution, as the counts let it be. Penalised likelihood of Poisson counts, with a penalty on
+//! third differences (Eilers and Marx 1996, "Flexible smoothing with B-splines and penalties"), by Newton's method. A steep
+//! flank stays steep, which an average over neighbouring bins would fill up from above.
 
 use super::lag;
 
