@@ -32,3 +32,7 @@ man COMMAND="analyze":
 # An optimised build that keeps building fast, for measuring
 quick:
     cargo build --profile quick
+
+# How far the numbers can be trusted, against truths and other programs (ten minutes)
+judge:
+    ./judge
