@@ -17,6 +17,7 @@ use super::parts::{Parts, Private, Segmented};
 use super::public::Public;
 use super::requests::{Open, Original, RequestId, Requests, Session};
 use super::row::{Detail, Flag, Flags, Moment, OrderRow};
+use super::timely::Timely;
 use super::trigger::{Held, Reports, TriggerRule};
 use super::walls::{Relation, Walls};
 use crate::book::{Exposure, Tape};
@@ -49,6 +50,9 @@ pub struct Rules {
     pub clocks: Vec<String>,
     /// What figures between two taps span.
     pub tap_clocks: TapClocks,
+    /// A row is put out when its request is this old at the latest, and what comes later goes to the segments alone. `None`:
+    /// rows wait for their answers until nothing more comes.
+    pub answer_timeout: Option<Nanos>,
 }
 
 impl Default for Rules {
@@ -62,6 +66,7 @@ impl Default for Rules {
             sessions: Vec::new(),
             clocks: Vec::new(),
             tap_clocks: TapClocks::default(),
+            answer_timeout: None,
         }
     }
 }
@@ -113,6 +118,7 @@ pub struct Pairer {
     waiting: VecDeque<(Timestamp, u32, RequestId)>,
     /// Requests that are done, by the time when that was noticed.
     closing: VecDeque<(Timestamp, RequestId)>,
+    pub(super) timely: Timely,
     pub(super) losses: Losses,
     pub answers_matched: u64,
     pub answers: u64,
@@ -143,6 +149,7 @@ impl Pairer {
     pub fn new(rules: Rules) -> Pairer {
         let window_ns = u64::try_from(rules.trigger.window.0).unwrap_or(0);
         let judge = Judge::new(rules.trigger.learning, window_ns);
+        let timeout = rules.answer_timeout;
         Pairer {
             rules,
             requests: Requests::default(),
@@ -154,6 +161,7 @@ impl Pairer {
             unacknowledged: HashMap::default(),
             waiting: VecDeque::new(),
             closing: VecDeque::new(),
+            timely: Timely::new(timeout),
             losses: Losses::default(),
             answers_matched: 0,
             answers: 0,
@@ -307,6 +315,7 @@ impl Pairer {
         self.place_in_segment(id);
         self.watch(id);
         self.waiting.push_back((time, messages, id));
+        self.timely.sent(time, id);
         match seen.acked {
             Acked::By(ack) => self.acknowledge(id, ack),
             Acked::NotYet => {
@@ -426,6 +435,7 @@ impl Pairer {
             order_id: None,
             other_tap: None,
             public_tap: None,
+            written: None,
         }
     }
 
@@ -489,13 +499,16 @@ impl Pairer {
             self.closing.pop_front();
             self.close(id);
         }
+        while let Some(id) = self.timely.due(now) {
+            self.write_early(id);
+        }
         self.fit(false, view);
         self.release(usize::MAX, view);
     }
 
     /// Whether [`Pairer::advance`] has anything to look at, for callers that come by for each frame.
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.closing.is_empty() && self.public.due.is_empty()
+        self.waiting.is_empty() && self.closing.is_empty() && self.public.due.is_empty() && self.timely.is_empty()
     }
 
     /// The end of the capture: everything is looked up and closed, some at a time, so that what is ready can be taken away
@@ -530,6 +543,7 @@ impl Pairer {
 
     pub(super) fn close_later(&mut self, id: RequestId, now: Timestamp) {
         self.closing.push_back((now, id));
+        self.timely.done(now, id);
     }
 }
 

@@ -9,6 +9,7 @@ mod order_tag;
 mod parse;
 pub mod settings;
 mod show;
+mod tap;
 
 use std::env;
 use std::ffi::OsString;
@@ -22,6 +23,7 @@ use tickscope_model::Nanos;
 use self::keys::{Table, known};
 pub use self::parse::Problem;
 pub use self::settings::Settings;
+pub use self::tap::TapArg;
 use self::settings::{Entry, Origin, TapSetting};
 use crate::capture::stamp::Trailer;
 
