@@ -37,6 +37,10 @@ const FINISHED_AT_ONCE: usize = 256;
 /// So many conversations' last sessions are remembered, to save a look-up by name.
 pub(super) const MOST_CONVERSATIONS: usize = 1 << 12;
 
+/// So many sessions are told apart; all that come later share one, for each point.
+const MOST_SESSIONS: usize = 1 << 16;
+const OTHERS: &[u8] = b"(all others)";
+
 /// What pairing goes by.
 pub struct Rules {
     pub trigger: TriggerRule,
@@ -260,6 +264,10 @@ impl Pairer {
                 .is_some_and(|session| session.point == point && session.name.as_bytes() == self.scratch.as_slice())
         };
         let last = self.last_session.get(&direction.conversation).copied().filter(is_it);
+        if last.is_none() && self.sessions.len() >= MOST_SESSIONS {
+            self.scratch.clear();
+            self.scratch.extend_from_slice(OTHERS);
+        }
         let known = last.or_else(|| self.by_name.get(&(point, self.scratch.as_slice().into())).copied());
         let at = known.unwrap_or_else(|| {
             let name: Arc<str> = String::from_utf8_lossy(&self.scratch).into();
@@ -320,7 +328,7 @@ impl Pairer {
             Acked::By(ack) => self.acknowledge(id, ack),
             Acked::NotYet => {
                 let key = (direction.conversation, direction.key.source < direction.key.target);
-                self.unacknowledged.entry(key).or_default().push_back((end, id));
+                self.await_acknowledgement(key, end, id);
             }
             Acked::Unseen => {}
         }
