@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use tickscope_model::{Nanos, TapId, Timestamp};
 use tickscope_nic::{Options, clock, drop_other_capabilities};
 
@@ -17,6 +17,7 @@ use super::config::settings::TapSetting;
 use super::decode::is_lossy;
 use super::grow::Growing;
 use super::{Outcome, WrongUsage, complain, facts, open, rules, stop, unmatched};
+use crate::capture::stamp::{Edge, Trailer};
 use crate::dissect::Filter;
 use crate::live::{Live, Step, TapOptions};
 use crate::pair::attribution::Learning;
@@ -45,11 +46,13 @@ pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Resul
         let text = "no --tap is given, and no [[tap]] of the configuration names an interface";
         return Err(WrongUsage(text.to_owned()).into());
     }
+    refuse(&settings, &taps)?;
     let names: Vec<String> = taps.iter().map(|tap| tap.name.clone()).collect();
     arguments.clock.check_taps(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
     let mut live = Live::default();
     for tap in &taps {
-        live.open(options(arguments, tap)).with_context(|| format!("tap {}", tap.name))?;
+        // The error says itself what the system said.
+        live.open(options(arguments, tap)).map_err(|error| anyhow!("tap {}: {error}", tap.name))?;
     }
     let growing = Growing::create(&arguments.output, names, settings.trigger.confidence)?;
     let engine = Engine::new(arguments, &settings, &taps, live, growing)?;
@@ -59,6 +62,23 @@ pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Resul
         complain("warning", &format!("capabilities that are not needed could not be given up: {error}"));
     }
     engine.run(&is_asked)
+}
+
+/// What would be passed over silently.
+fn refuse(settings: &Settings, taps: &[TapSetting]) -> anyhow::Result<()> {
+    for tap in taps {
+        if let Trailer::Format(format) = tap.trailer.unwrap_or(settings.trailer) {
+            let (name, format) = (&tap.name, format.name);
+            let text =
+                format!("tap {name}: live takes the stamps of NIC and kernel, not those of {format} in the frames");
+            return Err(WrongUsage(text).into());
+        }
+        if tap.edge == Some(Edge::End) && tap.speed.is_some() {
+            let text = format!("tap {}: live does not move times from the end of a frame to its start", tap.name);
+            return Err(WrongUsage(text).into());
+        }
+    }
+    Ok(())
 }
 
 fn options(arguments: &LiveArgs, tap: &TapSetting) -> TapOptions {
@@ -144,7 +164,10 @@ impl<'a> Engine<'a> {
         })
     }
 
-    #[allow(clippy::disallowed_methods, reason = "a daemon lives by the clock; what it measures comes from frames alone")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a daemon lives by the clock; what it measures comes from frames alone"
+    )]
     fn run(mut self, is_asked: &AtomicBool) -> anyhow::Result<Outcome> {
         self.live.start()?;
         let start = Instant::now();
@@ -220,10 +243,8 @@ impl<'a> Engine<'a> {
     }
 
     fn show(&mut self) -> io::Result<()> {
-        let style = Style {
-            color: self.arguments.display.is_colored(&io::stdout()),
-            zone: self.arguments.clock.tz.0.clone(),
-        };
+        let style =
+            Style { color: self.arguments.display.is_colored(&io::stdout()), zone: self.arguments.clock.tz.0.clone() };
         let taps = self.tap_facts();
         let mut text = String::from("\x1b[H");
         for line in brief(self.growing.summary(), &taps, &style) {

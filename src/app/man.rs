@@ -386,8 +386,7 @@ fn config_key(page: &mut Writer, key: &Key) {
 fn example() -> String {
     let mut tables = Vec::new();
     for &table in Table::ALL {
-        let lines: Vec<String> =
-            keys_of(table).map(|key| format!("{} = {}\n", key.name, key.example)).collect();
+        let lines: Vec<String> = keys_of(table).map(|key| format!("{} = {}\n", key.name, key.example)).collect();
         if !lines.is_empty() {
             tables.push(format!("{}\n{}", table.header(), lines.concat()));
         }

@@ -107,7 +107,9 @@ fn exit_code(command: &Command, result: anyhow::Result<Outcome>, strict: bool) -
         Ok(Outcome::CheckFailed) => ExitCode::from(CHECK_FAILED),
         // A run that was stopped has not seen the rest of its input.
         Ok(Outcome::DataLost) if strict => ExitCode::from(DATA_LOST),
-        Ok(Outcome::Done) if strict && !matches!(command, Command::Live(_)) && stop().load(Ordering::Relaxed) => ExitCode::from(DATA_LOST),
+        Ok(Outcome::Done) if strict && !matches!(command, Command::Live(_)) && stop().load(Ordering::Relaxed) => {
+            ExitCode::from(DATA_LOST)
+        }
         Ok(Outcome::Done | Outcome::DataLost) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

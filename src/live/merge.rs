@@ -89,7 +89,8 @@ impl Merge {
     /// The next frame, as far as the clock (`now`, UTC) allows.
     #[inline]
     pub(super) fn next(&mut self, now: impl FnOnce() -> u64) -> Next<'_> {
-        let again = self.current.filter(|(lane, until)| self.head(*lane).is_some_and(|(time, _)| (time, *lane) <= *until));
+        let again =
+            self.current.filter(|(lane, until)| self.head(*lane).is_some_and(|(time, _)| (time, *lane) <= *until));
         let Some((lane, _)) = again.or_else(|| self.choose(now())) else {
             let is_end = self.lanes.iter().all(|lane| lane.is_ended);
             return if is_end { Next::End } else { Next::Nothing(self.floor) };

@@ -93,14 +93,7 @@ pub(super) fn queue(bytes: usize, engine: Thread) -> (Writer, Reader) {
         empty.try_send(Box::new(Batch::new())).expect("it holds as many");
     }
     let tally = Arc::new(Tally::default());
-    let writer = Writer {
-        batch: None,
-        full,
-        empty: from_empty,
-        tally: Arc::clone(&tally),
-        engine,
-        has_dropped: false,
-    };
+    let writer = Writer { batch: None, full, empty: from_empty, tally: Arc::clone(&tally), engine, has_dropped: false };
     (writer, Reader { batch: None, frame: 0, byte: 0, full: from_full, empty, tally })
 }
 
@@ -266,7 +259,11 @@ mod tests {
             writer.push(head(time), &[1; 60]);
             writer.pause();
         }
-        assert_eq!(writer.tally.copied.load(Ordering::Relaxed), 1, "the first is there, the others wait for the engine");
+        assert_eq!(
+            writer.tally.copied.load(Ordering::Relaxed),
+            1,
+            "the first is there, the others wait for the engine"
+        );
         assert_eq!(read(&mut reader).len(), 1);
         writer.pause();
         assert_eq!(read(&mut reader).len(), 99);

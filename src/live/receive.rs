@@ -20,13 +20,8 @@ const IDLE: Duration = Duration::from_millis(5);
 const DOWN: Duration = Duration::from_millis(20);
 
 /// Who may have stamped a frame, and which way it went.
-pub(super) const SOURCES: [Source; 5] = [
-    Source::HardwareNic,
-    Source::KernelXdpTai,
-    Source::KernelXdpMonotonic,
-    Source::KernelSoftware,
-    Source::None,
-];
+pub(super) const SOURCES: [Source; 5] =
+    [Source::HardwareNic, Source::KernelXdpTai, Source::KernelXdpMonotonic, Source::KernelSoftware, Source::None];
 
 /// Frames by who stamped them, received and sent.
 #[derive(Default)]

@@ -34,7 +34,9 @@ pub use output::Output;
 pub use screen::Style;
 pub(crate) use screen::{grouped, latency, plural, printable, signed_latency, wrapped};
 pub use sort::{Sorter, Spill};
-pub use table::{Cell, Column, GrowingTable, Kind, OrdersFile, SegmentsFile, TableFile, TableRow, TableWriter, Written};
+pub use table::{
+    Cell, Column, GrowingTable, Kind, OrdersFile, SegmentsFile, TableFile, TableRow, TableWriter, Written,
+};
 pub use text::write_text;
 
 /// An output of `analyze`, for help and manual.

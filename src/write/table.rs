@@ -280,11 +280,7 @@ fn writer_to(path: Option<&Path>, columns: &'static [Column]) -> io::Result<Box<
     writer_of(&extension, Output::create(path)?, columns)
 }
 
-fn writer_of(
-    extension: &str,
-    output: Output,
-    columns: &'static [Column],
-) -> io::Result<Box<dyn TableWriter + Send>> {
+fn writer_of(extension: &str, output: Output, columns: &'static [Column]) -> io::Result<Box<dyn TableWriter + Send>> {
     Ok(match extension {
         "csv" => Box::new(csv::CsvWriter::new(output, columns)?),
         "jsonl" => Box::new(jsonl::JsonLinesWriter::new(output, columns)),

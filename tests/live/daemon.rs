@@ -111,9 +111,8 @@ pub(crate) fn live(lab: &Lab, driver: &str, arguments: &[&str]) -> Running {
     Running::start(command, "capturing")
 }
 
-/// tcpdump where frames are sent: AF_XDP takes them away where they arrive.
-pub(crate) fn tcpdump(lab: &Lab, interface: &str, file: &Path) -> Running {
-    let mut command = Lab::command(&lab.sender, "tcpdump");
+pub(crate) fn tcpdump(namespace: &str, interface: &str, file: &Path) -> Running {
+    let mut command = Lab::command(namespace, "tcpdump");
     command.args(["-i", interface, "--time-stamp-precision=nano", "-s0", "-B", "65536", "-U", "-Z", "root", "-w"]);
     command.arg(file);
     Running::start(command, "listening on")

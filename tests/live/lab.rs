@@ -52,7 +52,8 @@ impl Lab {
         for namespace in [sender, receiver] {
             ip(&format!("netns add {namespace}"))?;
             // Nothing but what the test sends.
-            let quiet = ["sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"];
+            let quiet =
+                ["sysctl", "-q", "-w", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"];
             let _ = Command::new("ip").args(["netns", "exec", namespace]).args(quiet).output();
         }
         for (from, to) in SENT.into_iter().zip(ARRIVES) {

@@ -23,8 +23,8 @@ use tickscope_model::Nanos;
 use self::keys::{Table, known};
 pub use self::parse::Problem;
 pub use self::settings::Settings;
-pub use self::tap::TapArg;
 use self::settings::{Entry, Origin, TapSetting};
+pub use self::tap::TapArg;
 use crate::capture::stamp::Trailer;
 
 /// The file that is read where nothing names one, in the working directory.

@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn a_tap_of_the_command_line_has_the_keys_of_the_configuration() {
-        let text = "md=eth1,point=D,driver=xdp,queues=2,ports=26477+9000,steal,join=239.1.1.1+232.1.1.1@10.0.0.9,offset=-5us";
+        let text =
+            "md=eth1,point=D,driver=xdp,queues=2,ports=26477+9000,steal,join=239.1.1.1+232.1.1.1@10.0.0.9,offset=-5us";
         let settings = put(text).expect("right");
         let tap = settings.tap("md").expect("there");
         assert_eq!((tap.interface.as_deref(), tap.point, tap.driver), (Some("eth1"), Some('D'), Driver::Xdp));
