@@ -115,7 +115,11 @@ impl Tap {
             }
         }
         for event in &events {
-            self.happened(event.to_string(), tell);
+            let text = match event {
+                Event::Removed => "the interface is gone; it is opened again when it is back".to_owned(),
+                event => event.to_string(),
+            };
+            self.happened(text, tell);
         }
         self.check(tell);
         if events.contains(&Event::Removed) || self.has_failed(tell) {
