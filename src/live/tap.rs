@@ -17,9 +17,9 @@ use crate::stats::{LiveTap, StampSource};
 
 /// What happened to a tap: so many sentences are kept, the newest.
 const EVENTS: usize = 20;
-/// Frames of AF_XDP are in the ring soon after their stamp, unless the processor is taken away in between.
+/// Frames of `AF_XDP` are in the ring soon after their stamp, unless the processor is taken away in between.
 const XDP_HIDDEN_NS: u64 = 20_000_000;
-/// AF_PACKET shows a block once it is full or its time is over, by a timer that may be late.
+/// `AF_PACKET` shows a block once it is full or its time is over, by a timer that may be late.
 const PACKET_SLACK_NS: u64 = 20_000_000;
 
 /// How to capture one tap.
@@ -218,7 +218,9 @@ impl Tap {
         if delivered != taken + dropped {
             wrong.push(format!("{delivered} frames delivered are not {taken} taken and {dropped} dropped"));
         }
-        wrong.into_iter().for_each(|text| self.violated(text, tell));
+        for text in wrong {
+            self.violated(text, tell);
+        }
     }
 
     fn violated(&mut self, text: String, tell: &mut dyn FnMut(&str, &str)) {
@@ -250,7 +252,9 @@ impl Tap {
         if handed_on > delivered + in_hands {
             wrong.push(format!("{handed_on} frames were handed on of {delivered} that were delivered"));
         }
-        wrong.into_iter().for_each(|text| self.violated(text, tell));
+        for text in wrong {
+            self.violated(text, tell);
+        }
     }
 
     /// The numbers of the capture that runs.

@@ -106,7 +106,7 @@ impl Pairer {
             }
             if self.settle(&mut open) {
                 self.out.push(Paired { row: open.row.clone(), is_echo: open.echo });
-                open.written = Some(open.row.latency.clone());
+                open.written = Some(open.row.latency);
             } else {
                 // Nobody wants to see what comes later either.
                 open.echo = true;
@@ -157,11 +157,15 @@ mod tests {
         timely.sent(Timestamp(0), 1);
         timely.sent(Timestamp(5_000_000_000), 2);
         timely.done(Timestamp(7_000_000_000), 2);
-        let mut due = |now| std::iter::from_fn(|| timely.due(Timestamp(now))).collect::<Vec<_>>();
-        assert_eq!(due(8_000_000_000), []);
-        assert_eq!(due(8_000_000_001), [2]);
-        assert_eq!(due(10_000_000_000), []);
-        assert_eq!(due(10_000_000_001), [1]);
+        for (now, expected) in [
+            (8_000_000_000, None),
+            (8_000_000_001, Some(2)),
+            (10_000_000_000, None),
+            (10_000_000_001, Some(1)),
+            (14_000_000_000, None),
+        ] {
+            assert_eq!(timely.due(Timestamp(now)), expected, "{now}");
+        }
     }
 
     #[test]
