@@ -190,7 +190,9 @@ mod tests {
     }
 
     fn send(writer: &mut Writer, times: &[u64]) {
-        times.iter().for_each(|&time| writer.push(Head::new(time, 60, false), &[0; 60]));
+        for &time in times {
+            writer.push(Head::new(time, 60, false), &[0; 60]);
+        }
         writer.flush();
     }
 

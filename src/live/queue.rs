@@ -229,13 +229,13 @@ mod tests {
     #[test]
     fn a_full_queue_drops_the_newest_frames_counts_them_and_marks_the_next() {
         let (mut writer, mut reader) = queue(0, std::thread::current());
-        let frame = [7; BATCH_BYTES / 2];
+        let frame = vec![7; BATCH_BYTES / 2];
         (1..=6).for_each(|time| writer.push(head(time), &frame));
         writer.flush();
         assert_eq!(writer.tally.dropped.load(Ordering::Relaxed), 2);
         let seen = read(&mut reader);
         assert_eq!(seen, [1, 2, 3, 4].map(|time| (time, false, frame.len())));
-        [7, 8].map(|time| writer.push(head(time), &frame[..60]));
+        (7..=8).for_each(|time| writer.push(head(time), &frame[..60]));
         writer.flush();
         assert_eq!(read(&mut reader), [(7, true, 60), (8, false, 60)]);
         let (copied, taken) = (writer.tally.copied.load(Ordering::Relaxed), reader.tally.taken.load(Ordering::Relaxed));

@@ -77,7 +77,7 @@ pub(crate) fn replay(capture: &Path) -> [u64; 2] {
 fn wait_until(start: Instant, due: Duration) {
     let ahead = due.saturating_sub(start.elapsed());
     if ahead > Duration::from_micros(200) {
-        std::thread::sleep(ahead - Duration::from_micros(100));
+        std::thread::sleep(ahead.saturating_sub(Duration::from_micros(100)));
     }
     while start.elapsed() < due {
         std::hint::spin_loop();
