@@ -32,6 +32,9 @@ pub(super) fn live(arguments: &LiveArgs) -> anyhow::Result<Settings> {
     given_once(&arguments.clock)?;
     let search = command::find(arguments.config.as_deref());
     let mut settings = load(&search)?;
+    for tap in settings.taps.iter_mut().filter(|tap| tap.name.is_empty()) {
+        tap.name = tap.interface.clone().unwrap_or_default();
+    }
     for tap in &arguments.taps {
         settings.put_tap(tap).map_err(|text| wrong(format!("--tap {tap}: {text}")))?;
     }

@@ -9,7 +9,7 @@ use crate::capture::stamp::{Counts, Edge, Undecided};
 use crate::stats::{ClockRelation, Feed, Histogram, LiveTap, Piece, Relation, StampSource, Summary, Tap};
 
 pub(super) fn tap(tap: &Tap) -> Value {
-    json!({
+    let mut object = json!({
         "name": tap.name,
         "file": tap.file,
         "frames": tap.frames,
@@ -26,8 +26,11 @@ pub(super) fn tap(tap: &Tap) -> Value {
         "looks_like_tai": tap.exchange.is_some_and(|ahead| ahead.is_tai()),
         "stamps": stamps(tap),
         "cut": tap.cut,
-        "live": tap.live.as_ref().map(live),
-    })
+    });
+    if let Some(interface) = &tap.live {
+        object["live"] = live(interface);
+    }
+    object
 }
 
 /// What became of every frame of an interface.
