@@ -20,7 +20,7 @@ struct TapState {
     offset: Nanos,
     /// Frames that went out.
     frames: u64,
-    /// … of which so many came when later frames had gone out.
+    /// … of which so many came when time had gone on beyond them: later frames had gone out, or none was waited for any more.
     late: u64,
     /// Time of the newest.
     last: Timestamp,
@@ -92,8 +92,12 @@ impl Merge {
         let again =
             self.current.filter(|(lane, until)| self.head(*lane).is_some_and(|(time, _)| (time, *lane) <= *until));
         let Some((lane, _)) = again.or_else(|| self.choose(now())) else {
-            let is_end = self.lanes.iter().all(|lane| lane.is_ended);
-            return if is_end { Next::End } else { Next::Nothing(self.floor) };
+            if self.lanes.iter().all(|lane| lane.is_ended) {
+                return Next::End;
+            }
+            // Whoever is told this goes on to it: what comes later than that is late.
+            self.reached = self.reached.max(self.floor);
+            return Next::Nothing(self.floor);
         };
         match self.head(lane) {
             Some((time, head)) => self.frame(lane, time, head),
@@ -161,7 +165,7 @@ impl Merge {
             second = second.min(first.map_or(second, |first| first.max(head)));
             first = Some(first.map_or(head, |first| first.min(head)));
         }
-        self.floor = first.map_or(floor, |(time, _)| floor.min(time));
+        self.floor = first.map_or(floor, |(time, _)| floor.min(time)).min(Timestamp(now_ns));
         let until = second.min((floor, usize::MAX));
         self.current = first.filter(|(time, _)| *time <= floor).map(|(_, at)| (at, until));
         self.current
@@ -210,17 +214,18 @@ mod tests {
     fn frames_come_in_time_order_as_far_as_the_other_queues_have_come() {
         let (mut merge, mut writers) = merge(2);
         let now = 10 * SECOND;
+        let clock = now + SECOND / 2;
         send(&mut writers[0], &[now + 1, now + 5, now + 9]);
-        assert_eq!(ready(&mut merge, now), [], "the other one may have an earlier frame");
+        assert_eq!(ready(&mut merge, clock), [], "the other one may have an earlier frame");
         send(&mut writers[1], &[now + 3, now + 5, now + 6]);
         let expected = [(0, 1, now + 1), (1, 1, now + 3), (0, 2, now + 5), (1, 2, now + 5), (1, 3, now + 6)];
-        assert_eq!(ready(&mut merge, now), expected);
+        assert_eq!(ready(&mut merge, clock), expected);
         writers[1].promise(now + 8);
-        assert!(matches!(merge.next(|| now), Next::Nothing(floor) if floor.0 == now + 8));
+        assert!(matches!(merge.next(|| clock), Next::Nothing(floor) if floor.0 == now + 8));
         writers[1].promise(now + 9);
-        assert_eq!(ready(&mut merge, now), [(0, 3, now + 9)]);
+        assert_eq!(ready(&mut merge, clock), [(0, 3, now + 9)]);
         writers.into_iter().for_each(Writer::end);
-        assert!(matches!(merge.next(|| now), Next::End));
+        assert!(matches!(merge.next(|| clock), Next::End));
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Live {
             Next::End if self.is_stopped => Step::End,
             // Where there is no interface any more, time goes by the clock.
             Next::End => Step::Nothing(Timestamp(clock::now_utc_ns())),
-            Next::Nothing(floor) => Step::Nothing(floor.min(Timestamp(clock::now_utc_ns()))),
+            Next::Nothing(floor) => Step::Nothing(floor),
         }
     }
 

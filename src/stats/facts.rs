@@ -59,7 +59,7 @@ pub struct LiveTap {
     pub waiting: u64,
     /// … that were lost, by reason. Reasons without a frame are there too.
     pub losses: Vec<(&'static str, u64)>,
-    /// Of those that were used, which came when later frames of other queues had been used.
+    /// Of those that were used, which came later than they were waited for.
     pub late: u64,
     /// Of those that were used: cut by the ring, put together by NIC or kernel.
     pub cut: u64,

@@ -26,7 +26,7 @@ pub(super) fn about(live: &LiveTap, style: &Style, lines: &mut Vec<String>) {
     let text = format!("    frames seen {}, used {}{waiting}, {lost}", grouped(live.seen), grouped(live.used));
     lines.push(if losses.is_empty() { text } else { style.warning(&text) });
     for (count, what) in [
-        (live.late, "came later than frames of other queues that were used before them"),
+        (live.late, "came later than they were waited for: look-ups made before may have missed them"),
         (live.cut, "were cut by the ring"),
         (live.super_frames, "were larger than the MTU: put together by NIC or kernel, never on the wire"),
         (live.dropped, "of all traffic were dropped by the interface"),
