@@ -154,8 +154,11 @@ impl Summary {
         self.by_outcome.settle();
     }
 
-    /// A request that another tap saw before, when it is closed.
+    /// A request that another tap saw before, when it is closed; or what was measured of a request behind its row.
     pub fn echo(&mut self, row: &OrderRow) {
+        for (kind, _) in row.segments().filter(|(kind, _)| *kind != SegmentKind::Hop) {
+            self.rows.latencies[kind.index()] += 1;
+        }
         self.segments(row);
     }
 
