@@ -7,6 +7,7 @@ pub mod capture;
 pub mod dissect;
 pub mod flow;
 mod hash;
+pub mod live;
 pub mod merge;
 pub mod pair;
 pub mod pipeline;

@@ -10,7 +10,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use tickscope_decoders::PROTOCOLS;
 use tickscope_model::Nanos;
 
-use super::config::{TapOffset, TapTrailer, duration};
+use super::config::{TapArg, TapOffset, TapTrailer, duration};
 use super::values::{self, CaptureArg, TableOutput, TimeArg, Zone};
 
 /// Tick-to-trade and exchange latency from packet captures
@@ -37,6 +37,7 @@ pub struct Cli {
 pub enum Command {
     Analyze(Box<AnalyzeArgs>),
     Decode(Box<DecodeArgs>),
+    Live(Box<LiveArgs>),
     Sim(SimArgs),
     Score(ScoreArgs),
     Doctor(DoctorArgs),
@@ -103,6 +104,82 @@ pub struct DecodeArgs {
     #[arg(long = "protocol", value_name = "NAME", help_heading = "Selection",
           value_parser = PossibleValuesParser::new(PROTOCOLS.iter().map(|protocol| protocol.name)))]
     pub protocols: Vec<String>,
+
+    #[command(flatten)]
+    pub selection: SelectionArgs,
+
+    #[command(flatten)]
+    pub clock: ClockArgs,
+
+    #[command(flatten)]
+    pub display: DisplayArgs,
+}
+
+/// Capture at the NIC, and report latencies while they happen
+///
+/// Captures frames from interfaces and does with them, as they come, what `analyze` does with captures: the same stages and
+/// the same figures, with triggers found by the causal model. Runs until Ctrl-C, SIGTERM or --duration; then nothing more is
+/// taken from the interfaces, what is on its way is read, and the last report is written. SIGUSR1 prints the report so far.
+/// Every frame is accounted for, by tap and reason.
+#[derive(Args, Debug, Default)]
+#[command(after_help = values::EXAMPLES_LIVE)]
+pub struct LiveArgs {
+    /// Capture this interface, under this name; may be given several times
+    ///
+    /// Behind the interface stand keys of [[tap]], see tickscope-config(5): point=D, driver=xdp, ports=26477+9000, queues=2,
+    /// cpus=2+3, join=233.54.12.111, offset=-5us, steal. Lists have "+" between their parts. Taps may be in the
+    /// configuration instead, by `interface`.
+    #[arg(long = "tap", value_name = "NAME=IF[,KEY=VALUE...]", value_parser = TapArg::parse, help_heading = "Input")]
+    pub taps: Vec<TapArg>,
+
+    /// Configuration file
+    ///
+    /// Without it the first of these that exists is read: $TICKSCOPE_CONFIG, ./tickscope.toml (not as root),
+    /// $XDG_CONFIG_HOME/tickscope/config.toml (or ~/.config/tickscope/config.toml), /etc/tickscope/config.toml. See
+    /// tickscope-config(5).
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Input")]
+    pub config: Option<PathBuf>,
+
+    /// Exit with 3 when data was lost, cut or could not be decoded
+    #[arg(long, help_heading = "Input")]
+    pub strict: bool,
+
+    /// End after this time
+    ///
+    /// A number with a unit: ns, us, ms or s.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_span, help_heading = "Running")]
+    pub duration: Option<Nanos>,
+
+    /// Nothing on the terminal but messages and reports: for services
+    ///
+    /// Without it, and where standard output is a terminal, the figures so far are shown there, anew every second.
+    #[arg(long, help_heading = "Running")]
+    pub headless: bool,
+
+    /// Memory between each queue of a NIC and the stages, in KiB
+    ///
+    /// Frames wait there while the stages are busy, or another tap is behind. Where it is full the newest frames are lost,
+    /// and counted as queue_full.
+    #[arg(long, value_name = "KIB", default_value_t = 65_536, help_heading = "Running",
+          value_parser = clap::value_parser!(u32).range(256..=4_194_304))]
+    pub buffer: u32,
+
+    #[command(flatten)]
+    pub output: OutputArgs,
+
+    /// Look for a trigger at most this long before its request [default: 1s]
+    ///
+    /// A number with a unit: ns, us, ms or s. Replaces `window` of [trigger] in the configuration.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_span, help_heading = "Pairing",
+          allow_hyphen_values = true)]
+    pub window: Option<Nanos>,
+
+    /// CSV file of instruments: symbol,security_id[,alias...]
+    ///
+    /// They have books from the beginning on; others have one from the first request on that names them. Replaces `file` of
+    /// [instruments] in the configuration.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Pairing")]
+    pub instruments: Option<PathBuf>,
 
     #[command(flatten)]
     pub selection: SelectionArgs,
@@ -359,7 +436,7 @@ pub struct SelectionArgs {
     pub sessions: Vec<String>,
 }
 
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Clocks and time")]
 pub struct ClockArgs {
     /// Time zone of printed times and of --from and --to: UTC, local, Area/City or +HH:MM
@@ -384,7 +461,7 @@ pub struct ClockArgs {
     pub trailers: Vec<TapTrailer>,
 }
 
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Display")]
 pub struct DisplayArgs {
     /// Say less: no warnings and no progress

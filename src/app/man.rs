@@ -376,11 +376,8 @@ fn config_key(page: &mut Writer, key: &Key) {
     if !matches!(key.kind, Kind::Text(_) | Kind::File(_)) {
         sentences.push(format!("Expected: {}.", key.kind.expected()));
     }
-    if !key.default.is_empty() && key.is_used {
+    if !key.default.is_empty() {
         sentences.push(format!("Default: {}.", key.default));
-    }
-    if !key.is_used {
-        sentences.push("Checked, but not used by this version.".to_owned());
     }
     page.item(vec![bold(key.name), roman(" = "), italic(key.example)], &sentences.join(" "));
 }
@@ -389,8 +386,7 @@ fn config_key(page: &mut Writer, key: &Key) {
 fn example() -> String {
     let mut tables = Vec::new();
     for &table in Table::ALL {
-        let lines: Vec<String> =
-            keys_of(table).filter(|key| key.is_used).map(|key| format!("{} = {}\n", key.name, key.example)).collect();
+        let lines: Vec<String> = keys_of(table).map(|key| format!("{} = {}\n", key.name, key.example)).collect();
         if !lines.is_empty() {
             tables.push(format!("{}\n{}", table.header(), lines.concat()));
         }

@@ -9,9 +9,13 @@ mod completions;
 pub mod config;
 pub mod decode;
 pub mod doctor;
+mod facts;
+mod grow;
+mod live;
 pub mod man;
 mod open;
 mod prepare;
+mod rules;
 mod score;
 mod sim;
 mod unmatched;
@@ -83,6 +87,9 @@ fn run(command: &Command) -> (anyhow::Result<Outcome>, bool) {
         Command::Decode(arguments) => {
             (prepare::decode(arguments).and_then(|settings| decode::run(arguments, &settings)), arguments.input.strict)
         }
+        Command::Live(arguments) => {
+            (prepare::live(arguments).and_then(|settings| live::run(arguments, settings)), arguments.strict)
+        }
         Command::Sim(arguments) => (sim::run(arguments), false),
         Command::Score(arguments) => (score::run(arguments), false),
         Command::Doctor(arguments) => (doctor::run(arguments), false),
@@ -100,7 +107,9 @@ fn exit_code(command: &Command, result: anyhow::Result<Outcome>, strict: bool) -
         Ok(Outcome::CheckFailed) => ExitCode::from(CHECK_FAILED),
         // A run that was stopped has not seen the rest of its input.
         Ok(Outcome::DataLost) if strict => ExitCode::from(DATA_LOST),
-        Ok(Outcome::Done) if strict && stop().load(Ordering::Relaxed) => ExitCode::from(DATA_LOST),
+        Ok(Outcome::Done) if strict && !matches!(command, Command::Live(_)) && stop().load(Ordering::Relaxed) => {
+            ExitCode::from(DATA_LOST)
+        }
         Ok(Outcome::Done | Outcome::DataLost) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -120,6 +129,7 @@ fn wrong_usage(command: &Command, wrong: &WrongUsage) -> clap::Error {
     let name = match command {
         Command::Analyze(_) => "analyze",
         Command::Decode(_) => "decode",
+        Command::Live(_) => "live",
         Command::Sim(_) => "sim",
         Command::Score(_) => "score",
         Command::Doctor(_) => "doctor",

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::args::{AnalyzeArgs, ClockArgs, DecodeArgs, DisplayArgs, InputArgs, OutputArgs, SelectionArgs};
+use super::args::{AnalyzeArgs, ClockArgs, DecodeArgs, DisplayArgs, InputArgs, LiveArgs, OutputArgs, SelectionArgs};
 use super::config::settings::{Capture, Input, Settings};
 use super::config::{Overrides, command, load};
 use super::values::{CaptureArg, TimeArg};
@@ -27,13 +27,30 @@ pub(super) fn decode(arguments: &DecodeArgs) -> anyhow::Result<Settings> {
     prepare(&arguments.input, &arguments.selection, &arguments.clock, &arguments.display, &overrides)
 }
 
-fn prepare(
-    input: &InputArgs,
-    selection: &SelectionArgs,
-    clock: &ClockArgs,
-    display: &DisplayArgs,
-    overrides: &Overrides<'_>,
-) -> anyhow::Result<Settings> {
+pub(super) fn live(arguments: &LiveArgs) -> anyhow::Result<Settings> {
+    one_writer_of_stdout(&arguments.output)?;
+    given_once(&arguments.clock)?;
+    let search = command::find(arguments.config.as_deref());
+    let mut settings = load(&search)?;
+    for tap in settings.taps.iter_mut().filter(|tap| tap.name.is_empty()) {
+        tap.name = tap.interface.clone().unwrap_or_default();
+    }
+    for tap in &arguments.taps {
+        settings.put_tap(tap).map_err(|text| wrong(format!("--tap {tap}: {text}")))?;
+    }
+    settings.apply(&Overrides {
+        offsets: &arguments.clock.offsets,
+        trailers: &arguments.clock.trailers,
+        window: arguments.window,
+        instruments: arguments.instruments.as_deref(),
+    });
+    say(&settings, &search, &arguments.display);
+    watch_signals()?;
+    Ok(settings)
+}
+
+/// One tap has one offset and one trailer.
+fn given_once(clock: &ClockArgs) -> anyhow::Result<()> {
     for (index, offset) in clock.offsets.iter().enumerate() {
         if clock.offsets.iter().take(index).any(|other| other.tap == offset.tap) {
             return Err(wrong(format!("--offset is given twice for the tap \"{}\"", offset.tap)));
@@ -45,6 +62,17 @@ fn prepare(
             return Err(wrong(format!("--trailer is given twice{tap}")));
         }
     }
+    Ok(())
+}
+
+fn prepare(
+    input: &InputArgs,
+    selection: &SelectionArgs,
+    clock: &ClockArgs,
+    display: &DisplayArgs,
+    overrides: &Overrides<'_>,
+) -> anyhow::Result<Settings> {
+    given_once(clock)?;
     if let (Some(TimeArg::Absolute(from)), Some(TimeArg::Absolute(to))) = (selection.from, selection.to)
         && to <= from
     {
@@ -66,9 +94,6 @@ fn say(settings: &Settings, search: &super::config::Search, display: &DisplayArg
     }
     if search.is_local_refused {
         complain("note", "./tickscope.toml is not read as root; name it with --config");
-    }
-    for warning in command::unused(settings) {
-        complain("warning", &warning);
     }
     if display.verbose > 0 {
         match &search.found {

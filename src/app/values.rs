@@ -39,6 +39,13 @@ Examples:
   tickscope decode day.pcap --symbol INTC --from 09:30 --to 09:31 --tz America/New_York
   tickscope decode day.pcap | jq -c 'select(.clordid == \"A17\")'";
 
+pub const EXAMPLES_LIVE: &str = "\
+Examples:
+  tickscope live --tap md=eth1,point=D --tap ord=eth2,point=K
+  tickscope live --tap nic=eth0,driver=afpacket,ports=9876 --orders orders.csv
+  tickscope live --headless --config tickscope.toml --orders orders.jsonl --json > report.json
+  tickscope live --tap md=eth1,join=233.54.12.111 --tap ord=eth2 --duration 60s";
+
 pub const EXAMPLES_CONFIG: &str = "\
 Examples:
   tickscope config check tickscope.toml

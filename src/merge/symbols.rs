@@ -11,6 +11,10 @@ use crate::hash::HashMap;
 /// Names that can be watched before they have numbers: more than any venue lists.
 const MOST_WATCHED: usize = 1 << 16;
 
+/// Names that get a number; all others share one. No market has as many, but bytes that are none may look like names.
+const MOST_SYMBOLS: usize = 1 << 20;
+const OTHERS: &[u8] = b"(all others)";
+
 /// Names and numbers of instruments.
 #[derive(Default)]
 pub struct Symbols {
@@ -39,6 +43,10 @@ impl Symbols {
             return number;
         }
         let number = SymbolId(u32::try_from(self.names.len()).expect("fewer than 2^32 symbols"));
+        if self.names.len() > MOST_SYMBOLS {
+            return SymbolId(number.0 - 1);
+        }
+        let name = if self.names.len() == MOST_SYMBOLS { OTHERS } else { name };
         self.names.push(String::from_utf8_lossy(name).into());
         self.numbers.insert(name.into(), number);
         if !self.watched_names.is_empty() && self.watched_names.remove(name) {

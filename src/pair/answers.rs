@@ -50,6 +50,7 @@ impl Pairer {
         if private.is_some_and(|(request, private)| private.tell(request, seen, event)) {
             self.look_later(id, seen.time);
         }
+        self.came_late(id);
     }
 
     /// The exchange calls a request by this OrderID; mostly it has done so before.

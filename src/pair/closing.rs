@@ -16,7 +16,9 @@ impl Pairer {
         self.unwatch(&mut open);
         self.walls.forget(id, &open.row.clordid);
         let units = self.sessions[open.session].units;
-        if let Some(loss) = parts::measure(&mut open, units) {
+        if open.written.is_none()
+            && let Some(loss) = parts::measure(&mut open, units)
+        {
             self.losses.add(loss);
         }
         let session = &mut self.sessions[open.session];
@@ -28,7 +30,9 @@ impl Pairer {
         {
             session.by_order_id.remove(order_id);
         }
-        if let Some(case) = open.case.take() {
+        if open.written.is_some() {
+            self.put_out_late(&mut open);
+        } else if let Some(case) = open.case.take() {
             self.held.push_back(Held { open, case });
         } else {
             self.write(open);
@@ -37,17 +41,25 @@ impl Pairer {
 
     /// Puts out a request's row.
     pub(super) fn write(&mut self, mut open: Box<Open>) {
+        if self.settle(&mut open) {
+            self.out.push(Paired { row: open.row, is_echo: open.echo });
+        }
+    }
+
+    /// Makes a row of what is known of a request, and counts it. False where nobody wants to see it.
+    pub(super) fn settle(&mut self, open: &mut Open) -> bool {
         let row = &open.row;
         let in_range = self.rules.from <= row.t_out && row.t_out < self.rules.to;
         let wanted = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);
         if !in_range || !wanted(&self.rules.symbols, &row.symbol) || !wanted(&self.rules.sessions, &row.session) {
             self.losses.add(Loss::OutsideWindow);
-            return;
+            return false;
         }
         if open.row.flags.has(Flag::CrossClock) && !open.echo {
             self.losses.add(Loss::CrossClock);
         }
-        self.settle_clocks(&mut open);
+        self.settle_clocks(open);
+        self.timely.mark(&mut open.row, self.rules.trigger.window);
         let row = &mut open.row;
         if open.ack_frame.is_some_and(|frame| open.report_frames.contains(&frame)) {
             row.flags.set(Flag::AckWithAnswer);
@@ -77,6 +89,6 @@ impl Pairer {
         }
         let negative = row.segments().filter(|(_, latency)| latency.0 < 0).count();
         self.losses.add_many(Loss::Negative, negative as u64);
-        self.out.push(Paired { row: open.row, is_echo: open.echo });
+        true
     }
 }

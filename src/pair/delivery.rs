@@ -11,8 +11,24 @@ use crate::flow::{Arrival, Direction};
 
 /// A TCP retransmission concerns one of so many newest requests.
 const RETRANSMISSION_REACH: usize = 512;
+/// So many requests of a conversation wait for their acknowledgement, the newest ones.
+const MOST_UNACKNOWLEDGED: usize = 1 << 14;
 
 impl Pairer {
+    /// A request whose last byte the other side has not acknowledged yet.
+    pub(super) fn await_acknowledgement(&mut self, key: (u32, bool), end: u64, id: RequestId) {
+        if self.unacknowledged.len() > 2 * MOST_CONVERSATIONS {
+            // Of conversations that were cut off, and those of which one side is seen only.
+            let is_open = |(_, id): &(u64, RequestId)| self.requests.get(*id).is_some();
+            self.unacknowledged.retain(|_, waiting| waiting.back().is_some_and(is_open));
+        }
+        let waiting = self.unacknowledged.entry(key).or_default();
+        if waiting.len() >= MOST_UNACKNOWLEDGED {
+            waiting.pop_front();
+        }
+        waiting.push_back((end, id));
+    }
+
     /// The peer acknowledged everything before `place`.
     pub fn acknowledged(&mut self, direction: &Direction<'_>, place: u64, arrival: Arrival) {
         let key = (direction.conversation, direction.key.source < direction.key.target);

@@ -14,6 +14,7 @@ mod parts;
 mod public;
 mod requests;
 mod row;
+mod timely;
 mod trigger;
 mod walls;
 

@@ -17,6 +17,7 @@ use super::parts::{Parts, Private, Segmented};
 use super::public::Public;
 use super::requests::{Open, Original, RequestId, Requests, Session};
 use super::row::{Detail, Flag, Flags, Moment, OrderRow};
+use super::timely::Timely;
 use super::trigger::{Held, Reports, TriggerRule};
 use super::walls::{Relation, Walls};
 use crate::book::{Exposure, Tape};
@@ -36,6 +37,10 @@ const FINISHED_AT_ONCE: usize = 256;
 /// So many conversations' last sessions are remembered, to save a look-up by name.
 pub(super) const MOST_CONVERSATIONS: usize = 1 << 12;
 
+/// So many sessions are told apart; all that come later share one, for each point.
+const MOST_SESSIONS: usize = 1 << 16;
+const OTHERS: &[u8] = b"(all others)";
+
 /// What pairing goes by.
 pub struct Rules {
     pub trigger: TriggerRule,
@@ -49,6 +54,9 @@ pub struct Rules {
     pub clocks: Vec<String>,
     /// What figures between two taps span.
     pub tap_clocks: TapClocks,
+    /// A row is put out when its request is this old at the latest, and what comes later goes to the segments alone. `None`:
+    /// rows wait for their answers until nothing more comes.
+    pub answer_timeout: Option<Nanos>,
 }
 
 impl Default for Rules {
@@ -62,6 +70,7 @@ impl Default for Rules {
             sessions: Vec::new(),
             clocks: Vec::new(),
             tap_clocks: TapClocks::default(),
+            answer_timeout: None,
         }
     }
 }
@@ -113,6 +122,7 @@ pub struct Pairer {
     waiting: VecDeque<(Timestamp, u32, RequestId)>,
     /// Requests that are done, by the time when that was noticed.
     closing: VecDeque<(Timestamp, RequestId)>,
+    pub(super) timely: Timely,
     pub(super) losses: Losses,
     pub answers_matched: u64,
     pub answers: u64,
@@ -143,6 +153,7 @@ impl Pairer {
     pub fn new(rules: Rules) -> Pairer {
         let window_ns = u64::try_from(rules.trigger.window.0).unwrap_or(0);
         let judge = Judge::new(rules.trigger.learning, window_ns);
+        let timeout = rules.answer_timeout;
         Pairer {
             rules,
             requests: Requests::default(),
@@ -154,6 +165,7 @@ impl Pairer {
             unacknowledged: HashMap::default(),
             waiting: VecDeque::new(),
             closing: VecDeque::new(),
+            timely: Timely::new(timeout),
             losses: Losses::default(),
             answers_matched: 0,
             answers: 0,
@@ -252,6 +264,10 @@ impl Pairer {
                 .is_some_and(|session| session.point == point && session.name.as_bytes() == self.scratch.as_slice())
         };
         let last = self.last_session.get(&direction.conversation).copied().filter(is_it);
+        if last.is_none() && self.sessions.len() >= MOST_SESSIONS {
+            self.scratch.clear();
+            self.scratch.extend_from_slice(OTHERS);
+        }
         let known = last.or_else(|| self.by_name.get(&(point, self.scratch.as_slice().into())).copied());
         let at = known.unwrap_or_else(|| {
             let name: Arc<str> = String::from_utf8_lossy(&self.scratch).into();
@@ -307,11 +323,12 @@ impl Pairer {
         self.place_in_segment(id);
         self.watch(id);
         self.waiting.push_back((time, messages, id));
+        self.timely.sent(time, id);
         match seen.acked {
             Acked::By(ack) => self.acknowledge(id, ack),
             Acked::NotYet => {
                 let key = (direction.conversation, direction.key.source < direction.key.target);
-                self.unacknowledged.entry(key).or_default().push_back((end, id));
+                self.await_acknowledgement(key, end, id);
             }
             Acked::Unseen => {}
         }
@@ -426,6 +443,7 @@ impl Pairer {
             order_id: None,
             other_tap: None,
             public_tap: None,
+            written: None,
         }
     }
 
@@ -489,13 +507,16 @@ impl Pairer {
             self.closing.pop_front();
             self.close(id);
         }
+        while let Some(id) = self.timely.due(now) {
+            self.write_early(id);
+        }
         self.fit(false, view);
         self.release(usize::MAX, view);
     }
 
     /// Whether [`Pairer::advance`] has anything to look at, for callers that come by for each frame.
     pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.closing.is_empty() && self.public.due.is_empty()
+        self.waiting.is_empty() && self.closing.is_empty() && self.public.due.is_empty() && self.timely.is_empty()
     }
 
     /// The end of the capture: everything is looked up and closed, some at a time, so that what is ready can be taken away
@@ -530,6 +551,7 @@ impl Pairer {
 
     pub(super) fn close_later(&mut self, id: RequestId, now: Timestamp) {
         self.closing.push_back((now, id));
+        self.timely.done(now, id);
     }
 }
 

@@ -7,6 +7,7 @@ use tickscope_model::{Decimal, Side, SymbolId, TapId, Timestamp};
 
 use super::attribution::Case;
 use super::ids::Id;
+use super::measured::Measured;
 use super::parts::{Private, Units};
 use super::row::OrderRow;
 
@@ -59,6 +60,8 @@ pub(super) struct Open {
     /// Where the same request was seen in another session or at another tap, and where public market data shows it.
     pub other_tap: Option<TapId>,
     pub public_tap: Option<TapId>,
+    /// Its row was put out already, with these latencies.
+    pub written: Option<Measured>,
 }
 
 /// What a cancel does not say itself.

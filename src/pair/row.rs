@@ -247,5 +247,6 @@ flags! {
     BookPartial = "book_partial", "the symbol's book began in mid-stream, or messages are missing since: prices were compared with what is known of it";
     Evicted = "evicted", "closed early because too many requests were open";
     WallAmbiguous = "w2w_ambiguous", "several requests could be the other side of the gateway";
+    CaptureLoss = "capture_loss", "frames of a tap were lost by NIC, kernel or tickscope while it was under way (live)";
     CrossClock = "cross_clock", "a latency lies between two taps whose clocks are not known to agree, and is left out";
 }

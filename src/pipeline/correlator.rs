@@ -55,6 +55,8 @@ pub struct Correlator {
     pub market_counts: Vec<(Timestamp, u64)>,
 }
 
+/// So many conversations' last messages are remembered, both directions.
+const MOST_CONVERSATIONS: u32 = 1 << 14;
 /// Width of a slot of `market_counts`.
 const SLOT_NS: u64 = 100_000_000;
 
@@ -305,6 +307,11 @@ impl Lane for Correlator {
 
     fn order(&mut self, direction: &Direction<'_>, seen: &Seen, event: &OrderEvent<'_>) {
         let from_source = direction.key.source < direction.key.target;
+        if self.last_message.len() > MOST_CONVERSATIONS as usize * 2 {
+            // Conversations are numbered as they begin: the older ones are over, or say nothing for long.
+            let oldest = direction.conversation.saturating_sub(MOST_CONVERSATIONS / 2);
+            self.last_message.retain(|(conversation, _), _| *conversation >= oldest);
+        }
         let last = self.last_message.entry((direction.conversation, from_source)).or_insert(0);
         if *last != seen.end {
             *last = seen.end;

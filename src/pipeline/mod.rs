@@ -261,6 +261,12 @@ impl Pipeline {
 
     /// The end of the captures: what waits is read or given up, and counted.
     pub fn finish<L: Lane>(&mut self, captures: &Merged, lane: &mut L) {
+        self.end(lane);
+        self.read_again(captures, lane);
+    }
+
+    /// The end, where nothing can be read once more.
+    pub fn end<L: Lane>(&mut self, lane: &mut L) {
         if let Some(hops) = &mut self.hops {
             hops.finish();
         }
@@ -271,6 +277,5 @@ impl Pipeline {
         lane.loss(Loss::FragmentHeld, fragments.used);
         lane.loss(Loss::FragmentLost, fragments.lost);
         lane.ended();
-        self.read_again(captures, lane);
     }
 }

@@ -38,6 +38,91 @@ pub struct Tap {
     pub clock: String,
     /// Where and how the file ends early: `inside frame 812, at byte 91 204`.
     pub cut: Option<String>,
+    /// How it was captured, where it is an interface.
+    pub live: Option<LiveTap>,
+}
+
+/// What became of every frame of a tap that is an interface: *seen = used + waiting + losses*.
+#[derive(Clone, Debug, Default)]
+pub struct LiveTap {
+    /// As it is called now.
+    pub interface: String,
+    /// Which driver captures, how, why it was chosen, and who stamps: a sentence for people.
+    pub driver: String,
+    /// Who stamped its frames.
+    pub stamps: Vec<StampSource>,
+    /// Frames that matched, counted by the kernel before anything can be lost.
+    pub seen: u64,
+    /// … that the stages were given.
+    pub used: u64,
+    /// … that are on their way, in a ring or a queue.
+    pub waiting: u64,
+    /// … that were lost, by reason. Reasons without a frame are there too.
+    pub losses: Vec<(&'static str, u64)>,
+    /// Of those that were used, which came later than they were waited for.
+    pub late: u64,
+    /// Of those that were used: cut by the ring, put together by NIC or kernel.
+    pub cut: u64,
+    pub super_frames: u64,
+    /// Never seen: what interface and driver count as dropped, missed and damaged of all their traffic.
+    pub dropped: u64,
+    pub missed: u64,
+    pub damaged: u64,
+    /// How far the NIC's clock may be off UTC, where its stamps are used.
+    pub clock_error: Option<Nanos>,
+    /// TAI − UTC in seconds, as the kernel knows it.
+    pub tai_offset_s: i64,
+    /// What happened to link and clocks: how often, and the newest of it.
+    pub event_count: u64,
+    pub events: Vec<String>,
+    /// Where the rule above did not hold: mistakes in tickscope or in the kernel.
+    pub violations: Vec<String>,
+}
+
+/// Frames by who stamped them.
+#[derive(Clone, Debug)]
+pub struct StampSource {
+    pub name: &'static str,
+    /// `in` or `out`, as the host sees it.
+    pub direction: &'static str,
+    /// Where it is taken and which way it is off, for people.
+    pub about: &'static str,
+    pub frames: u64,
+}
+
+impl LiveTap {
+    pub fn lost(&self) -> u64 {
+        self.losses.iter().map(|(_, frames)| frames).sum()
+    }
+
+    /// Adds the numbers of another capture of the same tap.
+    pub fn add(&mut self, other: &LiveTap) {
+        for (name, frames) in &other.losses {
+            match self.losses.iter_mut().find(|(known, _)| known == name) {
+                Some((_, sum)) => *sum += frames,
+                None => self.losses.push((name, *frames)),
+            }
+        }
+        for source in &other.stamps {
+            let is_it = |known: &&mut StampSource| (known.name, known.direction) == (source.name, source.direction);
+            match self.stamps.iter_mut().find(is_it) {
+                Some(known) => known.frames += source.frames,
+                None => self.stamps.push(source.clone()),
+            }
+        }
+        for (sum, more) in [
+            (&mut self.seen, other.seen),
+            (&mut self.used, other.used),
+            (&mut self.waiting, other.waiting),
+            (&mut self.cut, other.cut),
+            (&mut self.super_frames, other.super_frames),
+            (&mut self.dropped, other.dropped),
+            (&mut self.missed, other.missed),
+            (&mut self.damaged, other.damaged),
+        ] {
+            *sum += more;
+        }
+    }
 }
 
 /// How far a tap's clock is ahead of the exchange's stamps, whole hours and the way from the exchange aside.

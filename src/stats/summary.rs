@@ -37,6 +37,8 @@ pub struct Summary {
     pub hops: Hops,
     /// How sure the pairs are.
     pub attribution: Attribution,
+    /// The run goes on: what is open, or on its way, stands in no account yet.
+    pub is_running: bool,
     /// Sentences that the run wants to say: `both files share a clock`, …
     pub notes: Vec<String>,
     /// The whole run.
@@ -87,6 +89,7 @@ impl Default for Summary {
             tap_clocks: TapClocks::default(),
             hops: Hops::default(),
             attribution: Attribution::default(),
+            is_running: false,
             notes: Vec::new(),
             overall: Latencies::default(),
             by_session: Groups::default(),
@@ -151,8 +154,11 @@ impl Summary {
         self.by_outcome.settle();
     }
 
-    /// A request that another tap saw before, when it is closed.
+    /// A request that another tap saw before, when it is closed; or what was measured of a request behind its row.
     pub fn echo(&mut self, row: &OrderRow) {
+        for (kind, _) in row.segments().filter(|(kind, _)| *kind != SegmentKind::Hop) {
+            self.rows.latencies[kind.index()] += 1;
+        }
         self.segments(row);
     }
 

@@ -49,6 +49,10 @@ impl TableWriter for JsonLinesWriter {
         self.output.write_all(line)
     }
 
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+
     fn finish(mut self: Box<Self>) -> io::Result<u64> {
         self.output.flush()?;
         Ok(0)

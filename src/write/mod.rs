@@ -2,6 +2,7 @@
 //! All writers stream, a closed pipe is success, and a write that fails names its file.
 
 mod across;
+mod brief;
 mod causes;
 mod csv;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod golden;
 mod groups;
 mod hgrm;
 mod hlog;
+mod interfaces;
 mod json;
 mod jsonl;
 mod output;
@@ -24,6 +26,7 @@ mod text;
 mod trail;
 mod why;
 
+pub use brief::brief;
 pub use hgrm::write_hgrm;
 pub use hlog::write_hlog;
 pub use json::write_json;
@@ -31,7 +34,9 @@ pub use output::Output;
 pub use screen::Style;
 pub(crate) use screen::{grouped, latency, plural, printable, signed_latency, wrapped};
 pub use sort::{Sorter, Spill};
-pub use table::{Cell, Column, Kind, OrdersFile, SegmentsFile, TableFile, TableRow, TableWriter, Written};
+pub use table::{
+    Cell, Column, GrowingTable, Kind, OrdersFile, SegmentsFile, TableFile, TableRow, TableWriter, Written,
+};
 pub use text::write_text;
 
 /// An output of `analyze`, for help and manual.

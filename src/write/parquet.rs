@@ -88,6 +88,11 @@ impl TableWriter for ParquetWriter {
         if self.rows >= self.group_rows { self.write_group().map_err(failed) } else { Ok(()) }
     }
 
+    /// Rows wait for their group.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn finish(mut self: Box<Self>) -> io::Result<u64> {
         if self.rows > 0 {
             self.write_group().map_err(failed)?;

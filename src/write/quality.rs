@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use tickscope_model::{Level, Loss, Nanos, TapId};
 
 use super::across::drift_bounds;
+use super::interfaces;
 use super::screen::{
     Columns, Style, duration, grouped, latency, plural, printable, share, shortened, signed_latency, tail_of, wrapped,
 };
@@ -50,12 +51,16 @@ fn captures(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
             (Some(first), Some(last)) => format!("{} long", duration(last.0.saturating_sub(first.0))),
             _ => "no times".into(),
         };
-        columns.push(vec![format!("capture {}", tap.name), tail_of(&tap.file, 48), frames, bytes, time]);
+        let kind = if tap.live.is_some() { "tap" } else { "capture" };
+        columns.push(vec![format!("{kind} {}", tap.name), tail_of(&tap.file, 48), frames, bytes, time]);
     }
     for (tap, line) in summary.taps.iter().zip(columns.lines()) {
         lines.push(line);
         lines.extend(about_tap(tap));
-        about_stamps(tap, style, lines);
+        match &tap.live {
+            Some(live) => interfaces::about(live, style, lines),
+            None => about_stamps(tap, style, lines),
+        }
         lines.extend(tap.exchange.filter(ExchangeAhead::is_tai).map(|ahead| style.warning(&about_tai(tap, ahead))));
     }
     clocks(summary, style, lines);

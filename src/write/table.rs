@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io;
+use std::marker::PhantomData;
 use std::path::Path;
 
 use tickscope_model::{Decimal, Nanos, SegmentKind, TapId};
@@ -189,6 +190,9 @@ fn flags(row: &OrderRow) -> Cell<'static> {
 pub trait TableWriter {
     fn row(&mut self, cells: &[Cell<'_>]) -> io::Result<()>;
 
+    /// Hands over what is buffered, as far as the format can be read in parts.
+    fn flush(&mut self) -> io::Result<()>;
+
     /// Ends the file; says how many values the format could not hold and left empty.
     fn finish(self: Box<Self>) -> io::Result<u64>;
 }
@@ -215,23 +219,12 @@ pub struct TableFile<R: TableRow> {
 impl<R: TableRow> TableFile<R> {
     /// The format is told by the file's extension; `None` is CSV on standard output.
     pub fn create(path: Option<&Path>) -> io::Result<TableFile<R>> {
-        let Some(path) = path else { return TableFile::new("csv", Output::stdout()) };
-        let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
-        if !EXTENSIONS.contains(&extension.as_str()) {
-            return Err(wrong_extension(&path.display().to_string()));
-        }
-        TableFile::new(&extension, Output::create(path)?)
+        Ok(TableFile { sorter: Sorter::default(), writer: writer_to(path, R::columns())? })
     }
 
     /// A table in the format of that extension.
     pub fn new(extension: &str, output: Output) -> io::Result<TableFile<R>> {
-        let writer: Box<dyn TableWriter + Send> = match extension {
-            "csv" => Box::new(csv::CsvWriter::new(output, R::columns())?),
-            "jsonl" => Box::new(jsonl::JsonLinesWriter::new(output, R::columns())),
-            "parquet" => Box::new(parquet::ParquetWriter::new(output, R::columns())?),
-            _ => return Err(wrong_extension(extension)),
-        };
-        Ok(TableFile { sorter: Sorter::default(), writer })
+        Ok(TableFile { sorter: Sorter::default(), writer: writer_of(extension, output, R::columns())? })
     }
 
     pub fn push(&mut self, row: R) -> io::Result<()> {
@@ -249,6 +242,51 @@ impl<R: TableRow> TableFile<R> {
         let left_empty = writer.finish()?;
         Ok(Written { rows, left_empty })
     }
+}
+
+/// A table that grows while a run goes on: rows are written as they come.
+pub struct GrowingTable<R: TableRow> {
+    writer: Box<dyn TableWriter + Send>,
+    rows: PhantomData<R>,
+}
+
+impl<R: TableRow> GrowingTable<R> {
+    pub fn create(path: Option<&Path>) -> io::Result<GrowingTable<R>> {
+        Ok(GrowingTable { writer: writer_to(path, R::columns())?, rows: PhantomData })
+    }
+
+    pub fn push(&mut self, row: &R, taps: &[String]) -> io::Result<()> {
+        self.writer.row(&row.cells(taps))
+    }
+
+    /// What was pushed can be read by others, but for Parquet, which is no table before its end.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+
+    /// Says how many values the format could not hold.
+    pub fn finish(self) -> io::Result<u64> {
+        self.writer.finish()
+    }
+}
+
+/// `None` is CSV on standard output.
+fn writer_to(path: Option<&Path>, columns: &'static [Column]) -> io::Result<Box<dyn TableWriter + Send>> {
+    let Some(path) = path else { return writer_of("csv", Output::stdout(), columns) };
+    let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default().to_ascii_lowercase();
+    if !EXTENSIONS.contains(&extension.as_str()) {
+        return Err(wrong_extension(&path.display().to_string()));
+    }
+    writer_of(&extension, Output::create(path)?, columns)
+}
+
+fn writer_of(extension: &str, output: Output, columns: &'static [Column]) -> io::Result<Box<dyn TableWriter + Send>> {
+    Ok(match extension {
+        "csv" => Box::new(csv::CsvWriter::new(output, columns)?),
+        "jsonl" => Box::new(jsonl::JsonLinesWriter::new(output, columns)),
+        "parquet" => Box::new(parquet::ParquetWriter::new(output, columns)?),
+        _ => return Err(wrong_extension(extension)),
+    })
 }
 
 /// Extensions that name a table format.

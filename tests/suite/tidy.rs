@@ -38,7 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("mimalloc", &["main"]),
     ("parquet", &["write"]),
     ("regex_lite", &["app", "pair"]),
-    ("rustix", &["app"]),
+    ("rustix", &["app", "live"]),
     ("serde_json", &["app", "pipeline", "write"]),
     ("signal_hook", &["app"]),
     ("strsim", &["app"]),
@@ -46,7 +46,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("thiserror", &["capture", "dissect"]),
     // `capture` holds what a decoder's skimmer saw in a block, and never calls one.
     ("tickscope_decoders", &["app", "capture", "flow", "merge", "pipeline"]),
-    ("tickscope_nic", &["app"]),
+    ("tickscope_nic", &["app", "live"]),
     ("tickscope_sim", &["app"]),
     ("toml", &["app"]),
     ("zstd", &["capture"]),
@@ -61,7 +61,7 @@ const OWN: &[(&str, &[&str])] = &[
 ];
 
 /// Where `unsafe` may stand.
-const UNSAFE: &[&str] = &["src/capture/", "nic/", "fuzz/src/memory.rs", "tests/suite/allocation.rs"];
+const UNSAFE: &[&str] = &["src/capture/", "nic/", "fuzz/src/memory.rs", "tests/live/", "tests/suite/allocation.rs"];
 
 /// Every Rust file of the project: path below the root, and its text.
 fn sources() -> Vec<(String, String)> {

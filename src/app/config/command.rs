@@ -5,7 +5,6 @@ use std::path::Path;
 
 use anyhow::bail;
 
-use super::settings::{Origin, Settings};
 use super::{Overrides, Search, Surroundings, instruments, load, read, search, show};
 use crate::app::Outcome;
 use crate::app::args::{ConfigAction, ConfigArgs, ShowArgs};
@@ -20,17 +19,6 @@ pub fn run(arguments: &ConfigArgs) -> anyhow::Result<Outcome> {
 /// The search of a run: `option` is what the command line names.
 pub fn find(option: Option<&Path>) -> Search {
     search(option, &Surroundings::of_process(), Path::exists)
-}
-
-/// One line for each value that this version does not use.
-pub fn unused(settings: &Settings) -> Vec<String> {
-    let file = settings.file.as_deref().unwrap_or(Path::new("")).display();
-    let place = |origin| match origin {
-        Origin::File { line, column } => format!("{file}:{line}:{column}"),
-        Origin::CommandLine(option) => option.to_owned(),
-    };
-    let text = |path: String| format!("{path} is not used by this version; it has no effect");
-    settings.unused().map(|entry| format!("{}: {}", place(entry.origin), text(entry.key.path()))).collect()
 }
 
 fn check(file: Option<&Path>) -> anyhow::Result<Outcome> {
@@ -48,9 +36,6 @@ fn check(file: Option<&Path>) -> anyhow::Result<Outcome> {
     }
     for problem in &problems {
         writeln!(out, "{problem}")?;
-    }
-    for warning in unused(&settings) {
-        writeln!(out, "{warning}")?;
     }
     out.flush()?;
     match problems.len() {

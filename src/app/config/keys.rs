@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use tickscope_decoders::{PROTOCOLS, Role};
 use tickscope_model::Nanos;
+use tickscope_nic::{Driver, Group};
 
 use crate::capture::stamp::{Edge, TRAILERS, Trailer};
 
@@ -29,8 +30,6 @@ pub struct Key {
     pub text: &'static str,
     /// As TOML.
     pub example: &'static str,
-    /// False for what belongs to a part of tickscope that is not built yet: it is checked, and named in a warning.
-    pub is_used: bool,
 }
 
 /// A table of the file.
@@ -59,6 +58,11 @@ pub enum Kind {
     Speed(fn(&mut Settings, u64)),
     /// A duration that is not negative.
     Span(fn(&mut Settings, Nanos)),
+    /// A whole number up to the first one, or a list of them; the flag says which it was.
+    Numbers(u64, fn(&mut Settings, Vec<u64>, bool)),
+    Flag(fn(&mut Settings, bool)),
+    /// A list of multicast groups.
+    Groups(fn(&mut Settings, Vec<Group>)),
     /// `"9717"` or `{ tag = 11, regex = "…", base = 10 }`.
     OrderTag(fn(&mut Settings, OrderTag)),
     /// 0 to 1.
@@ -71,24 +75,9 @@ pub enum Kind {
     Endpoint(fn(&mut Settings, Endpoint)),
     /// The name of a protocol that tickscope decodes.
     Protocol(Role, fn(&mut Settings, String)),
-    /// Checked and not kept, since nothing uses it yet.
-    Checked(Form),
-}
-
-/// The form of a value that is only checked.
-#[derive(Clone, Copy, Debug)]
-pub enum Form {
-    Any,
-    Text,
-    Choice(&'static [&'static str]),
-    Span,
 }
 
 impl Key {
-    pub fn is_used(&self) -> bool {
-        self.is_used
-    }
-
     /// `[[tap]] offset`.
     pub fn path(&self) -> String {
         format!("{} {}", self.table.header(), self.name)
@@ -183,7 +172,10 @@ impl Kind {
             Kind::Choices(choices, _) => format!("a list of {}", quoted(choices, ", ")),
             Kind::Shift(_) => "a duration, such as \"-37us\" (units: ns, us, ms, s)".into(),
             Kind::Speed(_) => "a speed in bits per second, such as \"10G\" or \"100M\"".into(),
-            Kind::Span(_) => Form::Span.expected(),
+            Kind::Span(_) => "a duration of 0 or more, such as \"250us\" (units: ns, us, ms, s)".into(),
+            Kind::Numbers(most, _) => format!("a number from 0 to {most}, or a list of them"),
+            Kind::Flag(_) => "true or false".into(),
+            Kind::Groups(_) => "a list of multicast groups, such as [\"233.54.12.111\", \"232.1.1.1@10.0.0.9\"]".into(),
             Kind::OrderTag(_) => {
                 "a FIX tag, such as \"9717\" or { tag = 11, regex = \"-(\\\\d+)$\", base = 10 }".into()
             }
@@ -192,18 +184,6 @@ impl Kind {
             Kind::Address(_) => "an address and port, such as \"233.54.12.111:26477\" or \"[ff02::1]:26477\"".into(),
             Kind::Endpoint(_) => "an address, or address and port, such as \"10.0.0.10\" or \"10.0.0.10:9876\"".into(),
             Kind::Protocol(role, _) => one_of(&protocols(*role)),
-            Kind::Checked(form) => form.expected(),
-        }
-    }
-}
-
-impl Form {
-    pub fn expected(self) -> String {
-        match self {
-            Form::Any => "any value".into(),
-            Form::Text => "a text".into(),
-            Form::Choice(choices) => one_of(choices),
-            Form::Span => "a duration of 0 or more, such as \"250us\" (units: ns, us, ms, s)".into(),
         }
     }
 }
@@ -228,7 +208,7 @@ fn quoted(choices: &[&str], between: &str) -> String {
     choices.iter().map(|choice| format!("\"{choice}\"")).collect::<Vec<_>>().join(between)
 }
 
-/// A key that is used; `later` is one that is not yet.
+/// A key.
 const fn key(
     table: Table,
     name: &'static str,
@@ -237,11 +217,7 @@ const fn key(
     example: &'static str,
     text: &'static str,
 ) -> Key {
-    Key { table, name, kind, default, text, example, is_used: true }
-}
-
-const fn later(table: Table, name: &'static str, form: Form, example: &'static str, text: &'static str) -> Key {
-    Key { table, name, kind: Kind::Checked(form), default: "", text, example, is_used: false }
+    Key { table, name, kind, default, text, example }
 }
 
 /// Every key, in the order of the manual.
@@ -334,17 +310,79 @@ pub static KEYS: &[Key] = &[
         "\"100ns\"",
         "How well this tap's clock is kept; shown as \u{b1} of figures across clocks.",
     ),
-    later(Table::Tap, "interface", Form::Text, "\"eth1\"", "Live: the NIC."),
-    later(
+    key(
+        Table::Tap,
+        "interface",
+        Kind::Text(|settings, name| settings.last_tap().interface = Some(name)),
+        "",
+        "\"eth1\"",
+        "Live: the NIC that this entry is about.",
+    ),
+    key(
         Table::Tap,
         "driver",
-        Form::Choice(&["auto", "xdp", "afpacket"]),
+        Kind::Choice(&["auto", "xdp", "afpacket"], |settings, name| {
+            settings.last_tap().driver = match name {
+                "xdp" => Driver::Xdp,
+                "afpacket" => Driver::AfPacket,
+                _ => Driver::Auto,
+            };
+        }),
         "\"auto\"",
-        "Live: how frames are taken from the NIC.",
+        "\"xdp\"",
+        "Live: how frames are taken from the NIC. xdp: AF_XDP takes what arrives away from the host, for ports that a tap or \
+         mirror feeds; afpacket: AF_PACKET sees both directions of a NIC in use; auto: AF_XDP where the interface carries no \
+         address of this host and its driver runs XDP programs, else AF_PACKET.",
     ),
-    later(Table::Tap, "queues", Form::Any, "4", "Live: receive queues of the NIC."),
-    later(Table::Tap, "ports", Form::Any, "[26477]", "Live: ports to take."),
-    later(Table::Tap, "steal", Form::Any, "false", "Live: take frames away from the host's own network stack."),
+    key(
+        Table::Tap,
+        "queues",
+        Kind::Numbers(1 << 10, |settings, numbers, is_list| {
+            let numbers = numbers.into_iter().filter_map(|number| u32::try_from(number).ok());
+            settings.last_tap().queues =
+                if is_list { numbers.collect() } else { numbers.flat_map(|count| 0..count).collect() };
+        }),
+        "",
+        "4",
+        "Live: how many receive queues of the NIC are read (AF_XDP; by AF_PACKET: how many rings), or a list of their numbers. \
+         Without it all queues, and one ring.",
+    ),
+    key(
+        Table::Tap,
+        "ports",
+        Kind::Numbers(65_535, |settings, numbers, _| {
+            settings.last_tap().ports = numbers.into_iter().filter_map(|port| u16::try_from(port).ok()).collect();
+        }),
+        "",
+        "[26477]",
+        "Live: only frames from or to these ports are taken, of TCP and UDP. Without it all.",
+    ),
+    key(
+        Table::Tap,
+        "steal",
+        Kind::Flag(|settings, steal| settings.last_tap().steal = steal),
+        "false",
+        "true",
+        "Live: let AF_XDP take frames even from an interface that carries addresses of this host.",
+    ),
+    key(
+        Table::Tap,
+        "join",
+        Kind::Groups(|settings, groups| settings.last_tap().join = groups),
+        "",
+        "[\"233.54.12.111\"]",
+        "Live: multicast groups that are joined while the tap captures, GROUP or GROUP@SOURCE.",
+    ),
+    key(
+        Table::Tap,
+        "cpus",
+        Kind::Numbers(1023, |settings, numbers, _| {
+            settings.last_tap().processors = numbers.into_iter().filter_map(|one| usize::try_from(one).ok()).collect();
+        }),
+        "",
+        "[2, 3]",
+        "Live: the processors on which the tap's receivers run, one each, in turn.",
+    ),
     // ── [[feed]] ──
     key(
         Table::Feed,
@@ -467,17 +505,15 @@ pub static KEYS: &[Key] = &[
         "Tails are stated over pairs whose trigger_confidence is at least this.",
     ),
     // ── [pairing] ──
-    Key {
-        is_used: false, // Offline a row waits for its answers to the end of the captures.
-        ..key(
-            Table::Pairing,
-            "answer_timeout",
-            Kind::Span(|settings, timeout| settings.pairing.answer_timeout = timeout),
-            "\"10s\"",
-            "\"10s\"",
-            "Live: a row is written when its request is done or this old.",
-        )
-    },
+    key(
+        Table::Pairing,
+        "answer_timeout",
+        Kind::Span(|settings, timeout| settings.pairing.answer_timeout = timeout),
+        "\"10s\"",
+        "\"10s\"",
+        "Live: a row is written a second after its request was done, and when it is this old at the latest; what comes later \
+         goes to --segments. Captures are read to their end for answers, whatever this says.",
+    ),
     // ── [[trigger.id]] ──
     key(
         Table::TriggerId,
@@ -537,7 +573,6 @@ mod tests {
         for (at, key) in KEYS.iter().enumerate() {
             assert!(KEYS.iter().skip(at + 1).all(|other| other.path() != key.path()), "{}", key.path());
             assert!(!key.text.is_empty() && !key.example.is_empty(), "{}", key.path());
-            assert!(!key.is_used || !matches!(key.kind, Kind::Checked(_)), "{} is used but not kept", key.path());
         }
         assert!(Table::ALL.iter().all(|&table| keys_of(table).next().is_some()));
     }

@@ -9,6 +9,7 @@ mod order_tag;
 mod parse;
 pub mod settings;
 mod show;
+mod tap;
 
 use std::env;
 use std::ffi::OsString;
@@ -23,6 +24,7 @@ use self::keys::{Table, known};
 pub use self::parse::Problem;
 pub use self::settings::Settings;
 use self::settings::{Entry, Origin, TapSetting};
+pub use self::tap::TapArg;
 use crate::capture::stamp::Trailer;
 
 /// The file that is read where nothing names one, in the working directory.

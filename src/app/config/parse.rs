@@ -8,8 +8,10 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::keys::{Form, KEYS, Key, Kind, Table, keys_of, protocols};
-use super::settings::{Endpoint, Entry, Origin, Settings};
+use super::keys::{KEYS, Key, Kind, Table, keys_of, protocols};
+use tickscope_nic::Group;
+
+use super::settings::{self, Endpoint, Entry, Origin, Settings};
 use super::{duration, order_tag};
 use crate::pair::LinkRule;
 
@@ -47,11 +49,11 @@ pub(super) fn parse(source: &str, folder: &Path) -> (Settings, Vec<Problem>) {
     (settings, problems)
 }
 
-struct Reader<'a> {
-    source: &'a str,
-    folder: &'a Path,
-    settings: Settings,
-    problems: Vec<Problem>,
+pub(super) struct Reader<'a> {
+    pub(super) source: &'a str,
+    pub(super) folder: &'a Path,
+    pub(super) settings: Settings,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl Reader<'_> {
@@ -120,11 +122,25 @@ impl Reader<'_> {
     }
 
     /// Checks a value and puts it into the settings; the error says what is expected.
-    fn store(&mut self, kind: &Kind, value: &DeValue<'_>) -> Result<(), String> {
+    pub(super) fn store(&mut self, kind: &Kind, value: &DeValue<'_>) -> Result<(), String> {
         let wrong = || format!("expected {}, found {}", kind.expected(), found(value));
         let settings = &mut self.settings;
-        if let Kind::Checked(form) = kind {
-            return if form.holds(value)? { Ok(()) } else { Err(wrong()) };
+        match kind {
+            Kind::Numbers(most, set) => {
+                let is_list = matches!(value, DeValue::Array(_));
+                set(settings, numbers(value, *most).ok_or_else(wrong)?, is_list);
+                return Ok(());
+            }
+            Kind::Flag(set) => {
+                let DeValue::Boolean(flag) = value else { return Err(wrong()) };
+                set(settings, *flag);
+                return Ok(());
+            }
+            Kind::Groups(set) => {
+                set(settings, groups(value).ok_or_else(wrong)?);
+                return Ok(());
+            }
+            _ => {}
         }
         if let Kind::Choices(choices, set) = kind {
             let DeValue::Array(list) = value else { return Err(wrong()) };
@@ -163,9 +179,7 @@ impl Reader<'_> {
                 }
                 set(settings, text.to_owned());
             }
-            Kind::Checked(_) | Kind::Choices(..) | Kind::Fraction(_) | Kind::OrderTag(_) => {
-                unreachable!("handled above")
-            }
+            _ => unreachable!("handled above"),
         }
         Ok(())
     }
@@ -253,20 +267,24 @@ impl Reader<'_> {
     }
 }
 
-impl Form {
-    /// Whether a value has this form. An error says more than that it has not.
-    fn holds(self, value: &DeValue<'_>) -> Result<bool, String> {
-        let text = value.as_str();
-        Ok(match self {
-            Form::Any => true,
-            Form::Text => text.is_some_and(|text| !text.is_empty()),
-            Form::Choice(choices) => text.is_some_and(|text| choices.contains(&text)),
-            Form::Span => match text {
-                Some(text) => duration::parse_span(text).map(|_| true)?,
-                None => false,
-            },
-        })
-    }
+/// A whole number, or a list of them that is not empty.
+fn numbers(value: &DeValue<'_>, most: u64) -> Option<Vec<u64>> {
+    let one = |value: &DeValue<'_>| match value {
+        DeValue::Integer(integer) if integer.radix() == 10 => {
+            integer.as_str().parse().ok().filter(|number| *number <= most)
+        }
+        _ => None,
+    };
+    let all: Vec<u64> = match value {
+        DeValue::Array(list) => list.iter().map(|value| one(value.get_ref())).collect::<Option<_>>()?,
+        value => vec![one(value)?],
+    };
+    (!all.is_empty()).then_some(all)
+}
+
+fn groups(value: &DeValue<'_>) -> Option<Vec<Group>> {
+    let DeValue::Array(list) = value else { return None };
+    list.iter().map(|one| one.get_ref().as_str().and_then(settings::group)).collect()
 }
 
 /// `10G`, `25G`, `100M`: bits per second.
@@ -324,7 +342,7 @@ fn found(value: &DeValue<'_>) -> String {
 }
 
 /// A value as TOML on one line.
-fn render(value: &DeValue<'_>) -> String {
+pub(super) fn render(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => quote(text),
         DeValue::Integer(integer) => integer.to_string(),
@@ -476,8 +494,7 @@ mod tests {
         assert_eq!(settings.trigger.messages, ["quote"]);
         let entry = settings.entry(Table::Trigger, 0, "messages").expect("an entry");
         assert_eq!((entry.value.as_str(), entry.origin), ("[\"quote\"]", Origin::File { line: 13, column: 1 }));
-        let unused: Vec<String> = settings.unused().map(|entry| entry.key.path()).collect();
-        assert_eq!(unused, ["[pairing] answer_timeout"]);
+        assert_eq!(settings.pairing.answer_timeout, Nanos(1_000_000_000));
         assert_eq!(settings.trigger.ids[0].order, Some(OrderTag { tag: 11, regex: None, base: 10 }));
     }
 

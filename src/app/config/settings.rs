@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use tickscope_model::Nanos;
+use tickscope_nic::{Driver, Group};
 
 use super::keys::{Key, Table};
 use crate::capture::stamp::{Edge, Trailer};
@@ -71,6 +72,25 @@ pub struct TapSetting {
     pub speed: Option<u64>,
     /// The capture that this entry is about.
     pub file: Option<PathBuf>,
+    /// The interface that this entry is about, and how it is captured.
+    pub interface: Option<String>,
+    pub driver: Driver,
+    /// Empty: all of them.
+    pub queues: Vec<u32>,
+    pub ports: Vec<u16>,
+    pub steal: bool,
+    pub join: Vec<Group>,
+    pub processors: Vec<usize>,
+}
+
+/// A multicast group from `GROUP` or `GROUP@SOURCE`.
+pub fn group(text: &str) -> Option<Group> {
+    let (address, source) = match text.split_once('@') {
+        Some((address, source)) => (address, Some(source.parse().ok()?)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().ok()?;
+    address.is_multicast().then_some(Group { address, source })
 }
 
 /// A `[[feed]]`: what would otherwise be found out about a market-data flow.
@@ -223,11 +243,6 @@ impl Settings {
     /// An entry that was given, by table, position and key.
     pub fn entry(&self, table: Table, index: usize, name: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.key.table == table && entry.index == index && entry.key.name == name)
-    }
-
-    /// Values that were given and that this version does not use.
-    pub fn unused(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|entry| !entry.key.is_used())
     }
 
     /// Replaces or adds a value that another source than the file gave.

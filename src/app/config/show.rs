@@ -48,11 +48,10 @@ fn one_table(text: &mut String, settings: &Settings, table: Table, index: usize)
 fn one_key(settings: &Settings, key: &Key, entry: Option<&Entry>) -> Option<String> {
     let (value, origin) = match entry {
         Some(entry) => (entry.value.as_str(), origin(settings, entry)),
-        None if key.default.is_empty() || !key.is_used => return None,
+        None if key.default.is_empty() => return None,
         None => (key.default, "default".to_owned()),
     };
-    let unused = if key.is_used { "" } else { "; not used by this version" };
-    Some(format!("{:VALUE_WIDTH$} # {origin}{unused}", format!("{} = {value}", key.name)))
+    Some(format!("{:VALUE_WIDTH$} # {origin}", format!("{} = {value}", key.name)))
 }
 
 fn origin(settings: &Settings, entry: &Entry) -> String {

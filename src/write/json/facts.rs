@@ -1,15 +1,15 @@
 //! What a run rests on, as JSON: taps and their stamps, clocks, hops, feeds, sessions, and the account of what was lost.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tickscope_model::{Level, Nanos, TapId, Timestamp};
 
 use super::super::across::drift_bounds;
 use super::{distribution, time};
 use crate::capture::stamp::{Counts, Edge, Undecided};
-use crate::stats::{ClockRelation, Feed, Histogram, Piece, Relation, Summary, Tap};
+use crate::stats::{ClockRelation, Feed, Histogram, LiveTap, Piece, Relation, StampSource, Summary, Tap};
 
 pub(super) fn tap(tap: &Tap) -> Value {
-    json!({
+    let mut object = json!({
         "name": tap.name,
         "file": tap.file,
         "frames": tap.frames,
@@ -26,6 +26,42 @@ pub(super) fn tap(tap: &Tap) -> Value {
         "looks_like_tai": tap.exchange.is_some_and(|ahead| ahead.is_tai()),
         "stamps": stamps(tap),
         "cut": tap.cut,
+    });
+    if let Some(interface) = &tap.live {
+        object["live"] = live(interface);
+    }
+    object
+}
+
+/// What became of every frame of an interface.
+fn live(live: &LiveTap) -> Value {
+    let stamp = |source: &StampSource| {
+        json!({
+            "source": source.name,
+            "direction": source.direction,
+            "frames": source.frames,
+            "about": source.about,
+        })
+    };
+    json!({
+        "interface": live.interface,
+        "driver": live.driver,
+        "stamps": live.stamps.iter().map(stamp).collect::<Vec<Value>>(),
+        "clock_error_ns": live.clock_error.map(|error| error.0),
+        "tai_offset_s": live.tai_offset_s,
+        "seen": live.seen,
+        "used": live.used,
+        "waiting": live.waiting,
+        "lost": live.losses.iter().map(|(name, frames)| ((*name).to_owned(), (*frames).into())).collect::<Map<_, Value>>(),
+        "late": live.late,
+        "cut": live.cut,
+        "super_frames": live.super_frames,
+        "interface_dropped": live.dropped,
+        "interface_missed": live.missed,
+        "interface_errors": live.damaged,
+        "events": live.event_count,
+        "last_events": live.events,
+        "violations": live.violations,
     })
 }
 

@@ -1,0 +1,92 @@
+//! Where the rows of `live` go while the run goes on: into the report's figures, and into tables that others can read
+//! meanwhile.
+
+use std::{io, mem};
+
+use super::args::OutputArgs;
+use super::complain;
+use super::values::TableOutput;
+use crate::pair::{OrderRow, Paired, SegmentRow};
+use crate::pipeline::correlator::Correlator;
+use crate::stats::{Evidence, Summary};
+use crate::write::GrowingTable;
+
+/// See the head of this file.
+pub(super) struct Growing {
+    summary: Summary,
+    evidence: Evidence,
+    orders: Option<GrowingTable<OrderRow>>,
+    segments: Option<GrowingTable<SegmentRow>>,
+    /// Names of the taps.
+    taps: Vec<String>,
+}
+
+impl Growing {
+    pub(super) fn create(output: &OutputArgs, taps: Vec<String>, confidence: f32) -> io::Result<Growing> {
+        let path = |table: &TableOutput| table.path.clone();
+        let mut summary = Summary::default();
+        summary.attribution.threshold = confidence;
+        Ok(Growing {
+            summary,
+            evidence: Evidence::default(),
+            orders: output.orders.as_ref().map(|table| GrowingTable::create(path(table).as_deref())).transpose()?,
+            segments: output.segments.as_ref().map(|table| GrowingTable::create(path(table).as_deref())).transpose()?,
+            taps,
+        })
+    }
+
+    /// Takes what is ready out of the correlator.
+    pub(super) fn take(&mut self, correlator: &mut Correlator) -> io::Result<()> {
+        for (time, count) in mem::take(&mut correlator.market_counts) {
+            self.summary.market(time, count);
+        }
+        for Paired { row, is_echo } in correlator.take() {
+            if let Some(table) = &mut self.segments {
+                row.segment_rows().try_for_each(|segment| table.push(&segment, &self.taps))?;
+            }
+            if is_echo {
+                self.summary.echo(&row);
+                continue;
+            }
+            self.evidence.order(&row);
+            self.summary.figures(&row);
+            if let Some(table) = &mut self.orders {
+                table.push(&row, &self.taps)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets others read what is there.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.orders.as_mut().map_or(Ok(()), GrowingTable::flush)?;
+        self.segments.as_mut().map_or(Ok(()), GrowingTable::flush)
+    }
+
+    /// The figures so far.
+    pub(super) fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// The same as a report of its own.
+    pub(super) fn snapshot(&self) -> Summary {
+        let mut summary = self.summary.clone();
+        summary.evidence = self.evidence.clone();
+        summary.settle();
+        summary
+    }
+
+    /// Ends the tables, and hands out the figures.
+    pub(super) fn finish(&mut self, is_quiet: bool) -> io::Result<Summary> {
+        let mut left_empty = self.orders.take().map_or(Ok(0), GrowingTable::finish)?;
+        left_empty += self.segments.take().map_or(Ok(0), GrowingTable::finish)?;
+        if left_empty > 0 && !is_quiet {
+            complain("warning", &format!("{left_empty} prices do not fit the table's decimal and were left empty"));
+        }
+        let mut summary = mem::take(&mut self.summary);
+        summary.evidence = mem::take(&mut self.evidence);
+        summary.evidence.finish();
+        summary.settle();
+        Ok(summary)
+    }
+}

@@ -1,0 +1,344 @@
+//! `tickscope live`: the stages of `analyze`, fed by interfaces. This thread is the engine: it takes frames in time order,
+//! runs them through the stages, and every tenth of a second does what else is to be done ([`Engine::tick`]).
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use tickscope_model::{Nanos, TapId, Timestamp};
+use tickscope_nic::{Options, clock, drop_other_capabilities};
+
+use super::args::LiveArgs;
+use super::config::Settings;
+use super::config::settings::TapSetting;
+use super::decode::is_lossy;
+use super::grow::Growing;
+use super::{Outcome, WrongUsage, complain, facts, open, rules, stop, unmatched};
+use crate::capture::stamp::{Edge, Trailer};
+use crate::dissect::Filter;
+use crate::live::{Live, Step, TapOptions};
+use crate::pair::attribution::Learning;
+use crate::pair::{Pairer, Rules};
+use crate::pipeline::Pipeline;
+use crate::pipeline::correlator::Correlator;
+use crate::stats::{self, Summary};
+use crate::write::{Style, brief};
+
+/// Frames between two looks at the clock.
+const FRAMES_AT_ONCE: usize = 1024;
+/// Everything that is not frames is looked at this often.
+const TICK: Duration = Duration::from_millis(100);
+/// … and of that, links, clocks and the screen this often.
+const TICKS_PER_SECOND: u64 = 10;
+/// How long the engine sleeps at most where nothing comes; receivers wake it.
+const NAP: Duration = Duration::from_millis(5);
+
+pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Result<Outcome> {
+    if settings.trigger.learning == Learning::TwoPass {
+        // The two-pass model needs the end of the capture.
+        settings.trigger.learning = Learning::Causal;
+    }
+    let taps: Vec<TapSetting> = settings.taps.iter().filter(|tap| tap.interface.is_some()).cloned().collect();
+    if taps.is_empty() {
+        let text = "no --tap is given, and no [[tap]] of the configuration names an interface";
+        return Err(WrongUsage(text.to_owned()).into());
+    }
+    refuse(&settings, &taps)?;
+    let names: Vec<String> = taps.iter().map(|tap| tap.name.clone()).collect();
+    arguments.clock.check_taps(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let mut live = Live::default();
+    for tap in &taps {
+        // The error says itself what the system said.
+        live.open(options(arguments, tap)).map_err(|error| anyhow!("tap {}: {error}", tap.name))?;
+    }
+    let growing = Growing::create(&arguments.output, names, settings.trigger.confidence)?;
+    let engine = Engine::new(arguments, &settings, &taps, live, growing)?;
+    let is_asked = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&is_asked))?;
+    if let Err(error) = drop_other_capabilities() {
+        complain("warning", &format!("capabilities that are not needed could not be given up: {error}"));
+    }
+    engine.run(&is_asked)
+}
+
+/// What would be passed over silently.
+fn refuse(settings: &Settings, taps: &[TapSetting]) -> anyhow::Result<()> {
+    for tap in taps {
+        if let Trailer::Format(format) = tap.trailer.unwrap_or(settings.trailer) {
+            let (name, format) = (&tap.name, format.name);
+            let text =
+                format!("tap {name}: live takes the stamps of NIC and kernel, not those of {format} in the frames");
+            return Err(WrongUsage(text).into());
+        }
+        if tap.edge == Some(Edge::End) && tap.speed.is_some() {
+            let text = format!("tap {}: live does not move times from the end of a frame to its start", tap.name);
+            return Err(WrongUsage(text).into());
+        }
+    }
+    Ok(())
+}
+
+fn options(arguments: &LiveArgs, tap: &TapSetting) -> TapOptions {
+    let mut nic = Options::new(tap.interface.as_deref().unwrap_or_default());
+    nic.driver = tap.driver;
+    nic.filter.ports.clone_from(&tap.ports);
+    nic.groups.clone_from(&tap.join);
+    nic.xdp.queues.clone_from(&tap.queues);
+    nic.xdp.steal = tap.steal;
+    nic.packet.rings = u16::try_from(tap.queues.len().max(1)).unwrap_or(u16::MAX);
+    TapOptions {
+        name: tap.name.clone(),
+        nic,
+        offset: tap.offset,
+        queue_bytes: usize::try_from(arguments.buffer).unwrap_or(usize::MAX).saturating_mul(1024),
+        processors: tap.processors.clone(),
+    }
+}
+
+/// The observation point of each tap: taps of one group are one.
+fn points(taps: &[TapSetting]) -> Vec<u16> {
+    let mut points: Vec<u16> = Vec::new();
+    for (at, tap) in taps.iter().enumerate() {
+        let earlier = taps.iter().take(at).position(|other| other.group.is_some() && other.group == tap.group);
+        points.push(earlier.map_or(u16::try_from(at).unwrap_or(u16::MAX), |earlier| points[earlier]));
+    }
+    points
+}
+
+/// See the head of this file.
+struct Engine<'a> {
+    arguments: &'a LiveArgs,
+    settings: &'a Settings,
+    taps: &'a [TapSetting],
+    points: Vec<u16>,
+    live: Live,
+    pipeline: Pipeline,
+    correlator: Correlator,
+    growing: Growing,
+    has_screen: bool,
+    ticks: u64,
+}
+
+impl<'a> Engine<'a> {
+    fn new(
+        arguments: &'a LiveArgs,
+        settings: &'a Settings,
+        taps: &'a [TapSetting],
+        live: Live,
+        growing: Growing,
+    ) -> anyhow::Result<Engine<'a>> {
+        let selection = &arguments.selection;
+        let filter = selection.filter.as_deref().map(Filter::parse).transpose();
+        let filter = filter.map_err(|error| WrongUsage(format!("--filter: {error}")))?;
+        let (from, to) = selection.window(Timestamp(clock::now_utc_ns()), &arguments.clock.tz)?;
+        let rules = Rules {
+            trigger: rules::trigger(settings, rules::keeps_books(settings, 0)?)?,
+            from,
+            to,
+            symbols: selection.symbols.clone(),
+            sessions: selection.sessions.clone(),
+            answer_timeout: Some(settings.pairing.answer_timeout),
+            ..Rules::default()
+        };
+        let points = points(taps);
+        let names: Vec<(String, u16)> =
+            taps.iter().zip(&points).map(|(tap, point)| (tap.name.clone(), *point)).collect();
+        let nearest = open::nearest(settings, &names);
+        let mut correlator =
+            Correlator::new(open::symbols(settings)?, rules::feeds(settings), Pairer::new(rules), nearest);
+        rules::watch_instruments(settings, &mut correlator)?;
+        Ok(Engine {
+            arguments,
+            settings,
+            taps,
+            pipeline: Pipeline::new(open::configured(settings)?, filter, points.clone()),
+            points,
+            live,
+            correlator,
+            growing,
+            has_screen: !arguments.headless && arguments.output.prints_report() && io::stdout().is_terminal(),
+            ticks: 0,
+        })
+    }
+
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a daemon lives by the clock; what it measures comes from frames alone"
+    )]
+    fn run(mut self, is_asked: &AtomicBool) -> anyhow::Result<Outcome> {
+        self.live.start()?;
+        let start = Instant::now();
+        self.say_taps();
+        let (mut next, mut is_stopped) = (start + TICK, false);
+        while let Some(is_idle) = self.frames() {
+            let now = Instant::now();
+            if now >= next {
+                next = now + TICK;
+                self.tick().context("writing rows")?;
+                if is_asked.swap(false, Ordering::Relaxed) {
+                    self.report_so_far()?;
+                }
+            }
+            let is_over = self.arguments.duration.is_some_and(|most| is_longer(now - start, most));
+            if !is_stopped && (is_over || stop().load(Ordering::Relaxed)) {
+                is_stopped = true;
+                self.live.stop();
+            }
+            if is_idle {
+                thread::park_timeout(NAP);
+            }
+        }
+        self.finish()
+    }
+
+    /// Frames that are there, up to so many; whether that was all there is now, and `None` at the end.
+    fn frames(&mut self) -> Option<bool> {
+        for _ in 0..FRAMES_AT_ONCE {
+            match self.live.step() {
+                Step::Frame(captured, lost_since) => {
+                    let time = captured.frame.time;
+                    if let Some(since) = lost_since {
+                        self.correlator.pairer.capture_lost(since, time);
+                    }
+                    self.correlator.advance(time);
+                    self.pipeline.frame(&captured, &mut self.correlator);
+                }
+                Step::Nothing(floor) => {
+                    self.correlator.advance(floor);
+                    return Some(true);
+                }
+                Step::End => return None,
+            }
+        }
+        Some(false)
+    }
+
+    /// What is done ten times a second, beside frames.
+    fn tick(&mut self) -> io::Result<()> {
+        self.ticks += 1;
+        self.growing.take(&mut self.correlator)?;
+        if self.ticks.is_multiple_of(TICKS_PER_SECOND) {
+            self.growing.flush()?;
+            let is_quiet = self.arguments.display.quiet || self.has_screen;
+            self.live.advance(&mut |tap, text| say(is_quiet, tap, text))?;
+            if self.has_screen {
+                self.show()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What every tap does, before the first frame.
+    fn say_taps(&self) {
+        if self.arguments.display.quiet {
+            return;
+        }
+        for (tap, id) in self.live.taps() {
+            complain("note", &format!("tap {}: {}: {}", tap.name, tap.nic.interface, self.live.report(id).driver));
+        }
+        complain("note", "capturing");
+    }
+
+    fn show(&mut self) -> io::Result<()> {
+        let style =
+            Style { color: self.arguments.display.is_colored(&io::stdout()), zone: self.arguments.clock.tz.0.clone() };
+        let taps = self.tap_facts();
+        let mut text = String::from("\x1b[H");
+        for line in brief(self.growing.summary(), &taps, &style) {
+            text.push_str(&line);
+            text.push_str("\x1b[K\n");
+        }
+        text.push_str("\x1b[J");
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    }
+
+    fn tap_facts(&self) -> Vec<stats::Tap> {
+        let fact = |(at, tap): (usize, &TapSetting)| {
+            let id = TapId(u16::try_from(at).unwrap_or(u16::MAX));
+            let counts = self.pipeline.taps.get(at).copied().unwrap_or_default();
+            let (has_market, has_orders) = facts::carries(&self.correlator, id, self.points[at]);
+            stats::Tap {
+                name: tap.name.clone(),
+                file: tap.interface.clone().unwrap_or_default(),
+                frames: counts.frames,
+                bytes: counts.bytes,
+                first: counts.first,
+                last: counts.last,
+                point: tap.point,
+                has_market,
+                has_orders,
+                resolution_ns: 1,
+                edge: tap.edge,
+                offset: tap.offset,
+                exchange: self.correlator.exchange_clocks.ahead(id),
+                clock: open::offset_text(tap.offset),
+                live: Some(self.live.report(id)),
+                ..stats::Tap::default()
+            }
+        };
+        self.taps.iter().enumerate().map(fact).collect()
+    }
+
+    /// The report of what was collected.
+    fn complete(&self, summary: &mut Summary) {
+        summary.taps = self.tap_facts();
+        facts::facts(summary, self.settings, &self.pipeline, &self.correlator);
+        if self.taps.iter().any(|tap| tap.clock.is_some()) {
+            let text = "live, all taps have the clock of this host's UTC; clock of [[tap]] says nothing here";
+            summary.notes.push(text.to_owned());
+        }
+        let names: Vec<&str> = self.taps.iter().map(|tap| tap.name.as_str()).collect();
+        summary.notes.extend(unmatched::notes(self.settings, &self.arguments.selection, &names, &self.correlator));
+    }
+
+    /// Prints the report as it would be now, on a thread of its own: what is found out at the end takes its time.
+    fn report_so_far(&mut self) -> anyhow::Result<()> {
+        self.growing.take(&mut self.correlator)?;
+        let mut summary = self.growing.snapshot();
+        summary.is_running = true;
+        self.complete(&mut summary);
+        let (output, display, clock) = (&self.arguments.output, &self.arguments.display, &self.arguments.clock);
+        let arguments = (output.json, display.clone(), clock.clone());
+        thread::Builder::new().name("report".to_owned()).spawn(move || {
+            let (json, display, clock) = arguments;
+            if let Err(error) = facts::print(json, &display, &clock, &summary) {
+                complain("error", &format!("{error:#}"));
+            }
+        })?;
+        Ok(())
+    }
+
+    /// The taps have ended: everything that is open is closed, and the last report is written.
+    fn finish(mut self) -> anyhow::Result<Outcome> {
+        self.pipeline.end(&mut self.correlator);
+        let mut is_open = true;
+        while is_open {
+            is_open = self.correlator.finish_some();
+            self.growing.take(&mut self.correlator).context("writing rows")?;
+        }
+        let is_quiet = self.arguments.display.quiet;
+        self.live.finish(&mut |tap, text| say(is_quiet, tap, text));
+        let mut summary = self.growing.finish(is_quiet).context("writing rows")?;
+        self.complete(&mut summary);
+        let arguments = self.arguments;
+        facts::write(&arguments.output, &arguments.display, &arguments.clock, &summary)?;
+        let lost = summary.taps.iter().filter_map(|tap| tap.live.as_ref()).map(stats::LiveTap::lost).sum::<u64>();
+        Ok(if lost > 0 || is_lossy(&summary.losses) { Outcome::DataLost } else { Outcome::Done })
+    }
+}
+
+fn is_longer(since: Duration, most: Nanos) -> bool {
+    u128::try_from(most.0).is_ok_and(|most| since.as_nanos() >= most)
+}
+
+/// What happened to a tap.
+fn say(is_quiet: bool, tap: &str, text: &str) {
+    if !is_quiet {
+        complain("note", &format!("tap {tap}: {text}"));
+    }
+}

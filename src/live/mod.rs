@@ -1,0 +1,90 @@
+//! Frames from interfaces instead of files: one thread for each queue of a NIC copies frames from its ring (`receive`) into a
+//! bounded queue (`queue`); the engine's thread merges the queues by time (`merge`) and hands each frame to the same stages
+//! that read captures. What a frame is and who stamps it is `tickscope-nic`'s work.
+
+mod merge;
+mod queue;
+mod receive;
+mod tap;
+
+use std::io;
+
+use tickscope_model::{TapId, Timestamp};
+use tickscope_nic::{OpenError, clock};
+
+use self::merge::{Merge, Next};
+use self::tap::Tap;
+pub use self::tap::TapOptions;
+use crate::capture::Captured;
+use crate::stats::LiveTap;
+
+/// All taps of a run.
+#[derive(Default)]
+pub struct Live {
+    taps: Vec<Tap>,
+    merge: Merge,
+    is_stopped: bool,
+}
+
+/// What comes next.
+pub enum Step<'a> {
+    /// A frame; where frames of its tap were lost before it, the time of the one before those.
+    Frame(Captured<'a>, Option<Timestamp>),
+    /// No frame is ready. Nothing comes any more that is older than this.
+    Nothing(Timestamp),
+    /// The taps were stopped, and everything was read.
+    End,
+}
+
+impl Live {
+    /// Opens an interface. From now on its frames are captured or counted.
+    pub fn open(&mut self, options: TapOptions) -> Result<(), OpenError> {
+        let id = self.merge.add_tap(options.offset);
+        self.taps.push(Tap::open(options, id)?);
+        Ok(())
+    }
+
+    /// Starts the receivers' threads. The calling thread is the engine's: it is woken when frames have come.
+    pub fn start(&mut self) -> io::Result<()> {
+        self.taps.iter_mut().try_for_each(|tap| tap.start(&mut self.merge))
+    }
+
+    /// The next frame in time order.
+    #[inline]
+    pub fn step(&mut self) -> Step<'_> {
+        match self.merge.next(clock::now_utc_ns) {
+            Next::Frame(captured, lost_since) => Step::Frame(captured, lost_since),
+            Next::End if self.is_stopped => Step::End,
+            // Where there is no interface any more, time goes by the clock.
+            Next::End => Step::Nothing(Timestamp(clock::now_utc_ns())),
+            Next::Nothing(floor) => Step::Nothing(floor),
+        }
+    }
+
+    /// To be called once a second: clocks are compared, links looked at, the account checked. What happened is told with the
+    /// name of its tap.
+    pub fn advance(&mut self, tell: &mut dyn FnMut(&str, &str)) -> io::Result<()> {
+        self.taps.iter_mut().try_for_each(|tap| tap.advance(&mut self.merge, tell))
+    }
+
+    /// Takes nothing more from the interfaces; what is on its way still comes, and then the end.
+    pub fn stop(&mut self) {
+        self.is_stopped = true;
+        self.taps.iter_mut().for_each(Tap::stop);
+    }
+
+    /// After the end: the account must be exact.
+    pub fn finish(&mut self, tell: &mut dyn FnMut(&str, &str)) {
+        self.taps.iter_mut().for_each(|tap| tap.finish(tell));
+    }
+
+    /// By [`TapId`].
+    pub fn taps(&self) -> impl Iterator<Item = (&TapOptions, TapId)> {
+        self.taps.iter().map(|tap| (&tap.options, tap.id))
+    }
+
+    /// What became of every frame of a tap.
+    pub fn report(&self, tap: TapId) -> LiveTap {
+        self.taps.get(usize::from(tap.0)).map(|tap| tap.report(&self.merge)).unwrap_or_default()
+    }
+}
