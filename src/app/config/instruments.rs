@@ -1,8 +1,12 @@
 //! The user's file of instruments: CSV lines `symbol,security_id[,alias…]`, for where orders and market data name
-//! the same instrument differently. Lines that begin with `#` are comments; a first line that begins with `symbol` is a header.
+//! the same instrument differently. Lines that begin with `#` are comments; a first line that begins with `symbol` is a header,
+//! in which columns can be named that hold no names: reference data says more of an instrument.
 
 use std::collections::HashMap;
 use std::path::Path;
+
+/// Columns that hold no names, by the header.
+const OTHERS: [&str; 3] = ["tick_size", "lot", "lot_size"];
 
 /// One instrument under all its names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,18 +29,21 @@ pub fn parse(text: &str) -> Result<Vec<Instrument>, String> {
     let mut instruments = Vec::new();
     // Each name, and the line that gave it: one name of two instruments could only be guessed.
     let mut names: HashMap<String, usize> = HashMap::new();
-    let mut is_first = true;
+    let (mut is_first, mut others) = (true, Vec::new());
     for (index, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
         let number = index + 1;
         if line.trim().is_empty() || line.trim_start().starts_with('#') {
             continue;
         }
-        let fields = fields(line).map_err(|problem| format!("{number}: {problem}"))?;
+        let mut fields = fields(line).map_err(|problem| format!("{number}: {problem}"))?;
         let is_header = is_first && fields.first().is_some_and(|first| first.eq_ignore_ascii_case("symbol"));
         is_first = false;
         if is_header {
+            let is_other = |name: &String| OTHERS.iter().any(|other| name.eq_ignore_ascii_case(other));
+            others = fields.iter().map(is_other).collect();
             continue;
         }
+        fields.iter_mut().zip(&others).filter(|(_, is_other)| **is_other).for_each(|(field, _)| field.clear());
         let instrument = instrument(fields).map_err(|problem| format!("{number}: {problem}"))?;
         for name in instrument.names() {
             match names.insert(name.to_owned(), number) {
@@ -118,6 +125,14 @@ mod tests {
         let instruments = parse(text).expect("a good file");
         let lines: Vec<String> = instruments.iter().map(|one| one.names().collect::<Vec<_>>().join("|")).collect();
         assert_eq!(lines, ["INTC|1234", "BRK,B|77|BRK.B|a\"b", "ESZ5|ES"]);
+    }
+
+    #[test]
+    fn columns_of_other_things_hold_no_names() {
+        let text = "symbol,security_id,tick_size,internal_id,lot\nA,1,0.01,7,100\nB,2,0.01,8,100\n";
+        let instruments = parse(text).expect("a good file");
+        let lines: Vec<String> = instruments.iter().map(|one| one.names().collect::<Vec<_>>().join("|")).collect();
+        assert_eq!(lines, ["A|1|7", "B|2|8"]);
     }
 
     #[test]
