@@ -11,10 +11,11 @@ use tickscope_decoders::{Fresh, Protocol, Sequenced, UnitKind};
 use tickscope_model::{TapId, Timestamp};
 
 use super::arrivals::{Arrivals, Brought};
+use super::lags::{Lag, Lags};
 use crate::capture::Packets;
 use crate::flow::{Datagram, Endpoint};
 use crate::hash::HashMap;
-use crate::stats::{Histogram, every_second};
+use crate::stats::Histogram;
 
 /// Separate gaps of a feed that are remembered until they are filled.
 const GAPS: usize = 4096;
@@ -27,6 +28,12 @@ pub const HIGHEST_SEQUENCE: u64 = 1 << 48;
 const FAR: u64 = 1 << 24;
 /// The second copy of a frame from a mirror port comes within this time.
 const DUPLICATE_NS: i64 = 1_000_000;
+
+/// Feeds and lines are told apart up to so many; what looks like further ones, which is garbage, is one feed without numbers.
+const MOST_FEEDS: usize = 1 << 12;
+const MOST_LINES: usize = 1 << 14;
+/// Flows whose line is remembered: flow `n` at `n` modulo this.
+const FLOWS: usize = 1 << 16;
 
 /// One flow that carries a feed.
 pub struct Line {
@@ -73,6 +80,8 @@ pub struct Feed {
     pub restarts: u64,
     /// Messages missing in gaps that were too many to remember one by one.
     forgotten: u64,
+    /// It stands for all that are too many to be told apart: nothing is missing in it.
+    is_rest: bool,
     key: Vec<u8>,
     /// The first number that a live line brought: what a retransmission tells of before is the past.
     start: Option<u64>,
@@ -107,43 +116,6 @@ impl Feed {
     }
 }
 
-/// A packet that a line brought after another one had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lag {
-    pub time: Timestamp,
-    pub line: u16,
-    pub delay_ns: u64,
-}
-
-/// Lags of a feed over the whole run, at most [`LAGS`]: of more of them every second one is let go, again and again.
-#[derive(Default)]
-pub struct Lags {
-    kept: Vec<Lag>,
-    seen: u64,
-    halvings: u32,
-}
-
-/// See [`Lags`].
-const LAGS: usize = 1 << 14;
-
-impl Lags {
-    fn add(&mut self, lag: Lag) {
-        self.seen += 1;
-        if !self.seen.is_multiple_of(1 << self.halvings) {
-            return;
-        }
-        if self.kept.len() == LAGS {
-            every_second(&mut self.kept);
-            self.halvings += 1;
-        }
-        self.kept.push(lag);
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &Lag> {
-        self.kept.iter()
-    }
-}
-
 /// What the arbiter says of a packet.
 pub struct Verdict {
     pub fresh: Fresh,
@@ -161,7 +133,9 @@ pub struct Feeds {
     pub feeds: Vec<Feed>,
     pub lines: Vec<Line>,
     /// Line of a flow, by the flow's number; a new session on the same flow makes a new line.
-    by_flow: Vec<Option<u16>>,
+    by_flow: Vec<Option<(u32, u16)>>,
+    /// The line of all that are too many.
+    rest: Option<usize>,
     by_session: HashMap<(u16, usize, Vec<u8>), usize>,
     configured: Vec<(Endpoint, char)>,
 }
@@ -226,7 +200,8 @@ impl Feeds {
             UnitKind::End => feed.ended = true,
             UnitKind::Heartbeat | UnitKind::Data => {}
         }
-        if unit.first == 0 || unit.first > HIGHEST_SEQUENCE || feed.is_doubtful(unit, at.time) {
+        let has_numbers = !feed.is_rest && unit.first != 0 && unit.first <= HIGHEST_SEQUENCE;
+        if !has_numbers || feed.is_doubtful(unit, at.time) {
             // The feed has no numbers (or they were wiped, or damaged): everything is new, nothing can be missing.
             line.messages += unit.count;
             line.first += unit.count;
@@ -294,8 +269,10 @@ impl Feeds {
     /// The line that a packet belongs to, found by its flow while the session stays the same.
     #[inline]
     fn line_of(&mut self, at: &Datagram<'_>, unit: &Sequenced<'_>) -> u16 {
-        if let Some(Some(number)) = self.by_flow.get(at.flow as usize)
-            && self.lines.get(usize::from(*number)).is_some_and(|line| unit.is_of(&self.feeds[line.feed].key))
+        if let Some(Some((flow, number))) = self.by_flow.get(at.flow as usize % FLOWS)
+            && *flow == at.flow
+            && let Some(feed) = self.lines.get(usize::from(*number)).and_then(|line| self.feeds.get(line.feed))
+            && (feed.is_rest || unit.is_of(&feed.key))
         {
             return *number;
         }
@@ -304,32 +281,56 @@ impl Feeds {
 
     #[cold]
     fn new_line(&mut self, at: &Datagram<'_>, unit: &Sequenced<'_>) -> u16 {
-        let flow = at.flow as usize;
-        if self.by_flow.len() <= flow {
-            self.by_flow.resize(flow + 1, None);
+        let place = at.flow as usize % FLOWS;
+        if self.by_flow.len() <= place {
+            self.by_flow.resize(place + 1, None);
         }
+        let number = match self.feed_of(at, unit) {
+            Some(feed) => self.line_in(feed, at, unit),
+            None => self.rest(at, unit),
+        };
+        let number = u16::try_from(number).expect("there are fewer lines");
+        self.by_flow[place] = Some((at.flow, number));
+        number
+    }
+
+    /// The feed of a packet; `None` where there are too many.
+    fn feed_of(&mut self, at: &Datagram<'_>, unit: &Sequenced<'_>) -> Option<usize> {
         let protocol = std::ptr::from_ref(at.protocol) as usize;
         let key = (at.key.point, protocol, unit.session.to_vec());
-        let feed = *self.by_session.entry(key).or_insert_with(|| {
-            self.feeds.push(Feed::new(at, unit));
-            self.feeds.len() - 1
-        });
-        // A retransmission request travels to the exchange: its destination is not a line of the feed.
-        let known = self
-            .lines
-            .iter()
-            .position(|line| line.feed == feed && line.endpoint == at.key.target && line.tap == at.tap);
-        let number = known.unwrap_or_else(|| {
-            let letter = self.letter(feed, at, unit);
-            self.lines.push(Line::new(feed, at, letter));
-            self.lines.len() - 1
-        });
-        // More lines than numbers means garbage that looks like a feed; they share the last number.
-        let number = u16::try_from(number).unwrap_or(u16::MAX - 1);
-        if let Some(slot) = self.by_flow.get_mut(flow) {
-            *slot = Some(number);
+        if let Some(feed) = self.by_session.get(&key) {
+            return Some(*feed);
         }
-        number
+        if self.by_session.len() >= MOST_FEEDS {
+            return None;
+        }
+        self.feeds.push(Feed::new(at, unit));
+        self.by_session.insert(key, self.feeds.len() - 1);
+        Some(self.feeds.len() - 1)
+    }
+
+    /// The line of a feed that brought a packet.
+    fn line_in(&mut self, feed: usize, at: &Datagram<'_>, unit: &Sequenced<'_>) -> usize {
+        // A retransmission request travels to the exchange: its destination is not a line of the feed.
+        let is_it = |line: &Line| line.feed == feed && line.endpoint == at.key.target && line.tap == at.tap;
+        if let Some(known) = self.lines.iter().position(is_it) {
+            return known;
+        }
+        if self.lines.len() >= MOST_LINES {
+            return self.rest(at, unit);
+        }
+        let letter = self.letter(feed, at, unit);
+        self.lines.push(Line::new(feed, at, letter));
+        self.lines.len() - 1
+    }
+
+    fn rest(&mut self, at: &Datagram<'_>, unit: &Sequenced<'_>) -> usize {
+        *self.rest.get_or_insert_with(|| {
+            let session = "(others)".to_owned();
+            self.feeds.push(Feed { is_rest: true, session, ..Feed::new(at, unit) });
+            self.lines.push(Line::new(self.feeds.len() - 1, at, 'Z'));
+            self.lines.len() - 1
+        })
     }
 
     fn letter(&mut self, feed: usize, at: &Datagram<'_>, unit: &Sequenced<'_>) -> char {
@@ -434,6 +435,7 @@ impl Feed {
             ended: false,
             restarts: 0,
             forgotten: 0,
+            is_rest: false,
             key: unit.session.to_vec(),
             start: None,
             next: None,
@@ -556,5 +558,26 @@ mod tests {
         assert_eq!(told(&[1, 2, 3 << 40, 7 << 40, 3]), (5, 0, 0), "and so is another one elsewhere");
         assert_eq!(told(&[1, 2, 1 << 30, (1 << 30) + 1, (1 << 30) + 2]), (5, (1 << 30) - 3, 1), "a gap after all");
         assert_eq!(told(&[1, 2, u64::MAX, 3]), (4, 0, 0));
+    }
+
+    #[test]
+    fn garbage_that_looks_like_ever_new_feeds_takes_no_more_room() {
+        let end = |host: u8| Endpoint { address: IpAddr::V4(Ipv4Addr::new(239, 0, 0, host)), port: 5000 };
+        let key = FlowKey { point: 0, source: end(1), target: end(2) };
+        let mut feeds = Feeds::default();
+        let mut packet = |flow: u32, session: &[u8], first: u64| {
+            let (protocol, time) = (tickscope_decoders::PROTOCOLS[0], Timestamp(u64::from(flow)));
+            let at = Datagram { protocol, key: &key, flow, tap: TapId(0), frame: 1, time, ip_id: 1 };
+            let verdict = feeds.packet(&at, &Sequenced { session, first, count: 1, kind: UnitKind::Data });
+            assert!(verdict.fresh == Fresh::All, "flow {flow}");
+            (feeds.feeds.len(), feeds.lines.len(), feeds.by_flow.len())
+        };
+        assert_eq!(packet(0, b"real", 1), (1, 1, 1));
+        let most = (0..200_000_u32).map(|flow| packet(flow, &flow.to_le_bytes(), u64::from(flow) % 97 + 1)).last();
+        assert_eq!(most, Some((MOST_FEEDS + 1, MOST_FEEDS + 1, FLOWS)));
+        packet(0, b"real", 2);
+        let (real, rest) = (&feeds.feeds[0], &feeds.feeds[MOST_FEEDS]);
+        assert_eq!((real.messages, real.lost(), rest.messages), (2, 0, 200_001 - MOST_FEEDS as u64));
+        assert_eq!((rest.lost(), rest.gaps, rest.session.as_str()), (0, 0, "(others)"));
     }
 }

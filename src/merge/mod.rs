@@ -3,12 +3,14 @@
 
 mod arrivals;
 mod kept;
+mod lags;
 mod lines;
 mod recent;
 mod symbols;
 mod ticks;
 
-pub use lines::{Feed, Feeds, HIGHEST_SEQUENCE, Lag, Line};
+pub use lags::Lag;
+pub use lines::{Feed, Feeds, HIGHEST_SEQUENCE, Line};
 pub use recent::{Passed, Recent};
 pub use symbols::Symbols;
 pub use ticks::{Tick, Ticks, Walk};
