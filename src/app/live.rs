@@ -34,7 +34,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// … and of that, links, clocks and the screen this often.
 const TICKS_PER_SECOND: u64 = 10;
 /// How long the engine sleeps at most where nothing comes; receivers wake it.
-const NAP: Duration = Duration::from_millis(5);
+const NAP: Duration = Duration::from_millis(20);
 
 pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Result<Outcome> {
     if settings.trigger.learning == Learning::TwoPass {

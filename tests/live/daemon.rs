@@ -48,7 +48,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    fn start(mut command: Command, ready: &str) -> Running {
+    pub(crate) fn start(mut command: Command, ready: &str) -> Running {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (tell, lines) = channel();
         let errors = BufReader::new(child.stderr.take().unwrap());
@@ -76,8 +76,12 @@ impl Running {
         }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: i32) {
-        let id = i32::try_from(self.child.id()).unwrap();
+        let id = i32::try_from(self.id()).unwrap();
         // SAFETY: no memory is passed; the process is ours, and was not waited for.
         assert_eq!(unsafe { libc::kill(id, signal) }, 0);
     }

@@ -1,0 +1,175 @@
+//! Sends the frames of a simulated market as fast as wanted, many with one system call.
+#![allow(unsafe_code, reason = "raw sockets have no safe interface")]
+
+use std::ffi::CString;
+use std::io::Error;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use tickscope::capture::{Input, Merged};
+use tickscope_sim::{Scenario, write};
+
+use super::lab::SENT;
+
+/// Frames in one system call.
+const AT_ONCE: usize = 64;
+/// `PACKET_QDISC_BYPASS`: straight to the driver.
+const QDISC_BYPASS: i32 = 20;
+/// Where the session of a MoldUDP64 packet stands in a frame without VLAN, and how long it is.
+const SESSION: std::ops::Range<usize> = 42..52;
+
+/// Frames to be sent, over and over.
+pub(crate) struct Load {
+    frames: Vec<Vec<u8>>,
+    messages: u64,
+}
+
+/// What was sent.
+pub(crate) struct Sent {
+    pub(crate) frames: u64,
+    pub(crate) time: Duration,
+    /// When each was handed to the kernel, in nanoseconds since the epoch, if asked for: those of one call share a time.
+    pub(crate) times: Vec<u64>,
+}
+
+impl Sent {
+    #[allow(clippy::cast_precision_loss, reason = "a rate")]
+    pub(crate) fn per_second(&self) -> f64 {
+        self.frames as f64 / self.time.as_secs_f64()
+    }
+}
+
+impl Load {
+    pub(crate) fn new() -> Load {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("live-load");
+        let scenario = Scenario::shipped("opening-rush").expect("a shipped scenario");
+        let made = write(&scenario, 1, &folder).expect("the simulator writes");
+        drop(made);
+        let taps = scenario.tap.iter().map(|tap| folder.join(format!("{}.{}", tap.name, tap.format.extension())));
+        let inputs: Vec<Input> = taps.map(|path| Input { name: None, path }).collect();
+        let mut merged = Merged::open(&inputs, &[]).expect("what was written");
+        let mut frames = Vec::new();
+        while let Some(captured) = merged.next() {
+            frames.push(captured.frame.bytes.to_vec());
+        }
+        // Bytes 18 and 19 of MoldUDP64 say how many messages a packet has.
+        let count = |frame: &Vec<u8>| match frame.get(23) {
+            Some(17) => frame.get(60..62).map_or(0, |count| u64::from(u16::from_be_bytes([count[0], count[1]]))),
+            _ => 0,
+        };
+        let messages = frames.iter().map(count).filter(|count| *count < 0xffff).sum();
+        std::fs::remove_dir_all(&folder).expect("our own folder");
+        Load { frames, messages }
+    }
+
+    /// The rate of packets that brings so many messages a second.
+    pub(crate) fn packets_for(&self, messages: u64) -> u64 {
+        messages * self.frames.len() as u64 / self.messages.max(1)
+    }
+
+    pub(crate) fn frame(&self, at: usize) -> &[u8] {
+        &self.frames[at % self.frames.len()]
+    }
+
+    /// Sends for so long at so many packets a second, from the frame with this number on; each time around it is another session,
+    /// as on another day. To be called in the sender's namespace.
+    pub(crate) fn send(&self, first: u64, rate: u64, time: Duration) -> Sent {
+        let socket = Socket::open(SENT[0]);
+        let start = Instant::now();
+        let most = rate * u64::try_from(time.as_millis()).unwrap() / 1000;
+        let (mut sent, mut batch) = (0_u64, Vec::with_capacity(AT_ONCE));
+        while sent < most && start.elapsed() < 2 * time {
+            let due = u64::try_from(start.elapsed().as_micros()).unwrap() * rate / 1_000_000;
+            let count = due.min(most).saturating_sub(sent).min(AT_ONCE as u64);
+            if count == 0 {
+                std::thread::sleep(Duration::from_micros(50));
+                continue;
+            }
+            batch.clear();
+            for number in first + sent..first + sent + count {
+                let mut frame = self.frame(usize::try_from(number).unwrap()).to_vec();
+                let turn = number / self.frames.len() as u64;
+                if turn > 0 && frame.get(23) == Some(&17) && frame.len() > SESSION.end {
+                    frame[SESSION].copy_from_slice(format!("{turn:>10}").as_bytes());
+                    frame[40..42].fill(0); // no UDP checksum
+                }
+                batch.push(frame);
+            }
+            sent += socket.send(&batch);
+        }
+        Sent { frames: sent, time: start.elapsed(), times: Vec::new() }
+    }
+
+    /// Sends so many frames one by one at a low rate, and notes when.
+    pub(crate) fn send_timed(&self, rate: u64, count: usize) -> Sent {
+        let socket = Socket::open(SENT[0]);
+        let (start, mut times) = (Instant::now(), Vec::with_capacity(count));
+        for at in 0..count {
+            let due = Duration::from_nanos(at as u64 * 1_000_000_000 / rate);
+            while start.elapsed() < due {
+                std::hint::spin_loop();
+            }
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            times.push(u64::try_from(now.as_nanos()).unwrap());
+            assert_eq!(socket.send(&[self.frame(at).to_vec()]), 1, "{}", Error::last_os_error());
+        }
+        Sent { frames: count as u64, time: start.elapsed(), times }
+    }
+}
+
+struct Socket {
+    socket: i32,
+    address: libc::sockaddr_ll,
+}
+
+impl Socket {
+    fn open(interface: &str) -> Socket {
+        let name = CString::new(interface).unwrap();
+        // SAFETY: a string with its zero.
+        let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+        assert_ne!(index, 0, "{interface}");
+        // SAFETY: no memory is passed.
+        let socket = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+        assert!(socket >= 0, "{}", Error::last_os_error());
+        let (on, length) = (1_i32, libc::socklen_t::try_from(size_of::<i32>()).unwrap());
+        // SAFETY: the option is a number, valid during the call.
+        let set = unsafe { libc::setsockopt(socket, libc::SOL_PACKET, QDISC_BYPASS, (&raw const on).cast(), length) };
+        assert_eq!(set, 0, "{}", Error::last_os_error());
+        // SAFETY: all zero is an address.
+        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        address.sll_family = 17;
+        address.sll_ifindex = index.cast_signed();
+        Socket { socket, address }
+    }
+
+    /// How many of these were taken.
+    fn send(&self, frames: &[Vec<u8>]) -> u64 {
+        let mut parts: Vec<libc::iovec> = frames
+            .iter()
+            .map(|frame| libc::iovec { iov_base: frame.as_ptr().cast_mut().cast(), iov_len: frame.len() })
+            .collect();
+        let mut messages: Vec<libc::mmsghdr> = parts
+            .iter_mut()
+            .map(|part| {
+                // SAFETY: all zero is a message without anything.
+                let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+                message.msg_hdr.msg_name = (&raw const self.address).cast_mut().cast();
+                message.msg_hdr.msg_namelen = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).unwrap();
+                message.msg_hdr.msg_iov = part;
+                message.msg_hdr.msg_iovlen = 1;
+                message
+            })
+            .collect();
+        let count = u32::try_from(messages.len()).unwrap();
+        // SAFETY: frames, parts and address live until the end of the call, and are only read.
+        let sent = unsafe { libc::sendmmsg(self.socket, messages.as_mut_ptr(), count, 0) };
+        u64::try_from(sent).unwrap_or(0)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // SAFETY: it is ours.
+        unsafe { libc::close(self.socket) };
+    }
+}
