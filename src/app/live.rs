@@ -178,6 +178,7 @@ impl<'a> Engine<'a> {
         reason = "a daemon lives by the clock; what it measures comes from frames alone"
     )]
     fn run(mut self, is_asked: &AtomicBool) -> anyhow::Result<Outcome> {
+        self.serving.start()?;
         self.live.start()?;
         let start = Instant::now();
         self.say_taps();

@@ -2,12 +2,13 @@
 //! snapshot only where somebody waits for one, and as a copy of figures; text is made of it on other threads.
 
 use std::fs::DirBuilder;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use std::{env, io};
 
+use anyhow::anyhow;
 use tickscope_model::Timestamp;
 use tickscope_nic::clock;
 
@@ -29,6 +30,9 @@ const LABELS: usize = 32;
 
 /// See the head of this file.
 pub(super) struct Serving {
+    /// Open, and nobody serves them yet.
+    opened: (Option<Socket>, Option<TcpListener>),
+    is_quiet: bool,
     socket: Option<Publisher>,
     metrics: Option<Metrics>,
     start: Timestamp,
@@ -63,14 +67,18 @@ impl Serving {
         if let Some(socket) = &socket {
             note(&format!("snapshots on {}", socket.path().display()));
         }
-        let metrics = settings.live.metrics.map(|address: SocketAddr| Metrics::start(address, tell(is_quiet)));
-        let metrics = metrics.transpose()?;
-        if let Some(metrics) = &metrics {
-            note(&format!("metrics on http://{}/metrics", metrics.address()));
+        let listen = |address: SocketAddr| {
+            TcpListener::bind(address).map_err(|error| anyhow!("metrics cannot be given on {address}: {error}"))
+        };
+        let listener = settings.live.metrics.map(listen).transpose()?;
+        if let Some(listener) = &listener {
+            note(&format!("metrics on http://{}/metrics", listener.local_addr()?));
         }
         Ok(Serving {
-            socket: socket.map(|socket| Publisher::start(socket, tell(is_quiet))).transpose()?,
-            metrics,
+            opened: (socket, listener),
+            is_quiet,
+            socket: None,
+            metrics: None,
             start: Timestamp(clock::now_utc_ns()),
             rates: Rates::default(),
             number: 0,
@@ -81,9 +89,17 @@ impl Serving {
         })
     }
 
+    /// Starts their threads, which have the capabilities of this one.
+    pub(super) fn start(&mut self) -> io::Result<()> {
+        let (socket, listener) = std::mem::take(&mut self.opened);
+        self.socket = socket.map(|socket| Publisher::start(socket, tell(self.is_quiet))).transpose()?;
+        self.metrics = listener.map(|listener| Metrics::start(listener, tell(self.is_quiet))).transpose()?;
+        Ok(())
+    }
+
     /// Whether somebody may ask for rows.
     pub(super) fn keeps_rows(&self) -> bool {
-        self.socket.is_some()
+        self.opened.0.is_some() || self.socket.is_some()
     }
 
     /// To be called ten times a second.
@@ -126,8 +142,7 @@ impl Serving {
         let snapshot = groups(summary, copy, false);
         let snapshot = self.complete(Snapshot { is_last: true, ..snapshot }, correlator);
         if let Some(socket) = self.socket.take() {
-            socket.snapshot(snapshot);
-            socket.finish();
+            socket.finish(snapshot);
         }
     }
 

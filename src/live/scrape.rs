@@ -2,7 +2,7 @@
 //! the engine for a snapshot and writes it; what a client sends, and how long it may take, is bounded.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -29,24 +29,15 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 pub struct Metrics {
     wanted: Arc<AtomicBool>,
     snapshots: SyncSender<Snapshot>,
-    address: SocketAddr,
 }
 
 impl Metrics {
-    pub fn start(address: SocketAddr, tell: Tell) -> io::Result<Metrics> {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("metrics on {address}: {error}"));
-        let listener = TcpListener::bind(address).map_err(named)?;
-        let address = listener.local_addr().map_err(named)?;
+    pub fn start(listener: TcpListener, tell: Tell) -> io::Result<Metrics> {
         let wanted = Arc::<AtomicBool>::default();
         let (snapshots, queue) = sync_channel(1);
         let scraper = Scraper { wanted: Arc::clone(&wanted), queue };
         thread::Builder::new().name("metrics".to_owned()).spawn(move || scraper.run(&listener, &tell))?;
-        Ok(Metrics { wanted, snapshots, address })
-    }
-
-    /// With the port that was given, where none was asked for.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+        Ok(Metrics { wanted, snapshots })
     }
 
     pub fn is_wanted(&self) -> bool {

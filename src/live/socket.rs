@@ -143,7 +143,11 @@ impl Publisher {
     /// False where it has to be left out.
     pub fn snapshot(&self, snapshot: Snapshot) -> bool {
         self.on_its_way.store(true, Ordering::Relaxed);
-        self.send(Message::Snapshot(Box::new(snapshot)))
+        let is_sent = self.send(Message::Snapshot(Box::new(snapshot)));
+        if !is_sent {
+            self.on_its_way.store(false, Ordering::Relaxed);
+        }
+        is_sent
     }
 
     /// False where they are not kept.
@@ -158,8 +162,10 @@ impl Publisher {
         is_sent
     }
 
-    /// Gives readers the time to take what was sent, a second at most.
-    pub fn finish(self) {
+    /// The last snapshot; gives readers the time to take what was sent, a second at most.
+    pub fn finish(self, last: Snapshot) {
+        // This thread may wait now, and the other one always takes what there is, or is gone.
+        let _ = self.messages.send(Message::Snapshot(Box::new(last)));
         drop(self.messages);
         drop(self.bell);
         if let Err(panicked) = self.thread.join() {
