@@ -3,7 +3,7 @@
 //! tickscope-socket(7) is made from.
 
 use serde_json::{Map, Value, json};
-use tickscope_model::{Nanos, SegmentKind};
+use tickscope_model::Nanos;
 
 use super::json::{counts, details, facts, groups, segments, slow_order, time};
 use super::jsonl;
@@ -128,11 +128,6 @@ pub(super) fn order(row: &OrderRow, taps: &[String]) -> Value {
     object.into()
 }
 
-/// Whether a name in `segments` is one: the rest of the key's path is the same for all.
-pub(super) fn is_segment(name: &str) -> bool {
-    SegmentKind::ALL.iter().any(|kind| kind.name() == name)
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use std::collections::BTreeSet;
@@ -140,7 +135,7 @@ pub(super) mod tests {
     use super::super::golden::sample;
     use super::super::snapshot_keys::{COUNTED, SNAPSHOT_KEYS};
     use super::*;
-    use tickscope_model::Timestamp;
+    use tickscope_model::{SegmentKind, Timestamp};
 
     pub(crate) fn snapshot() -> Snapshot {
         let summary = sample::full();
@@ -155,7 +150,8 @@ pub(super) mod tests {
             Value::Object(object) => {
                 let is_counted = COUNTED.contains(&path);
                 for (name, value) in object {
-                    let is_star = is_counted || path.ends_with("segments") && is_segment(name);
+                    let is_star = is_counted
+                        || path.ends_with("segments") && SegmentKind::ALL.iter().any(|kind| kind.name() == name);
                     let inner = joined(if is_star { "*" } else { name });
                     all.insert(inner.clone());
                     paths(value, &inner, all);

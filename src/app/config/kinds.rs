@@ -32,7 +32,7 @@ impl Kind {
 }
 
 /// Names of the protocols of one role.
-pub fn protocols(role: Role) -> Vec<&'static str> {
+pub(super) fn protocols(role: Role) -> Vec<&'static str> {
     PROTOCOLS.iter().filter(|protocol| protocol.role == role).map(|protocol| protocol.name).collect()
 }
 
