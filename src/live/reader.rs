@@ -23,6 +23,7 @@ pub(super) enum Asked {
 }
 
 /// See the head of this file.
+#[allow(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub(super) struct Reader {
     pub(super) stream: UnixStream,
     /// Every snapshot is for it: so it is from the beginning, until it asks something.

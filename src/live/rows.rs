@@ -14,7 +14,7 @@ const CANDIDATES: usize = 8 * ROWS;
 /// See the head of this file.
 #[derive(Default)]
 pub(super) struct Rows {
-    rows: VecDeque<Kept>,
+    kept: VecDeque<Kept>,
     candidates: usize,
     aged_out: u64,
 }
@@ -23,9 +23,9 @@ impl Rows {
     pub(super) fn extend(&mut self, rows: Vec<Kept>) {
         for row in rows {
             self.candidates += row.candidates.len();
-            self.rows.push_back(row);
-            while self.rows.len() > ROWS || self.candidates > CANDIDATES {
-                let Some(oldest) = self.rows.pop_front() else { break };
+            self.kept.push_back(row);
+            while self.kept.len() > ROWS || self.candidates > CANDIDATES {
+                let Some(oldest) = self.kept.pop_front() else { break };
                 self.candidates -= oldest.candidates.len();
                 self.aged_out += 1;
             }
@@ -33,7 +33,7 @@ impl Rows {
     }
 
     pub(super) fn newest(&self) -> impl Iterator<Item = &Kept> {
-        self.rows.iter().rev()
+        self.kept.iter().rev()
     }
 
     /// The newest of that ClOrdID, of any session where none is named.
@@ -45,7 +45,7 @@ impl Rows {
 
     /// How many there are, the time of the oldest, and how many have aged out.
     pub(super) fn kept(&self) -> (usize, Option<Timestamp>, u64) {
-        (self.rows.len(), self.rows.front().map(|kept| kept.row.t_out), self.aged_out)
+        (self.kept.len(), self.kept.front().map(|kept| kept.row.t_out), self.aged_out)
     }
 }
 

@@ -301,7 +301,7 @@ impl Server {
         let reader = &mut self.readers[at];
         match asked {
             Asked::Wrong(error) => Some(error_answer(None, error)),
-            Asked::Question(question @ Question::Stream) | Asked::Question(question @ Question::Snapshot) => {
+            Asked::Question(question @ (Question::Stream | Question::Snapshot)) => {
                 reader.is_streaming |= *question == Question::Stream;
                 reader.wants_snapshot = true;
                 None

@@ -184,6 +184,7 @@ impl Summary {
     }
 
     /// A copy without what grows with the run or has many groups: the time table, the evidence, the groups.
+    #[must_use]
     pub fn figures_so_far(&self) -> Summary {
         Summary {
             taps: self.taps.clone(),

@@ -158,7 +158,7 @@ mod tests {
     }
 
     fn parsed(line: &[u8]) -> Value {
-        assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+        assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
         serde_json::from_slice(line).unwrap()
     }
 

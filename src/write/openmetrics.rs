@@ -1,6 +1,6 @@
-//! The figures of a run that goes on as OpenMetrics 1.0 text (<https://github.com/prometheus/OpenMetrics>, specification
-//! OpenMetrics.md): histograms by segment and session, a counter for every loss, gauges of clocks. The number of series is
-//! bounded: sessions that came after the first 32 are `other`, and ClOrdIDs stand in exemplars only.
+//! The figures of a run that goes on as `OpenMetrics` 1.0 text (<https://github.com/prometheus/OpenMetrics>, specification
+//! `OpenMetrics.md`): histograms by segment and session, a counter for every loss, gauges of clocks. The number of series is
+//! bounded: sessions that came after the first 32 are `other`, and a ClOrdID stands in exemplars only.
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
@@ -244,7 +244,9 @@ fn taps(page: &mut Page, summary: &Summary) {
     ];
     for (name, help, of) in counters {
         page.family(name, "counter", "", help);
-        taps.iter().for_each(|(tap, live)| page.sample("_total", &[("tap", tap)], of(live)));
+        for (tap, live) in &taps {
+            page.sample("_total", &[("tap", tap)], of(live));
+        }
     }
     page.family("tickscope_frames_lost", "counter", "", "Frames that were seen and lost, by reason.");
     for (tap, live) in &taps {
@@ -271,9 +273,13 @@ fn taps(page: &mut Page, summary: &Summary) {
         }
     }
     page.family("tickscope_frames_waiting", "gauge", "", "Frames on their way, in a ring or a queue.");
-    taps.iter().for_each(|(tap, live)| page.sample("", &[("tap", tap)], live.waiting));
+    for (tap, live) in &taps {
+        page.sample("", &[("tap", tap)], live.waiting);
+    }
     page.family("tickscope_account_violations", "gauge", "", "Sentences on accounts that did not add up.");
-    taps.iter().for_each(|(tap, live)| page.sample("", &[("tap", tap)], live.violations.len()));
+    for (tap, live) in &taps {
+        page.sample("", &[("tap", tap)], live.violations.len());
+    }
 }
 
 fn clocks(page: &mut Page, summary: &Summary) {

@@ -78,11 +78,11 @@ impl Lab {
 
     /// Runs something where frames are sent, on a thread of its own.
     pub(crate) fn in_sender<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
-        self.inside(&self.sender, run)
+        Lab::inside(&self.sender, run)
     }
 
     /// The same in a namespace.
-    pub(crate) fn inside<T: Send>(&self, namespace: &str, run: impl FnOnce() -> T + Send) -> T {
+    pub(crate) fn inside<T: Send>(namespace: &str, run: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 let file = File::open(format!("/run/netns/{namespace}")).unwrap();

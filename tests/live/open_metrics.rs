@@ -1,4 +1,4 @@
-//! The rules of OpenMetrics 1.0 that a page must keep: order of metadata, names, suffixes, escaping, cumulative buckets, `# EOF`.
+//! The rules of `OpenMetrics` 1.0 that a page must keep: order of metadata, names, suffixes, escaping, cumulative buckets, `# EOF`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -73,7 +73,7 @@ pub(crate) fn check(text: &str) -> Page {
             let words: Vec<&str> = metadata.splitn(3, ' ').collect();
             let order = ["TYPE", "UNIT", "HELP"].iter().position(|word| *word == words[0]).expect("metadata");
             if order == 0 {
-                family = words[1].to_owned();
+                words[1].clone_into(&mut family);
                 assert!(page.types.insert(family.clone(), words[2].to_owned()).is_none(), "{family} stands twice");
             } else {
                 assert!(words[1] == family && order > stage, "{line}");
