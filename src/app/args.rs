@@ -3,6 +3,7 @@
 #![allow(clippy::doc_markdown, reason = "these comments are the help text, where backticks would be noise")]
 #![allow(rustdoc::broken_intra_doc_links, reason = "likewise: [[tap]] is a table of the configuration")]
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
@@ -10,6 +11,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use tickscope_decoders::PROTOCOLS;
 use tickscope_model::Nanos;
 
+use super::config::settings::metrics_address;
 use super::config::{TapArg, TapOffset, TapTrailer, duration};
 use super::values::{self, CaptureArg, TableOutput, TimeArg, Zone};
 
@@ -163,6 +165,16 @@ pub struct LiveArgs {
     #[arg(long, value_name = "KIB", default_value_t = 65_536, help_heading = "Running",
           value_parser = clap::value_parser!(u32).range(256..=4_194_304))]
     pub buffer: u32,
+
+    /// Unix socket for snapshots and questions, or none; see tickscope-socket(7)
+    ///
+    /// Replaces `socket` of [live] in the configuration, which says where it is without both.
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = "Running")]
+    pub socket: Option<PathBuf>,
+
+    /// Give metrics in OpenMetrics text on this address, or port of this host
+    #[arg(long, value_name = "ADDR", value_parser = metrics_address, help_heading = "Running")]
+    pub metrics: Option<SocketAddr>,
 
     #[command(flatten)]
     pub output: OutputArgs,

@@ -24,6 +24,15 @@ pub(super) fn carries(correlator: &Correlator, tap: TapId, point: u16) -> (bool,
 
 /// Everything about the run that the rows do not say. The taps are there already.
 pub(super) fn facts(summary: &mut Summary, settings: &Settings, pipeline: &Pipeline, correlator: &Correlator) {
+    counts(summary, pipeline, correlator, usize::MAX);
+    for (at, feed) in summary.feeds.iter_mut().enumerate() {
+        feed.lags = lags(&correlator.feeds, at);
+    }
+    found(summary, settings, correlator);
+}
+
+/// What went in and what became of it, the first feeds and the newest conversations up to so many: what can be had at any time.
+pub(super) fn counts(summary: &mut Summary, pipeline: &Pipeline, correlator: &Correlator, most: usize) {
     summary.losses.merge(&correlator.losses);
     summary.losses.merge(correlator.pairer.losses());
     let missing: u64 = correlator.feeds.feeds.iter().map(crate::merge::Feed::lost).sum();
@@ -44,8 +53,12 @@ pub(super) fn facts(summary: &mut Summary, settings: &Settings, pipeline: &Pipel
         answers_matched: pairer.answers_matched,
     };
     hops(summary, pipeline);
-    feeds(summary, &correlator.feeds);
-    sessions(summary, correlator);
+    summary.feeds = (0..correlator.feeds.feeds.len().min(most)).map(|at| feed(&correlator.feeds, at)).collect();
+    sessions(summary, correlator, most);
+}
+
+/// What is found out from all of it.
+fn found(summary: &mut Summary, settings: &Settings, correlator: &Correlator) {
     let rule = &correlator.pairer.rules().trigger;
     let (links, are_cut) = correlator.pairer.suggestions(&correlator.symbols, &correlator.recent);
     summary.attribution.suggested_links = links;
@@ -85,42 +98,45 @@ fn hops(summary: &mut Summary, pipeline: &Pipeline) {
     }
 }
 
-fn feeds(summary: &mut Summary, feeds: &Feeds) {
-    for (at, feed) in feeds.feeds.iter().enumerate() {
-        let lines: Vec<&Line> = feeds.lines.iter().filter(|line| line.feed == at).collect();
-        let mut delay = stats::Histogram::default();
-        for line in &lines {
-            delay.merge(&line.delay);
-        }
-        let main = lines.iter().find(|line| line.letter != 'R').or(lines.first());
-        summary.feeds.push(stats::Feed {
-            label: main.map(|line| line.endpoint.to_string()).unwrap_or_default(),
-            protocol: feed.protocol.name.to_owned(),
-            title: feed.protocol.title.to_owned(),
-            lines: lines
-                .iter()
-                .map(|line| stats::Line {
-                    letter: line.letter.to_string(),
-                    address: line.endpoint.to_string(),
-                    messages: line.messages,
-                    first: line.first,
-                })
-                .collect(),
-            messages: feed.messages,
-            duplicates: feed.duplicates,
-            gap_count: feed.gaps,
-            missing: feed.lost(),
-            recovered: feed.recovered,
-            gaps: feed
-                .open_gaps()
-                .into_iter()
-                .take(GAPS_LISTED)
-                .map(|(time, sequence, missing)| stats::Gap { time, sequence, missing, recovered: 0 })
-                .collect(),
-            line_delay: delay,
-            lags: feed.lags.iter().filter_map(|lag| self::lag(feeds, &lines, lag)).collect(),
-        });
+/// All but its lags.
+fn feed(feeds: &Feeds, at: usize) -> stats::Feed {
+    let feed = &feeds.feeds[at];
+    let lines = lines_of(feeds, at);
+    let mut delay = stats::Histogram::default();
+    for line in &lines {
+        delay.merge(&line.delay);
     }
+    let main = lines.iter().find(|line| line.letter != 'R').or(lines.first());
+    let line = |line: &&Line| stats::Line {
+        letter: line.letter.to_string(),
+        address: line.endpoint.to_string(),
+        messages: line.messages,
+        first: line.first,
+    };
+    let gap = |(time, sequence, missing)| stats::Gap { time, sequence, missing, recovered: 0 };
+    stats::Feed {
+        label: main.map(|line| line.endpoint.to_string()).unwrap_or_default(),
+        protocol: feed.protocol.name.to_owned(),
+        title: feed.protocol.title.to_owned(),
+        lines: lines.iter().map(line).collect(),
+        messages: feed.messages,
+        duplicates: feed.duplicates,
+        gap_count: feed.gaps,
+        missing: feed.lost(),
+        recovered: feed.recovered,
+        gaps: feed.open_gaps().into_iter().take(GAPS_LISTED).map(gap).collect(),
+        line_delay: delay,
+        lags: Vec::new(),
+    }
+}
+
+fn lines_of(feeds: &Feeds, feed: usize) -> Vec<&Line> {
+    feeds.lines.iter().filter(|line| line.feed == feed).collect()
+}
+
+fn lags(feeds: &Feeds, feed: usize) -> Vec<stats::Lag> {
+    let lines = lines_of(feeds, feed);
+    feeds.feeds[feed].lags.iter().filter_map(|lag| self::lag(feeds, &lines, lag)).collect()
 }
 
 /// By the line's place among those of its feed.
@@ -130,8 +146,9 @@ fn lag(feeds: &Feeds, lines: &[&Line], lag: &Lag) -> Option<stats::Lag> {
     Some(stats::Lag { time: lag.time, line, delay_ns: lag.delay_ns })
 }
 
-fn sessions(summary: &mut Summary, correlator: &Correlator) {
-    for session in correlator.pairer.sessions() {
+fn sessions(summary: &mut Summary, correlator: &Correlator, most: usize) {
+    let older = correlator.pairer.sessions().count().saturating_sub(most);
+    for session in correlator.pairer.sessions().skip(older) {
         let state = match (session.logons, session.copies) {
             (0, 0) => "joined in mid-session".to_owned(),
             (0, copies) => format!("joined in mid-session, {copies} resent messages"),

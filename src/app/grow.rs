@@ -8,7 +8,7 @@ use super::complain;
 use super::values::TableOutput;
 use crate::pair::{OrderRow, Paired, SegmentRow};
 use crate::pipeline::correlator::Correlator;
-use crate::stats::{Evidence, Summary};
+use crate::stats::{Evidence, Kept, Summary};
 use crate::write::GrowingTable;
 
 /// See the head of this file.
@@ -19,6 +19,8 @@ pub(super) struct Growing {
     segments: Option<GrowingTable<SegmentRow>>,
     /// Names of the taps.
     taps: Vec<String>,
+    /// Rows that somebody may ask for, since they were taken last; `None` where nobody can.
+    kept: Option<Vec<Kept>>,
 }
 
 impl Growing {
@@ -32,7 +34,18 @@ impl Growing {
             orders: output.orders.as_ref().map(|table| GrowingTable::create(path(table).as_deref())).transpose()?,
             segments: output.segments.as_ref().map(|table| GrowingTable::create(path(table).as_deref())).transpose()?,
             taps,
+            kept: None,
         })
+    }
+
+    /// Rows are kept from now on, with their candidates.
+    pub(super) fn keep(&mut self) {
+        self.kept = Some(Vec::new());
+    }
+
+    /// The rows that came since this was called last.
+    pub(super) fn take_kept(&mut self) -> Vec<Kept> {
+        self.kept.as_mut().map(mem::take).unwrap_or_default()
     }
 
     /// Takes what is ready out of the correlator.
@@ -40,7 +53,7 @@ impl Growing {
         for (time, count) in mem::take(&mut correlator.market_counts) {
             self.summary.market(time, count);
         }
-        for Paired { row, is_echo } in correlator.take() {
+        for Paired { mut row, is_echo } in correlator.take() {
             if let Some(table) = &mut self.segments {
                 row.segment_rows().try_for_each(|segment| table.push(&segment, &self.taps))?;
             }
@@ -48,10 +61,14 @@ impl Growing {
                 self.summary.echo(&row);
                 continue;
             }
+            let candidates = row.case.take().map(|case| correlator.candidates(&case));
             self.evidence.order(&row);
             self.summary.figures(&row);
             if let Some(table) = &mut self.orders {
                 table.push(&row, &self.taps)?;
+            }
+            if let Some(kept) = &mut self.kept {
+                kept.push(Kept { row, candidates: candidates.unwrap_or_default() });
             }
         }
         Ok(())

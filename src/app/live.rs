@@ -16,6 +16,7 @@ use super::config::Settings;
 use super::config::settings::TapSetting;
 use super::decode::is_lossy;
 use super::grow::Growing;
+use super::serve::{Figures, Serving};
 use super::{Outcome, WrongUsage, complain, facts, open, rules, stop, unmatched};
 use crate::capture::stamp::{Edge, Trailer};
 use crate::dissect::Filter;
@@ -54,8 +55,12 @@ pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Resul
         // The error says itself what the system said.
         live.open(options(arguments, tap)).map_err(|error| anyhow!("tap {}: {error}", tap.name))?;
     }
-    let growing = Growing::create(&arguments.output, names, settings.trigger.confidence)?;
-    let engine = Engine::new(arguments, &settings, &taps, live, growing)?;
+    let mut growing = Growing::create(&arguments.output, names, settings.trigger.confidence)?;
+    let serving = Serving::open(&settings, arguments.display.quiet)?;
+    if serving.keeps_rows() {
+        growing.keep();
+    }
+    let engine = Engine::new(arguments, &settings, &taps, live, (growing, serving))?;
     let is_asked = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&is_asked))?;
     if let Err(error) = drop_other_capabilities() {
@@ -118,6 +123,7 @@ struct Engine<'a> {
     pipeline: Pipeline,
     correlator: Correlator,
     growing: Growing,
+    serving: Serving,
     has_screen: bool,
     ticks: u64,
 }
@@ -128,14 +134,16 @@ impl<'a> Engine<'a> {
         settings: &'a Settings,
         taps: &'a [TapSetting],
         live: Live,
-        growing: Growing,
+        (growing, serving): (Growing, Serving),
     ) -> anyhow::Result<Engine<'a>> {
         let selection = &arguments.selection;
         let filter = selection.filter.as_deref().map(Filter::parse).transpose();
         let filter = filter.map_err(|error| WrongUsage(format!("--filter: {error}")))?;
         let (from, to) = selection.window(Timestamp(clock::now_utc_ns()), &arguments.clock.tz)?;
+        let mut trigger = rules::trigger(settings, rules::keeps_books(settings, 0)?)?;
+        trigger.keeps_cases = serving.keeps_rows();
         let rules = Rules {
-            trigger: rules::trigger(settings, rules::keeps_books(settings, 0)?)?,
+            trigger,
             from,
             to,
             symbols: selection.symbols.clone(),
@@ -159,6 +167,7 @@ impl<'a> Engine<'a> {
             live,
             correlator,
             growing,
+            serving,
             has_screen: !arguments.headless && arguments.output.prints_report() && io::stdout().is_terminal(),
             ticks: 0,
         })
@@ -169,6 +178,7 @@ impl<'a> Engine<'a> {
         reason = "a daemon lives by the clock; what it measures comes from frames alone"
     )]
     fn run(mut self, is_asked: &AtomicBool) -> anyhow::Result<Outcome> {
+        self.serving.start()?;
         self.live.start()?;
         let start = Instant::now();
         self.say_taps();
@@ -176,7 +186,8 @@ impl<'a> Engine<'a> {
         while let Some(is_idle) = self.frames() {
             let now = Instant::now();
             if now >= next {
-                next = now + TICK;
+                // Ten a second, unless the engine is behind by more than one.
+                next = (next + TICK).max(now);
                 self.tick().context("writing rows")?;
                 if is_asked.swap(false, Ordering::Relaxed) {
                     self.report_so_far()?;
@@ -220,6 +231,9 @@ impl<'a> Engine<'a> {
     fn tick(&mut self) -> io::Result<()> {
         self.ticks += 1;
         self.growing.take(&mut self.correlator)?;
+        let Engine { taps, points, live, pipeline, correlator, growing, serving, .. } = self;
+        let figures = Figures { pipeline, correlator };
+        serving.tick(growing, &figures, || tap_facts((taps, points), live, &figures));
         if self.ticks.is_multiple_of(TICKS_PER_SECOND) {
             self.growing.flush()?;
             let is_quiet = self.arguments.display.quiet || self.has_screen;
@@ -258,30 +272,8 @@ impl<'a> Engine<'a> {
     }
 
     fn tap_facts(&self) -> Vec<stats::Tap> {
-        let fact = |(at, tap): (usize, &TapSetting)| {
-            let id = TapId(u16::try_from(at).unwrap_or(u16::MAX));
-            let counts = self.pipeline.taps.get(at).copied().unwrap_or_default();
-            let (has_market, has_orders) = facts::carries(&self.correlator, id, self.points[at]);
-            stats::Tap {
-                name: tap.name.clone(),
-                file: tap.interface.clone().unwrap_or_default(),
-                frames: counts.frames,
-                bytes: counts.bytes,
-                first: counts.first,
-                last: counts.last,
-                point: tap.point,
-                has_market,
-                has_orders,
-                resolution_ns: 1,
-                edge: tap.edge,
-                offset: tap.offset,
-                exchange: self.correlator.exchange_clocks.ahead(id),
-                clock: open::offset_text(tap.offset),
-                live: Some(self.live.report(id)),
-                ..stats::Tap::default()
-            }
-        };
-        self.taps.iter().enumerate().map(fact).collect()
+        let figures = Figures { pipeline: &self.pipeline, correlator: &self.correlator };
+        tap_facts((self.taps, &self.points), &self.live, &figures)
     }
 
     /// The report of what was collected.
@@ -325,11 +317,40 @@ impl<'a> Engine<'a> {
         self.live.finish(&mut |tap, text| say(is_quiet, tap, text));
         let mut summary = self.growing.finish(is_quiet).context("writing rows")?;
         self.complete(&mut summary);
+        self.serving.finish(&mut self.growing, &summary, &self.correlator);
         let arguments = self.arguments;
         facts::write(&arguments.output, &arguments.display, &arguments.clock, &summary)?;
         let lost = summary.taps.iter().filter_map(|tap| tap.live.as_ref()).map(stats::LiveTap::lost).sum::<u64>();
         Ok(if lost > 0 || is_lossy(&summary.losses) { Outcome::DataLost } else { Outcome::Done })
     }
+}
+
+/// What every tap has brought so far.
+fn tap_facts((taps, points): (&[TapSetting], &[u16]), live: &Live, figures: &Figures<'_>) -> Vec<stats::Tap> {
+    let fact = |(at, tap): (usize, &TapSetting)| {
+        let id = TapId(u16::try_from(at).unwrap_or(u16::MAX));
+        let counts = figures.pipeline.taps.get(at).copied().unwrap_or_default();
+        let (has_market, has_orders) = facts::carries(figures.correlator, id, points[at]);
+        stats::Tap {
+            name: tap.name.clone(),
+            file: tap.interface.clone().unwrap_or_default(),
+            frames: counts.frames,
+            bytes: counts.bytes,
+            first: counts.first,
+            last: counts.last,
+            point: tap.point,
+            has_market,
+            has_orders,
+            resolution_ns: 1,
+            edge: tap.edge,
+            offset: tap.offset,
+            exchange: figures.correlator.exchange_clocks.ahead(id),
+            clock: open::offset_text(tap.offset),
+            live: Some(live.report(id)),
+            ..stats::Tap::default()
+        }
+    };
+    taps.iter().enumerate().map(fact).collect()
 }
 
 fn is_longer(since: Duration, most: Nanos) -> bool {

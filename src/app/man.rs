@@ -2,6 +2,7 @@
 //! program's lists of latencies, flags, losses and protocols. `tests/man.rs` compares it with the files in `man/`.
 //! Language: man(7), as groff and mandoc read it.
 
+mod socket;
 pub mod tables;
 
 use clap::CommandFactory;
@@ -47,6 +48,7 @@ pub fn pages() -> Vec<Page> {
         pages.push(command_page(command, extra));
     }
     pages.push(config_file_page());
+    pages.push(socket::page());
     pages
 }
 
@@ -447,8 +449,9 @@ impl Writer {
             "tickscope-config(1)",
             "tickscope-completions(1)",
             "tickscope-config(5)",
+            "tickscope-socket(7)",
         ];
-        let own = format!("{})", self.file.replace(".1", "(1").replace(".5", "(5"));
+        let own = format!("{})", self.file.replace(".1", "(1").replace(".5", "(5").replace(".7", "(7"));
         let others: Vec<&str> = all.into_iter().filter(|&page| page != own).collect();
         self.paragraph(&others.join(", "));
         Page { file: self.file, text: self.text }

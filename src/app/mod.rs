@@ -17,6 +17,7 @@ mod open;
 mod prepare;
 mod rules;
 mod score;
+mod serve;
 mod sim;
 mod unmatched;
 pub mod values;

@@ -17,6 +17,7 @@ pub(super) fn analyze(arguments: &AnalyzeArgs) -> anyhow::Result<Settings> {
         trailers: &arguments.clock.trailers,
         window: arguments.window,
         instruments: arguments.instruments.as_deref(),
+        ..Overrides::default()
     };
     prepare(&arguments.input, &arguments.selection, &arguments.clock, &arguments.display, &overrides)
 }
@@ -43,6 +44,8 @@ pub(super) fn live(arguments: &LiveArgs) -> anyhow::Result<Settings> {
         trailers: &arguments.clock.trailers,
         window: arguments.window,
         instruments: arguments.instruments.as_deref(),
+        socket: arguments.socket.as_deref(),
+        metrics: arguments.metrics,
     });
     say(&settings, &search, &arguments.display);
     watch_signals()?;

@@ -1,10 +1,15 @@
 //! Frames from interfaces instead of files: one thread for each queue of a NIC copies frames from its ring (`receive`) into a
 //! bounded queue (`queue`); the engine's thread merges the queues by time (`merge`) and hands each frame to the same stages
-//! that read captures. What a frame is and who stamps it is `tickscope-nic`'s work.
+//! that read captures. What comes of it others can read meanwhile: snapshots on a Unix socket (`socket`, its `reader`s, the
+//! newest `rows`) and metrics over HTTP (`scrape`), each with a thread of its own that the engine never waits for. What a frame is and who stamps it is `tickscope-nic`'s work.
 
 mod merge;
 mod queue;
+mod reader;
 mod receive;
+mod rows;
+mod scrape;
+mod socket;
 mod tap;
 
 use std::io;
@@ -13,6 +18,8 @@ use tickscope_model::{TapId, Timestamp};
 use tickscope_nic::{OpenError, clock};
 
 use self::merge::{Merge, Next};
+pub use self::scrape::Metrics;
+pub use self::socket::{Publisher, Socket, Tell};
 use self::tap::Tap;
 pub use self::tap::TapOptions;
 use crate::capture::Captured;

@@ -25,4 +25,4 @@ pub use measured::Measured;
 pub use pairer::{Paired, Pairer, Rules, View};
 pub use parts::{Answer, Evidence, FillKind, Parts, PublicKind, Residual, Stamps, Way};
 pub use row::{Detail, Flag, Flags, Method, Moment, OrderRow, SegmentRow, Trigger, Weighed};
-pub use trigger::TriggerRule;
+pub use trigger::{TriggerRule, candidates};

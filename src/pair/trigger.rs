@@ -187,6 +187,7 @@ impl Pairer {
             self.judge.learn(&case, time, exposure, (self.reports.count, view.links.count));
         }
         let verdict = self.judge.judge(&case);
+        let weights = if self.rules.trigger.keeps_cases { self.judge.weights() } else { Vec::new() };
         if !is_echo {
             self.spent.remember(session, time, &case, &verdict);
         }
@@ -209,7 +210,10 @@ impl Pairer {
         }
         if let Some(verdict) = verdict {
             settle(&mut open.row, &case, &verdict, self.rules.trigger.window, view);
-            open.row.case = self.rules.trigger.keeps_cases.then(|| Box::new(case));
+            if self.rules.trigger.keeps_cases {
+                case.weights = weights;
+                open.row.case = Some(Box::new(case));
+            }
         } else {
             self.undecided = (self.undecided.0 + 1, self.undecided.1 + case.candidates.len());
             open.case = Some(Box::new(case));
@@ -355,10 +359,11 @@ impl Pairer {
             return;
         }
         for _ in 0..most {
-            let Some(Held { mut open, case }) = self.held.pop_front() else { return };
+            let Some(Held { mut open, mut case }) = self.held.pop_front() else { return };
             let verdict = self.judge.judge(&case);
             settle(&mut open.row, &case, &verdict, self.rules.trigger.window, view);
             if self.rules.trigger.keeps_cases {
+                case.weights = self.judge.weights();
                 open.row.case = Some(case);
             }
             self.write(open);
@@ -440,6 +445,29 @@ fn trigger(case: &Case, candidate: &Candidate, confidence: f32, view: &View<'_>)
         method: if case.by_id.is_some() { Method::Id } else { method(candidate) },
         confidence,
     })
+}
+
+/// The candidates of a request under their own names, newest first, each with how likely it is; behind them the message that an
+/// id names, where it is none of them.
+pub fn candidates(case: &Case, view: &View<'_>) -> Vec<Trigger> {
+    let weight = |at: usize| case.weights.get(at).map_or(0.0, |weight| rounded(*weight));
+    let is_it = |candidate: &Candidate| {
+        let key = |tick: &Tick| (tick.line, tick.sequence, tick.frame);
+        case.by_id.as_ref().is_some_and(|named| key(&named.tick) == key(&candidate.tick))
+    };
+    let mut all: Vec<Trigger> = Vec::with_capacity(case.candidates.len());
+    for (at, candidate) in case.candidates.iter().enumerate() {
+        let Some(mut named) = trigger(case, candidate, weight(at), view) else { continue };
+        if is_it(candidate) {
+            named.confidence = 1.0;
+        } else if named.method == Method::Id {
+            named.method = method(candidate);
+        }
+        all.push(named);
+    }
+    let by_id = case.by_id.as_ref().filter(|_| !case.candidates.iter().any(is_it));
+    all.extend(by_id.and_then(|candidate| trigger(case, candidate, 1.0, view)));
+    all
 }
 
 fn method(candidate: &Candidate) -> Method {

@@ -11,7 +11,8 @@ use crate::capture::{Captured, Packets, Place};
 use crate::flow::{Arrival, Datagram, Direction, Lane, Seen};
 use crate::hash::HashMap;
 use crate::merge::{Feeds, Passed, Recent, Symbols, Tick, Ticks};
-use crate::pair::{LinkRule, Links, Paired, Pairer, View};
+use crate::pair::attribution::Case;
+use crate::pair::{LinkRule, Links, Paired, Pairer, Trigger, View, candidates};
 
 /// Messages read, by what became of them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -139,6 +140,11 @@ impl Correlator {
             points: &self.points,
         };
         work(&mut self.pairer, &view)
+    }
+
+    /// What could have caused a request whose case was kept.
+    pub fn candidates(&mut self, case: &Case) -> Vec<Trigger> {
+        self.with_view(|_, view| candidates(case, view))
     }
 
     /// Rows that are ready, in no particular order.

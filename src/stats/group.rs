@@ -231,6 +231,22 @@ impl Groups {
         self.all.is_empty()
     }
 
+    /// In the order in which they came: who is there stays where it is.
+    pub fn iter(&self) -> impl Iterator<Item = &Group> {
+        self.all.iter()
+    }
+
+    /// So many of the busiest, in the order of [`Groups::by_requests`].
+    pub fn busiest(&self, most: usize) -> Vec<&Group> {
+        let mut all: Vec<&Group> = self.all.iter().collect();
+        if all.len() > most {
+            all.select_nth_unstable_by(most, |a, b| b.requests.cmp(&a.requests).then_with(|| a.name.cmp(&b.name)));
+            all.truncate(most);
+        }
+        all.sort_by(|a, b| b.requests.cmp(&a.requests).then_with(|| a.name.cmp(&b.name)));
+        all
+    }
+
     /// The busiest first, equal ones by name.
     pub fn by_requests(&self) -> Vec<&Group> {
         let mut sorted: Vec<&Group> = self.all.iter().collect();

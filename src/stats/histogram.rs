@@ -119,6 +119,11 @@ impl Histogram {
         u64::try_from((self.sum + n / 2) / n).unwrap_or(u64::MAX)
     }
 
+    /// Exact.
+    pub fn sum(&self) -> u128 {
+        self.sum
+    }
+
     /// The mean for formats that want a binary fraction.
     #[allow(clippy::cast_precision_loss, reason = "that is what a binary fraction does")]
     pub(super) fn mean_f64(&self) -> f64 {

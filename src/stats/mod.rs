@@ -20,6 +20,7 @@ mod scopes;
 mod series;
 mod slowest;
 mod slowness;
+mod snapshot;
 mod split;
 mod summary;
 mod timeline;
@@ -44,6 +45,7 @@ pub use scopes::{ALPHA, VERDICT_TEST};
 pub(crate) use series::every_second;
 pub use series::{Sample, Series, SeriesSet};
 pub use slowest::{Slowest, first_answer};
+pub use snapshot::{Kept, Pace, Rates, Snapshot};
 pub use split::{Part, PartFigures, Split};
 pub use summary::Summary;
 #[cfg(test)]

@@ -186,6 +186,29 @@ impl Summary {
         self.timeline.record(row.t_out, whole, is_sure);
     }
 
+    /// A copy without what grows with the run or has many groups: the time table, the evidence, the groups.
+    #[must_use]
+    pub fn figures_so_far(&self) -> Summary {
+        Summary {
+            taps: self.taps.clone(),
+            feeds: self.feeds.clone(),
+            sessions: self.sessions.clone(),
+            losses: self.losses.clone(),
+            totals: self.totals,
+            trigger: self.trigger.clone(),
+            clocks: self.clocks.clone(),
+            tap_clocks: self.tap_clocks.clone(),
+            hops: self.hops.clone(),
+            attribution: self.attribution.clone(),
+            is_running: self.is_running,
+            overall: self.overall.clone(),
+            slowest_internal: self.slowest_internal.clone(),
+            slowest_external: self.slowest_external.clone(),
+            rows: self.rows.clone(),
+            ..Summary::default()
+        }
+    }
+
     /// Market-data messages, for the time table.
     pub fn market(&mut self, time: Timestamp, count: u64) {
         self.timeline.market(time, count);

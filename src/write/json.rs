@@ -2,7 +2,7 @@
 //! integer nanoseconds; a time `t_ns` has its text `t` (`seconds.nanoseconds`) beside it, since many readers cut
 //! integers at 53 bits. What is absent is `null`, never 0 or -1.
 
-mod facts;
+pub(super) mod facts;
 
 use std::io::{self, Write};
 
@@ -68,15 +68,15 @@ fn document(summary: &Summary) -> Value {
     })
 }
 
-fn time(time: Option<Timestamp>) -> Value {
+pub(super) fn time(time: Option<Timestamp>) -> Value {
     time.map_or(Value::Null, |time| json!({ "t_ns": time.0, "t": time.to_string() }))
 }
 
-fn counts<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> Value {
+pub(super) fn counts<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> Value {
     counts.map(|(name, count)| (name.to_owned(), Value::from(count))).collect::<Map<String, Value>>().into()
 }
 
-fn segments(summary: &Summary) -> Value {
+pub(super) fn segments(summary: &Summary) -> Value {
     let mut object = Map::new();
     for kind in SegmentKind::ALL {
         let negative = summary.negatives(kind);
@@ -144,7 +144,7 @@ fn figures((kind, all): (SegmentKind, &Histogram), latencies: &Latencies, summar
     values
 }
 
-fn latencies(latencies: &Latencies, summary: &Summary) -> Value {
+pub(super) fn latencies(latencies: &Latencies, summary: &Summary) -> Value {
     latencies
         .iter()
         .map(|(kind, all)| (kind.name().to_owned(), figures((kind, all), latencies, summary).into()))
@@ -152,7 +152,7 @@ fn latencies(latencies: &Latencies, summary: &Summary) -> Value {
         .into()
 }
 
-fn groups(groups: &[&Group], summary: &Summary) -> Value {
+pub(super) fn groups(groups: &[&Group], summary: &Summary) -> Value {
     let group = |group: &&Group| {
         json!({
             "name": &*group.name,
@@ -378,9 +378,15 @@ fn external_split(summary: &Summary) -> Value {
 }
 
 /// The keys of an `--orders` line, and the timeline.
-fn slow_order(value: Nanos, row: &OrderRow, taps: &[String]) -> Map<String, Value> {
+pub(super) fn slow_order(value: Nanos, row: &OrderRow, taps: &[String]) -> Map<String, Value> {
     let mut object = jsonl::object(OrderRow::columns(), &row.cells(taps));
     object.insert("value_ns".into(), value.0.into());
+    details(row, taps, &mut object);
+    object
+}
+
+/// What no column says.
+pub(super) fn details(row: &OrderRow, taps: &[String], object: &mut Map<String, Value>) {
     object.insert("outcome".into(), row.outcome.into());
     object.insert("frame".into(), row.frame.into());
     let trigger_frame = row.trigger.as_ref().map(|trigger| trigger.frame);
@@ -402,7 +408,6 @@ fn slow_order(value: Nanos, row: &OrderRow, taps: &[String]) -> Map<String, Valu
         })
         .collect();
     object.insert("timeline".into(), moments.into());
-    object
 }
 
 #[cfg(test)]

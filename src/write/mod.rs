@@ -2,6 +2,7 @@
 //! All writers stream, a closed pipe is success, and a write that fails names its file.
 
 mod across;
+mod answer;
 mod brief;
 mod causes;
 mod csv;
@@ -13,12 +14,15 @@ mod hlog;
 mod interfaces;
 mod json;
 mod jsonl;
+mod openmetrics;
 mod output;
 mod over_time;
 mod overall;
 mod parquet;
 mod quality;
 mod screen;
+mod snapshot;
+mod snapshot_keys;
 mod sort;
 mod spill;
 mod table;
@@ -26,13 +30,17 @@ mod text;
 mod trail;
 mod why;
 
+pub use answer::{Question, candidates_answer, error_answer, question, session_answer};
 pub use brief::brief;
 pub use hgrm::write_hgrm;
 pub use hlog::write_hlog;
 pub use json::write_json;
+pub use openmetrics::write_openmetrics;
 pub use output::Output;
 pub use screen::Style;
 pub(crate) use screen::{grouped, latency, plural, printable, signed_latency, wrapped};
+pub use snapshot::{Readers, snapshot_line};
+pub use snapshot_keys::{ANSWER_KEYS, SNAPSHOT_KEYS};
 pub use sort::{Sorter, Spill};
 pub use table::{
     Cell, Column, GrowingTable, Kind, OrdersFile, SegmentsFile, TableFile, TableRow, TableWriter, Written,

@@ -78,9 +78,14 @@ impl Lab {
 
     /// Runs something where frames are sent, on a thread of its own.
     pub(crate) fn in_sender<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
+        Lab::inside(&self.sender, run)
+    }
+
+    /// The same in a namespace.
+    pub(crate) fn inside<T: Send>(namespace: &str, run: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                let file = File::open(format!("/run/netns/{}", self.sender)).unwrap();
+                let file = File::open(format!("/run/netns/{namespace}")).unwrap();
                 // SAFETY: no memory is passed; only this thread changes its namespace.
                 let result = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
                 assert_eq!(result, 0, "setns: {}", std::io::Error::last_os_error());

@@ -8,4 +8,6 @@ mod daemon;
 mod equal;
 mod faults;
 mod lab;
+mod open_metrics;
+mod readers;
 mod send;

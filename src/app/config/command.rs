@@ -54,6 +54,7 @@ fn show(arguments: &ShowArgs) -> anyhow::Result<Outcome> {
         trailers: &arguments.trailers,
         window: arguments.window,
         instruments: arguments.instruments.as_deref(),
+        ..Overrides::default()
     });
     io::stdout().lock().write_all(show::text(&settings, &search).as_bytes())?;
     Ok(Outcome::Done)

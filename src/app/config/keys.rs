@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use tickscope_decoders::{PROTOCOLS, Role};
+use tickscope_decoders::Role;
 use tickscope_model::Nanos;
 use tickscope_nic::{Driver, Group};
 
@@ -13,7 +13,7 @@ use crate::capture::stamp::{Edge, TRAILERS, Trailer};
 use crate::pair::attribution::Learning;
 
 use super::settings::{
-    Books, Endpoint, FeedSetting, IdSetting, LinkSetting, OrderTag, SessionSetting, Settings, TRIGGER_MESSAGES,
+    self, Books, Endpoint, FeedSetting, IdSetting, LinkSetting, OrderTag, SessionSetting, Settings, TRIGGER_MESSAGES,
     TapSetting,
 };
 
@@ -41,6 +41,7 @@ pub enum Table {
     Instruments,
     Trigger,
     Pairing,
+    Live,
     TriggerId,
     TriggerLink,
 }
@@ -69,6 +70,10 @@ pub enum Kind {
     Fraction(fn(&mut Settings, f32)),
     /// A path, taken relative to the folder of the configuration file.
     File(fn(&mut Settings, PathBuf)),
+    /// The path of a socket, or none.
+    Socket(fn(&mut Settings, PathBuf)),
+    /// `ip:port`, or a port of this host.
+    Listen(fn(&mut Settings, SocketAddr)),
     /// `ip:port`.
     Address(fn(&mut Settings, SocketAddr)),
     /// `ip` or `ip:port`.
@@ -93,6 +98,7 @@ impl Table {
         Table::Instruments,
         Table::Trigger,
         Table::Pairing,
+        Table::Live,
         Table::TriggerId,
         Table::TriggerLink,
     ];
@@ -106,6 +112,7 @@ impl Table {
             Table::Instruments => "instruments",
             Table::Trigger => "trigger",
             Table::Pairing => "pairing",
+            Table::Live => "live",
             Table::TriggerId => "trigger.id",
             Table::TriggerLink => "trigger.link",
         }
@@ -113,7 +120,7 @@ impl Table {
 
     /// Whether a file may hold several.
     pub fn is_repeated(self) -> bool {
-        !matches!(self, Table::Instruments | Table::Trigger | Table::Pairing)
+        !matches!(self, Table::Instruments | Table::Trigger | Table::Pairing | Table::Live)
     }
 
     /// As it stands in a file.
@@ -130,6 +137,7 @@ impl Table {
             Table::Instruments => "Names of instruments, where orders and market data use different ones.",
             Table::Trigger => "Which market-data messages may have caused a request.",
             Table::Pairing => "How requests wait for their answers.",
+            Table::Live => "What tickscope live gives others to read while it runs.",
             Table::TriggerId => "The order carries an id of the market-data message that caused it.",
             Table::TriggerLink => "Orders in one instrument caused by market data of another.",
         }
@@ -158,55 +166,13 @@ impl Table {
             Table::Session => settings.sessions.push(SessionSetting::default()),
             Table::TriggerId => settings.trigger.ids.push(IdSetting::default()),
             Table::TriggerLink => settings.trigger.links.push(LinkSetting::default()),
-            Table::Instruments | Table::Trigger | Table::Pairing => (),
-        }
-    }
-}
-
-impl Kind {
-    /// What is expected, for messages and the manual.
-    pub fn expected(&self) -> String {
-        match self {
-            Kind::Text(_) => "a text".into(),
-            Kind::Choice(choices, _) => one_of(choices),
-            Kind::Choices(choices, _) => format!("a list of {}", quoted(choices, ", ")),
-            Kind::Shift(_) => "a duration, such as \"-37us\" (units: ns, us, ms, s)".into(),
-            Kind::Speed(_) => "a speed in bits per second, such as \"10G\" or \"100M\"".into(),
-            Kind::Span(_) => "a duration of 0 or more, such as \"250us\" (units: ns, us, ms, s)".into(),
-            Kind::Numbers(most, _) => format!("a number from 0 to {most}, or a list of them"),
-            Kind::Flag(_) => "true or false".into(),
-            Kind::Groups(_) => "a list of multicast groups, such as [\"233.54.12.111\", \"232.1.1.1@10.0.0.9\"]".into(),
-            Kind::OrderTag(_) => {
-                "a FIX tag, such as \"9717\" or { tag = 11, regex = \"-(\\\\d+)$\", base = 10 }".into()
-            }
-            Kind::Fraction(_) => "a number from 0 to 1".into(),
-            Kind::File(_) => "the path of a file".into(),
-            Kind::Address(_) => "an address and port, such as \"233.54.12.111:26477\" or \"[ff02::1]:26477\"".into(),
-            Kind::Endpoint(_) => "an address, or address and port, such as \"10.0.0.10\" or \"10.0.0.10:9876\"".into(),
-            Kind::Protocol(role, _) => one_of(&protocols(*role)),
+            Table::Instruments | Table::Trigger | Table::Pairing | Table::Live => (),
         }
     }
 }
 
 /// What of a market-data message an id may be; a test holds them against the stage's own list.
 const MARKET_DATA_IDS: &[&str] = &["sequence", "packet_sequence", "match_number", "quote_entry_id"];
-
-/// Names of the protocols of one role.
-pub fn protocols(role: Role) -> Vec<&'static str> {
-    PROTOCOLS.iter().filter(|protocol| protocol.role == role).map(|protocol| protocol.name).collect()
-}
-
-fn one_of(choices: &[&str]) -> String {
-    match choices {
-        [] => "nothing: this version decodes no such protocol".into(),
-        [only] => format!("\"{only}\""),
-        [first @ .., last] => format!("{} or \"{last}\"", quoted(first, ", ")),
-    }
-}
-
-fn quoted(choices: &[&str], between: &str) -> String {
-    choices.iter().map(|choice| format!("\"{choice}\"")).collect::<Vec<_>>().join(between)
-}
 
 /// A key.
 const fn key(
@@ -513,6 +479,26 @@ pub static KEYS: &[Key] = &[
         "\"10s\"",
         "Live: a row is written a second after its request was done, and when it is this old at the latest; what comes later \
          goes to --segments. Captures are read to their end for answers, whatever this says.",
+    ),
+    // ── [live] ──
+    key(
+        Table::Live,
+        "socket",
+        Kind::Socket(|settings, path| settings.live.socket = settings::socket(path)),
+        "",
+        "\"/run/tickscope/live.sock\"",
+        "Where the Unix socket is made that gives snapshots and answers, see tickscope-socket(7); none: nowhere. Without it \
+         live.sock in the first of $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/tickscope and /run/tickscope that is set, and none \
+         where that cannot be made. --socket on the command line replaces it.",
+    ),
+    key(
+        Table::Live,
+        "metrics",
+        Kind::Listen(|settings, address| settings.live.metrics = Some(address)),
+        "",
+        "\"127.0.0.1:9464\"",
+        "Where metrics are given to those who scrape them, see tickscope-socket(7). A port alone is one of this host that \
+         other hosts do not reach. --metrics on the command line replaces it.",
     ),
     // ── [[trigger.id]] ──
     key(

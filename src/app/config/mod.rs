@@ -5,6 +5,7 @@ pub mod command;
 pub mod duration;
 pub mod instruments;
 pub mod keys;
+mod kinds;
 mod order_tag;
 mod parse;
 pub mod settings;
@@ -15,6 +16,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -144,6 +146,10 @@ pub struct Overrides<'a> {
     pub window: Option<Nanos>,
     /// `--instruments`.
     pub instruments: Option<&'a Path>,
+    /// `--socket`.
+    pub socket: Option<&'a Path>,
+    /// `--metrics`.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// One `--offset TAP=DURATION`.
@@ -185,6 +191,14 @@ impl Settings {
         if let Some(path) = overrides.instruments {
             self.instruments = Some(path.to_owned());
             self.say(Table::Instruments, 0, "file", parse::quote(&path.to_string_lossy()), "--instruments");
+        }
+        if let Some(path) = overrides.socket {
+            self.live.socket = settings::socket(path.to_owned());
+            self.say(Table::Live, 0, "socket", parse::quote(&path.to_string_lossy()), "--socket");
+        }
+        if let Some(address) = overrides.metrics {
+            self.live.metrics = Some(address);
+            self.say(Table::Live, 0, "metrics", parse::quote(&address.to_string()), "--metrics");
         }
     }
 
@@ -249,7 +263,11 @@ mod tests {
             trailers: &trailers,
             window: Some(Nanos(7)),
             instruments: Some(Path::new("i")),
+            socket: Some(Path::new("none")),
+            metrics: settings::metrics_address("9464").ok(),
         });
+        assert_eq!(settings.live.socket, settings::SocketSetting::None);
+        assert_eq!(settings.live.metrics.map(|address| address.to_string()).as_deref(), Some("127.0.0.1:9464"));
         assert_eq!(settings.trailer, Trailer::None);
         assert_eq!(settings.tap("md").and_then(|tap| tap.trailer), Trailer::named("ixia"));
         assert_eq!(settings.tap("md").map(|tap| tap.offset), Some(Nanos(5)));

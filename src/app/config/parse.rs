@@ -8,7 +8,8 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::keys::{KEYS, Key, Kind, Table, keys_of, protocols};
+use super::keys::{KEYS, Key, Kind, Table, keys_of};
+use super::kinds::protocols;
 use tickscope_nic::Group;
 
 use super::settings::{self, Endpoint, Entry, Origin, Settings};
@@ -171,6 +172,9 @@ impl Reader<'_> {
             Kind::Span(set) => set(settings, duration::parse_span(text)?),
             Kind::Speed(set) => set(settings, speed(text).ok_or_else(wrong)?),
             Kind::File(set) => set(settings, self.folder.join(text)),
+            Kind::Socket(set) if text == "none" => set(settings, text.into()),
+            Kind::Socket(set) => set(settings, self.folder.join(text)),
+            Kind::Listen(set) => set(settings, settings::metrics_address(text).map_err(|_| wrong())?),
             Kind::Address(set) => set(settings, text.parse().map_err(|_| wrong())?),
             Kind::Endpoint(set) => set(settings, Endpoint::parse(text).ok_or_else(wrong)?),
             Kind::Protocol(role, set) => {

@@ -27,6 +27,7 @@ pub struct Settings {
     pub instruments: Option<PathBuf>,
     pub trigger: TriggerSetting,
     pub pairing: PairingSetting,
+    pub live: LiveSetting,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
     /// Every value that was given, with its place; `config show` prints it.
@@ -181,6 +182,36 @@ pub struct OrderTag {
 pub struct LinkSetting {
     pub orders: String,
     pub when: String,
+}
+
+/// `[live]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LiveSetting {
+    pub socket: SocketSetting,
+    /// Where metrics are to be had.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// Where snapshots are to be had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SocketSetting {
+    /// Below the folder for such things.
+    #[default]
+    Default,
+    None,
+    At(PathBuf),
+}
+
+/// `ip:port`, or a port alone: of this host only.
+pub fn metrics_address(text: &str) -> Result<SocketAddr, String> {
+    let port = text.trim_start_matches(':').parse::<u16>().ok().map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let address = port.or_else(|| text.parse().ok());
+    address.ok_or_else(|| format!("expected an address and port, such as 127.0.0.1:9464, or a port, found \"{text}\""))
+}
+
+/// `none`, or a path.
+pub fn socket(path: PathBuf) -> SocketSetting {
+    if path.as_os_str() == "none" { SocketSetting::None } else { SocketSetting::At(path) }
 }
 
 /// `[pairing]`.

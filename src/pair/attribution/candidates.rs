@@ -85,6 +85,8 @@ pub(crate) struct Wish {
 #[derive(Clone, Debug, Default)]
 pub struct Case {
     pub candidates: Vec<Candidate>,
+    /// How likely each of them is the cause; only where cases are kept.
+    pub weights: Vec<f64>,
     /// Class of the local rate of messages.
     pub rate: u8,
     /// The best prices when the request was sent.

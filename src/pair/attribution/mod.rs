@@ -176,6 +176,11 @@ impl Judge {
         let (untriggered, _) = self.model.weigh(&self.observed, &mut self.weights);
         verdict(&self.weights, untriggered)
     }
+
+    /// How likely each candidate of the case that was judged last is its cause.
+    pub(crate) fn weights(&self) -> Vec<f64> {
+        self.weights.clone()
+    }
 }
 
 /// The decision that follows from probabilities.

@@ -8,7 +8,7 @@ use super::{distribution, time};
 use crate::capture::stamp::{Counts, Edge, Undecided};
 use crate::stats::{ClockRelation, Feed, Histogram, LiveTap, Piece, Relation, StampSource, Summary, Tap};
 
-pub(super) fn tap(tap: &Tap) -> Value {
+pub(in super::super) fn tap(tap: &Tap) -> Value {
     let mut object = json!({
         "name": tap.name,
         "file": tap.file,
@@ -66,7 +66,7 @@ fn live(live: &LiveTap) -> Value {
 }
 
 /// How two clocks are related.
-pub(super) fn clock(relation: &ClockRelation) -> Value {
+pub(in super::super) fn clock(relation: &ClockRelation) -> Value {
     let (how, pieces) = match &relation.how {
         Relation::Given => ("given", &[][..]),
         Relation::Unknown => ("unknown", &[][..]),
@@ -102,7 +102,7 @@ pub(super) fn clock(relation: &ClockRelation) -> Value {
 }
 
 /// Packets that two taps saw.
-pub(super) fn hops(summary: &Summary) -> Value {
+pub(in super::super) fn hops(summary: &Summary) -> Value {
     let name = |tap: TapId| summary.taps.get(usize::from(tap.0)).map(|tap| tap.name.clone());
     let pair = |(from, to, latencies): &(TapId, TapId, Histogram)| {
         let mut object = distribution(latencies);
@@ -165,7 +165,7 @@ fn undecided(undecided: &Undecided) -> Value {
     })
 }
 
-pub(super) fn feed(feed: &Feed) -> Value {
+pub(in super::super) fn feed(feed: &Feed) -> Value {
     let line = |line: &crate::stats::Line| json!({ "line": line.letter, "address": line.address, "messages": line.messages, "first": line.first });
     let gap = |gap: &crate::stats::Gap| {
         json!({
@@ -194,7 +194,7 @@ pub(super) fn feed(feed: &Feed) -> Value {
     })
 }
 
-pub(super) fn order_sessions(summary: &Summary) -> Value {
+pub(in super::super) fn order_sessions(summary: &Summary) -> Value {
     summary
         .sessions
         .iter()
@@ -212,7 +212,7 @@ pub(super) fn order_sessions(summary: &Summary) -> Value {
         .collect()
 }
 
-pub(super) fn quality(summary: &Summary) -> Value {
+pub(in super::super) fn quality(summary: &Summary) -> Value {
     let (totals, losses) = (&summary.totals, &summary.losses);
     let discrepancies: Vec<Value> = summary
         .accounting()

@@ -1,0 +1,76 @@
+//! tickscope-socket(7): the socket and the metrics of a run that goes on.
+
+use clap_mangen::roff::bold;
+
+use super::{Page, Writer, preamble};
+use crate::write::{ANSWER_KEYS, SNAPSHOT_KEYS};
+
+/// What may be asked.
+const QUERIES: &[(&str, &str)] = &[
+    (
+        r#"{"query":"order","clordid":ID,"session":NAME}"#,
+        "The newest row with that ClOrdID, of any session where none is named, and the messages that could have caused it.",
+    ),
+    (
+        r#"{"query":"session","session":NAME}"#,
+        "The figures of one session with their buckets, as of the newest snapshot.",
+    ),
+    (r#"{"query":"snapshot"}"#, "The next snapshot, once."),
+    (r#"{"query":"stream"}"#, "All snapshots from now on."),
+];
+
+pub(super) fn page() -> Page {
+    let mut page = Writer { text: preamble(), file: "tickscope-socket.7".into(), commands: Vec::new() };
+    page.title("tickscope-socket", "7");
+    page.section("NAME");
+    page.paragraph("tickscope-socket - figures of a running tickscope live for screens, scripts and scrapers");
+    page.section("SOCKET");
+    page.paragraph(
+        "tickscope live makes a Unix stream socket: the path of --socket or [live] socket, else live.sock in the first of \
+         $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/tickscope and /run/tickscope that is set; none makes none. It is for owner and \
+         group (mode 0660). A socket that a killed process left behind is replaced; one that is in use is an error, and of the \
+         place that nobody named a note.",
+    );
+    page.paragraph(
+        "Whoever connects is sent a snapshot ten times a second: one JSON document a line. Up to 32 readers are served. Nobody \
+         waits for a reader: one that leaves more than 1 MiB untaken is dropped, which is said in the log and counted in \
+         readers.dropped. Snapshots are only made while somebody wants one; the last one of a run has is_last and the numbers \
+         of its report.",
+    );
+    page.section("QUERIES");
+    page.paragraph(
+        "A reader may send lines, each a JSON object with a query, of at most 64 KiB. From its first line on it is sent \
+         answers alone, a line each and in order, until it asks for the stream again. One that asked and then closes its \
+         side is let go behind the last answer. What cannot be answered gives a line with error.",
+    );
+    for (query, text) in QUERIES {
+        page.item(vec![bold(*query)], text);
+    }
+    page.section("VERSIONS");
+    page.paragraph(
+        "tickscope_snapshot and tickscope_answer change only when the meaning of a key changes, or a key goes away. Keys may \
+         be added at any time: a reader must ignore those that it does not know.",
+    );
+    page.section("KEYS OF A SNAPSHOT");
+    page.paragraph(
+        "A dot stands between the key of an object and a key inside it; elements of a list have the path of the list; a star is \
+         any name. Keys that --json has too mean the same there. Numbers without a unit are counts.",
+    );
+    page.rows(SNAPSHOT_KEYS);
+    page.section("KEYS OF AN ANSWER");
+    page.rows(ANSWER_KEYS);
+    page.section("METRICS");
+    page.paragraph(
+        "--metrics ADDR or [live] metrics gives the figures as OpenMetrics 1.0 text under http://ADDR/metrics; a port alone is \
+         one of 127.0.0.1. There is neither encryption nor a password. tickscope_latency_seconds is a histogram by segment and \
+         session with buckets from 100 ns to 10 s; a bucket counts to 0.1 %. The first 32 sessions have series of their own, the \
+         others together are session=\"other\", and tickscope_sessions_other says how many they are. ClOrdIDs stand in exemplars \
+         only: the slowest request that is known of a series. Every reason for a loss is a counter, of frames by tap. Messages \
+         missing of a feed may still come, so tickscope_feed_missing is a gauge.",
+    );
+    page.close(
+        "Examples:\n  nc -U /run/tickscope/live.sock | jq '.segments.t2t.p99_ns'\n  \
+         echo '{\"query\":\"order\",\"clordid\":\"A-17\"}' | socat -t5 - UNIX:/run/tickscope/live.sock\n  \
+         curl -s http://127.0.0.1:9464/metrics\n",
+    )
+}

@@ -1,0 +1,233 @@
+//! What `live` gives others to read while it runs: snapshots on a Unix socket and metrics over HTTP. The engine makes a
+//! snapshot only where somebody waits for one, and as a copy of figures; text is made of it on other threads.
+
+use std::fs::DirBuilder;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use std::{env, io};
+
+use anyhow::anyhow;
+use tickscope_model::Timestamp;
+use tickscope_nic::clock;
+
+use super::config::Settings;
+use super::config::settings::SocketSetting;
+use super::grow::Growing;
+use super::{complain, facts};
+use crate::live::{Metrics, Publisher, Socket, Tell};
+use crate::pipeline::Pipeline;
+use crate::pipeline::correlator::Correlator;
+use crate::stats::{Kept, Rates, Snapshot, Summary, Tap};
+
+/// The name of the socket in its folder.
+const NAME: &str = "live.sock";
+/// So many sessions, conversations and feeds stand in a snapshot.
+const MOST: usize = 64;
+/// So many sessions have metrics of their own.
+const LABELS: usize = 32;
+
+/// See the head of this file.
+pub(super) struct Serving {
+    /// Open, and nobody serves them yet.
+    opened: (Option<Socket>, Option<TcpListener>),
+    is_quiet: bool,
+    socket: Option<Publisher>,
+    metrics: Option<Metrics>,
+    start: Timestamp,
+    rates: Rates,
+    /// Counts that stand in snapshots.
+    number: u64,
+    skipped: u64,
+    rows_skipped: u64,
+    spent_ns: u64,
+    made: u64,
+}
+
+/// Where the figures are.
+pub(super) struct Figures<'a> {
+    pub pipeline: &'a Pipeline,
+    pub correlator: &'a Correlator,
+}
+
+impl Serving {
+    /// Opens what the settings ask for, before capabilities are given up.
+    pub(super) fn open(settings: &Settings, is_quiet: bool) -> anyhow::Result<Serving> {
+        let socket = match &settings.live.socket {
+            SocketSetting::None => None,
+            SocketSetting::At(path) => Some(Socket::bind(path)?),
+            SocketSetting::Default => default_socket(is_quiet),
+        };
+        let note = |text: &str| {
+            if !is_quiet {
+                complain("note", text);
+            }
+        };
+        if let Some(socket) = &socket {
+            note(&format!("snapshots on {}", socket.path().display()));
+        }
+        let listen = |address: SocketAddr| {
+            TcpListener::bind(address).map_err(|error| anyhow!("metrics cannot be given on {address}: {error}"))
+        };
+        let listener = settings.live.metrics.map(listen).transpose()?;
+        if let Some(listener) = &listener {
+            note(&format!("metrics on http://{}/metrics", listener.local_addr()?));
+        }
+        Ok(Serving {
+            opened: (socket, listener),
+            is_quiet,
+            socket: None,
+            metrics: None,
+            start: Timestamp(clock::now_utc_ns()),
+            rates: Rates::default(),
+            number: 0,
+            skipped: 0,
+            rows_skipped: 0,
+            spent_ns: 0,
+            made: 0,
+        })
+    }
+
+    /// Starts their threads, which have the capabilities of this one.
+    pub(super) fn start(&mut self) -> io::Result<()> {
+        let (socket, listener) = std::mem::take(&mut self.opened);
+        self.socket = socket.map(|socket| Publisher::start(socket, tell(self.is_quiet))).transpose()?;
+        self.metrics = listener.map(|listener| Metrics::start(listener, tell(self.is_quiet))).transpose()?;
+        Ok(())
+    }
+
+    /// Whether somebody may ask for rows.
+    pub(super) fn keeps_rows(&self) -> bool {
+        self.opened.0.is_some() || self.socket.is_some()
+    }
+
+    /// To be called ten times a second.
+    pub(super) fn tick(&mut self, growing: &mut Growing, figures: &Figures<'_>, taps: impl FnOnce() -> Vec<Tap>) {
+        self.number += 1;
+        let Figures { pipeline, correlator } = *figures;
+        let counts = [pipeline.frames_read(), correlator.messages.market, correlator.pairer.requests_seen];
+        self.rates.look(Timestamp(clock::now_utc_ns()), counts);
+        self.hand_over(growing.take_kept());
+        let by_socket = self.socket.as_ref().is_some_and(Publisher::is_wanted);
+        let is_behind = self.socket.as_ref().is_some_and(Publisher::is_behind);
+        let by_metrics = self.metrics.as_ref().is_some_and(Metrics::is_wanted);
+        self.skipped += u64::from(by_socket && is_behind);
+        if by_socket && !is_behind || by_metrics {
+            let snapshot = self.timed(|| {
+                let mut summary = growing.summary().figures_so_far();
+                summary.is_running = true;
+                summary.taps = taps();
+                facts::counts(&mut summary, pipeline, correlator, MOST);
+                groups(growing.summary(), summary, by_metrics)
+            });
+            let snapshot = self.complete(snapshot, correlator);
+            if let Some(metrics) = self.metrics.as_ref().filter(|_| by_metrics) {
+                metrics.snapshot(snapshot.clone());
+            }
+            if let Some(socket) = self.socket.as_ref().filter(|_| by_socket && !is_behind) {
+                self.skipped += u64::from(!socket.snapshot(snapshot));
+            }
+        }
+    }
+
+    /// The last snapshot, with the numbers of the report.
+    pub(super) fn finish(mut self, growing: &mut Growing, summary: &Summary, correlator: &Correlator) {
+        self.number += 1;
+        self.hand_over(growing.take_kept());
+        let Some(_) = &self.socket else { return };
+        let mut copy = summary.figures_so_far();
+        copy.feeds.truncate(MOST);
+        copy.sessions.drain(..copy.sessions.len().saturating_sub(MOST));
+        let snapshot = groups(summary, copy, false);
+        let snapshot = self.complete(Snapshot { is_last: true, ..snapshot }, correlator);
+        if let Some(socket) = self.socket.take() {
+            socket.finish(snapshot);
+        }
+    }
+
+    fn hand_over(&mut self, kept: Vec<Kept>) {
+        let count = kept.len() as u64;
+        if let Some(socket) = self.socket.as_ref().filter(|_| count > 0)
+            && !socket.rows(kept)
+        {
+            self.rows_skipped += count;
+        }
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "what snapshots cost is measured; no figure comes from it")]
+    fn timed(&mut self, make: impl FnOnce() -> Snapshot) -> Snapshot {
+        let start = Instant::now();
+        let snapshot = make();
+        self.spent_ns += u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.made += 1;
+        snapshot
+    }
+
+    fn complete(&self, snapshot: Snapshot, correlator: &Correlator) -> Snapshot {
+        Snapshot {
+            number: self.number,
+            time: Timestamp(clock::now_utc_ns()),
+            start: self.start,
+            conversation_count: correlator.pairer.sessions().count() as u64,
+            feed_count: correlator.feeds.feeds.len() as u64,
+            market_messages: correlator.messages.market,
+            pace: self.rates.pace(),
+            skipped: self.skipped,
+            rows_skipped: self.rows_skipped,
+            spent_ns: self.spent_ns,
+            made: self.made,
+            ..snapshot
+        }
+    }
+}
+
+/// A snapshot of these figures, with the sessions of the whole.
+fn groups(whole: &Summary, summary: Summary, for_metrics: bool) -> Snapshot {
+    let sessions = &whole.by_session;
+    let labels = if for_metrics { LABELS } else { 0 };
+    Snapshot {
+        summary,
+        busiest: sessions.busiest(MOST).into_iter().cloned().collect(),
+        earliest: sessions.iter().take(labels).cloned().collect(),
+        session_count: sessions.len() as u64,
+        ..Snapshot::default()
+    }
+}
+
+fn tell(is_quiet: bool) -> Tell {
+    Box::new(move |text| {
+        if !is_quiet {
+            complain("note", text);
+        }
+    })
+}
+
+/// Where the socket is that nobody named.
+fn default_path() -> PathBuf {
+    let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
+    // systemd gives several folders with colons between them.
+    let first = |value: std::ffi::OsString| value.to_string_lossy().split(':').next().map(PathBuf::from);
+    let folder = variable("RUNTIME_DIRECTORY").and_then(first);
+    let folder = folder.or_else(|| variable("XDG_RUNTIME_DIR").map(|folder| Path::new(&folder).join("tickscope")));
+    folder.unwrap_or_else(|| PathBuf::from("/run/tickscope")).join(NAME)
+}
+
+/// Nobody asked for it, so where it is not to be had the run goes on without.
+fn default_socket(is_quiet: bool) -> Option<Socket> {
+    let path = default_path();
+    let bound = make_folder(&path).and_then(|()| Socket::bind(&path));
+    bound
+        .inspect_err(|error| {
+            if !is_quiet {
+                complain("note", &format!("no socket: {error}; --socket PATH names another, --socket none wants none"));
+            }
+        })
+        .ok()
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    let made = DirBuilder::new().recursive(true).mode(0o750).create(folder);
+    made.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())))
+}

@@ -1,0 +1,329 @@
+//! The Unix socket: every reader gets each snapshot as a line, or answers to what it asks. One thread does all of it: it takes
+//! snapshots and rows from the engine over a bounded channel, and waits for nobody. What a reader does not take is kept up to
+//! a limit; then the reader is dropped.
+
+use std::fs;
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::reader::{Asked, Reader};
+use super::rows::Rows;
+use crate::stats::{Kept, Snapshot};
+use crate::write::{Question, Readers, candidates_answer, error_answer, session_answer, snapshot_line};
+
+/// So many readers at once.
+const MOST_READERS: usize = 32;
+/// What may lie between the engine and this thread.
+const MESSAGES: usize = 64;
+/// Rows in a snapshot.
+const NEWEST: usize = 20;
+/// At the end readers have so long to take what they were sent: looks, and how long each of them waits.
+const LAST_LOOKS: u32 = 20;
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
+/// A socket that nobody else has.
+#[derive(Debug)]
+pub struct Socket {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Device and inode, to take away no other one at the end.
+    identity: (u64, u64),
+}
+
+impl Socket {
+    /// Makes it for owner and group. What a process left behind that was killed is replaced.
+    pub fn bind(path: &Path) -> io::Result<Socket> {
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let other = |text: &str| io::Error::new(ErrorKind::AddrInUse, format!("{}: {text}", path.display()));
+        match UnixStream::connect(path) {
+            Ok(_) => return Err(other("this socket is in use by another process")),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                if !fs::symlink_metadata(path).map_err(named)?.file_type().is_socket() {
+                    return Err(other("there is a file of this name that is no socket"));
+                }
+            }
+            Err(error) => return Err(named(error)),
+        }
+        // Under another name first, so that nobody can connect before the permissions are right, and so that the old one
+        // is replaced at once.
+        let mut first = path.as_os_str().to_owned();
+        first.push(format!(".{}", std::process::id()));
+        let first = PathBuf::from(first);
+        let _ = fs::remove_file(&first);
+        let listener = UnixListener::bind(&first).map_err(named)?;
+        let ready =
+            fs::set_permissions(&first, fs::Permissions::from_mode(0o660)).and_then(|()| fs::rename(&first, path));
+        if let Err(error) = ready {
+            let _ = fs::remove_file(&first);
+            return Err(named(error));
+        }
+        listener.set_nonblocking(true)?;
+        let metadata = fs::symlink_metadata(path).map_err(named)?;
+        Ok(Socket { listener, path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let is_ours = |metadata: fs::Metadata| (metadata.dev(), metadata.ino()) == self.identity;
+        if fs::symlink_metadata(&self.path).is_ok_and(is_ours) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// What the engine hands over.
+enum Message {
+    Rows(Vec<Kept>),
+    Snapshot(Box<Snapshot>),
+}
+
+/// The engine's end.
+pub struct Publisher {
+    messages: SyncSender<Message>,
+    /// Somebody wants a snapshot …
+    wanted: Arc<AtomicBool>,
+    /// … and none is on its way.
+    on_its_way: Arc<AtomicBool>,
+    /// A byte wakes the thread; its end ends it.
+    bell: UnixStream,
+    thread: JoinHandle<()>,
+}
+
+/// Says something for people.
+pub type Tell = Box<dyn Fn(&str) + Send>;
+
+impl Publisher {
+    pub fn start(socket: Socket, tell: Tell) -> io::Result<Publisher> {
+        let (messages, queue) = sync_channel(MESSAGES);
+        let (bell, ear) = UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        ear.set_nonblocking(true)?;
+        let (wanted, on_its_way) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let server = Server {
+            socket,
+            queue,
+            ear,
+            wanted: Arc::clone(&wanted),
+            on_its_way: Arc::clone(&on_its_way),
+            tell,
+            readers: Vec::new(),
+            counts: Readers::default(),
+            rows: Rows::default(),
+            latest: None,
+            taps: Vec::new(),
+        };
+        let thread = thread::Builder::new().name("socket".to_owned()).spawn(move || server.run())?;
+        Ok(Publisher { messages, wanted, on_its_way, bell, thread })
+    }
+
+    /// Whether somebody waits for a snapshot.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// Whether the last one was not taken yet.
+    pub fn is_behind(&self) -> bool {
+        self.on_its_way.load(Ordering::Relaxed)
+    }
+
+    /// False where it has to be left out.
+    pub fn snapshot(&self, snapshot: Snapshot) -> bool {
+        self.on_its_way.store(true, Ordering::Relaxed);
+        let is_sent = self.send(Message::Snapshot(Box::new(snapshot)));
+        if !is_sent {
+            self.on_its_way.store(false, Ordering::Relaxed);
+        }
+        is_sent
+    }
+
+    /// False where they are not kept.
+    pub fn rows(&self, rows: Vec<Kept>) -> bool {
+        self.send(Message::Rows(rows))
+    }
+
+    fn send(&self, message: Message) -> bool {
+        let is_sent = !matches!(self.messages.try_send(message), Err(TrySendError::Full(_)));
+        // Where the bell is full it rings anyway.
+        let _ = (&self.bell).write(&[0]);
+        is_sent
+    }
+
+    /// The last snapshot; gives readers the time to take what was sent, a second at most.
+    pub fn finish(self, last: Snapshot) {
+        // This thread may wait now, and the other one always takes what there is, or is gone.
+        let _ = self.messages.send(Message::Snapshot(Box::new(last)));
+        drop(self.messages);
+        drop(self.bell);
+        if let Err(panicked) = self.thread.join() {
+            std::panic::resume_unwind(panicked);
+        }
+    }
+}
+
+/// See the head of this file.
+struct Server {
+    socket: Socket,
+    queue: Receiver<Message>,
+    ear: UnixStream,
+    wanted: Arc<AtomicBool>,
+    on_its_way: Arc<AtomicBool>,
+    tell: Tell,
+    readers: Vec<Reader>,
+    counts: Readers,
+    rows: Rows,
+    latest: Option<Box<Snapshot>>,
+    /// Names of the taps.
+    taps: Vec<String>,
+}
+
+impl Server {
+    fn run(mut self) {
+        while self.wait(None) {
+            let is_open = self.take();
+            self.accept();
+            self.serve();
+            if !is_open {
+                break;
+            }
+        }
+        for _ in 0..LAST_LOOKS {
+            self.serve();
+            if self.readers.iter().all(Reader::has_taken_all) || !self.wait(Some(&LOOK)) {
+                return;
+            }
+        }
+    }
+
+    /// Waits until there is something to do. False where that cannot be waited for.
+    fn wait(&mut self, most: Option<&Timespec>) -> bool {
+        let is_last = most.is_some();
+        let mut all: Vec<PollFd<'_>> = Vec::with_capacity(self.readers.len() + 2);
+        if !is_last {
+            all.push(PollFd::new(&self.ear, PollFlags::IN));
+            all.push(PollFd::new(&self.socket.listener, PollFlags::IN));
+        }
+        // Nothing is waited for of one that was closed half, whose end would be told again and again.
+        let waits = |reader: &&Reader| !reader.waits_for(is_last).is_empty();
+        let fds = self.readers.iter().filter(waits);
+        all.extend(fds.map(|reader| PollFd::new(&reader.stream, reader.waits_for(is_last))));
+        match poll(&mut all, most) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => true,
+            Err(error) => {
+                (self.tell)(&format!("the socket is given up: {error}"));
+                false
+            }
+        }
+    }
+
+    /// What the engine has sent. False at the end.
+    fn take(&mut self) -> bool {
+        let mut byte = [0; 64];
+        while io::Read::read(&mut &self.ear, &mut byte).is_ok_and(|count| count > 0) {}
+        loop {
+            match self.queue.try_recv() {
+                Ok(Message::Rows(rows)) => self.rows.extend(rows),
+                Ok(Message::Snapshot(snapshot)) => {
+                    self.on_its_way.store(false, Ordering::Relaxed);
+                    self.publish(snapshot);
+                }
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn publish(&mut self, snapshot: Box<Snapshot>) {
+        self.taps = snapshot.summary.taps.iter().map(|tap| tap.name.clone()).collect();
+        // First of all those that are behind, so that this snapshot tells of it.
+        for reader in self.readers.iter_mut().filter(|reader| reader.is_streaming && reader.is_behind()) {
+            reader.is_over = true;
+            self.counts.dropped += 1;
+            (self.tell)("a reader of the socket was dropped: it does not take what it is sent");
+        }
+        self.forget();
+        let line: Arc<[u8]> = snapshot_line(&snapshot, self.rows.newest().take(NEWEST), self.counts).into();
+        for reader in &mut self.readers {
+            if reader.is_streaming || std::mem::take(&mut reader.wants_snapshot) {
+                reader.send(Arc::clone(&line));
+            }
+        }
+        self.latest = Some(snapshot);
+        self.say_wanted();
+    }
+
+    fn accept(&mut self) {
+        // An error is that of a connection that is gone again, or of too many open files: both pass.
+        while let Ok((stream, _)) = self.socket.listener.accept() {
+            if stream.set_nonblocking(true).is_err() {
+                continue;
+            }
+            if self.readers.len() == MOST_READERS {
+                self.counts.refused += 1;
+                // It has an empty buffer, so this goes out or the reader is gone.
+                let _ = (&stream).write(&error_answer(None, "there are too many readers"));
+                continue;
+            }
+            self.readers.push(Reader::new(stream));
+        }
+        self.say_wanted();
+    }
+
+    /// Reads questions, answers them, and sends what is to be sent.
+    fn serve(&mut self) {
+        for at in 0..self.readers.len() {
+            for asked in self.readers[at].read() {
+                let answer = self.answer(at, &asked);
+                if let Some(answer) = answer {
+                    self.readers[at].send(answer.into());
+                }
+            }
+            self.readers[at].write();
+        }
+        self.forget();
+        self.say_wanted();
+    }
+
+    fn answer(&mut self, at: usize, asked: &Asked) -> Option<Vec<u8>> {
+        let reader = &mut self.readers[at];
+        match asked {
+            Asked::Wrong(error) => Some(error_answer(None, error)),
+            Asked::Question(question @ (Question::Stream | Question::Snapshot)) => {
+                reader.is_streaming |= *question == Question::Stream;
+                reader.wants_snapshot = true;
+                None
+            }
+            Asked::Question(Question::Order { session, clordid }) => {
+                let found = self.rows.find(session.as_deref(), clordid);
+                Some(candidates_answer(found, &self.taps, self.rows.kept()))
+            }
+            Asked::Question(Question::Session { session }) => Some(match &self.latest {
+                Some(snapshot) => session_answer(session, snapshot),
+                None => error_answer(Some("session"), "no snapshot was made yet; ask for one first"),
+            }),
+        }
+    }
+
+    fn forget(&mut self) {
+        self.readers.retain(|reader| !reader.is_over);
+        self.counts.connected = self.readers.len() as u64;
+    }
+
+    fn say_wanted(&self) {
+        let is_wanted = self.readers.iter().any(|reader| reader.is_streaming || reader.wants_snapshot);
+        self.wanted.store(is_wanted, Ordering::Relaxed);
+    }
+}
