@@ -11,6 +11,7 @@ use tickscope_decoders::PROTOCOLS;
 use tickscope_model::Nanos;
 
 use super::config::{TapArg, TapOffset, TapTrailer, duration};
+use super::recording::RecordArgs;
 use super::values::{self, CaptureArg, TableOutput, TimeArg, Zone};
 
 /// Tick-to-trade and exchange latency from packet captures
@@ -163,6 +164,9 @@ pub struct LiveArgs {
     #[arg(long, value_name = "KIB", default_value_t = 65_536, help_heading = "Running",
           value_parser = clap::value_parser!(u32).range(256..=4_194_304))]
     pub buffer: u32,
+
+    #[command(flatten)]
+    pub record: RecordArgs,
 
     #[command(flatten)]
     pub output: OutputArgs,

@@ -5,6 +5,7 @@ use std::{io, mem};
 
 use super::args::OutputArgs;
 use super::complain;
+use super::recording::Recording;
 use super::values::TableOutput;
 use crate::pair::{OrderRow, Paired, SegmentRow};
 use crate::pipeline::correlator::Correlator;
@@ -36,7 +37,7 @@ impl Growing {
     }
 
     /// Takes what is ready out of the correlator.
-    pub(super) fn take(&mut self, correlator: &mut Correlator) -> io::Result<()> {
+    pub(super) fn take(&mut self, correlator: &mut Correlator, recording: &mut Recording) -> io::Result<()> {
         for (time, count) in mem::take(&mut correlator.market_counts) {
             self.summary.market(time, count);
         }
@@ -48,6 +49,7 @@ impl Growing {
                 self.summary.echo(&row);
                 continue;
             }
+            recording.row(&row);
             self.evidence.order(&row);
             self.summary.figures(&row);
             if let Some(table) = &mut self.orders {

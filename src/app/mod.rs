@@ -15,6 +15,7 @@ mod live;
 pub mod man;
 mod open;
 mod prepare;
+pub mod recording;
 mod rules;
 mod score;
 mod sim;

@@ -44,6 +44,7 @@ pub(super) fn live(arguments: &LiveArgs) -> anyhow::Result<Settings> {
         window: arguments.window,
         instruments: arguments.instruments.as_deref(),
     });
+    arguments.record.apply(&mut settings);
     say(&settings, &search, &arguments.display);
     watch_signals()?;
     Ok(settings)

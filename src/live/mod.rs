@@ -2,9 +2,14 @@
 //! bounded queue (`queue`); the engine's thread merges the queues by time (`merge`) and hands each frame to the same stages
 //! that read captures. What a frame is and who stamps it is `tickscope-nic`'s work.
 
+pub mod flight;
+pub mod flight_files;
 mod merge;
+mod pcapng;
 mod queue;
 mod receive;
+pub mod record;
+mod record_files;
 mod tap;
 
 use std::io;
@@ -12,6 +17,7 @@ use std::io;
 use tickscope_model::{TapId, Timestamp};
 use tickscope_nic::{OpenError, clock};
 
+pub use self::merge::Arrival;
 use self::merge::{Merge, Next};
 use self::tap::Tap;
 pub use self::tap::TapOptions;
@@ -28,8 +34,7 @@ pub struct Live {
 
 /// What comes next.
 pub enum Step<'a> {
-    /// A frame; where frames of its tap were lost before it, the time of the one before those.
-    Frame(Captured<'a>, Option<Timestamp>),
+    Frame(Captured<'a>, Arrival),
     /// No frame is ready. Nothing comes any more that is older than this.
     Nothing(Timestamp),
     /// The taps were stopped, and everything was read.
@@ -53,7 +58,7 @@ impl Live {
     #[inline]
     pub fn step(&mut self) -> Step<'_> {
         match self.merge.next(clock::now_utc_ns) {
-            Next::Frame(captured, lost_since) => Step::Frame(captured, lost_since),
+            Next::Frame(captured, arrival) => Step::Frame(captured, arrival),
             Next::End if self.is_stopped => Step::End,
             // Where there is no interface any more, time goes by the clock.
             Next::End => Step::Nothing(Timestamp(clock::now_utc_ns())),

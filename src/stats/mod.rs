@@ -32,8 +32,8 @@ pub use clock_relations::{BoundsOfPairs, ClockRelations, Piece, relate};
 pub use evidence::Evidence;
 pub use explain::{Explanation, Reason, explanations};
 pub use facts::{
-    ClockRelation, ExchangeAhead, Feed, Gap, Hops, Lag, Line, LiveTap, Relation, Session, StampSource, Tap, Totals,
-    TriggerRule,
+    ClockRelation, ExchangeAhead, Feed, Gap, Hops, Lag, Line, LiveTap, Recorded, Relation, Session, StampSource, Tap,
+    Totals, TriggerRule,
 };
 pub use group::{Group, Groups, Latencies};
 pub use histogram::{FEW, Histogram, QUANTILES, Quantile};

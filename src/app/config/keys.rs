@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tickscope_decoders::{PROTOCOLS, Role};
-use tickscope_model::Nanos;
+use tickscope_model::{Nanos, SegmentKind};
 use tickscope_nic::{Driver, Group};
 
 use crate::capture::stamp::{Edge, TRAILERS, Trailer};
 
 use crate::pair::attribution::Learning;
 
+use super::live_keys::LIVE_KEYS;
 use super::settings::{
     Books, Endpoint, FeedSetting, IdSetting, LinkSetting, OrderTag, SessionSetting, Settings, TRIGGER_MESSAGES,
     TapSetting,
@@ -41,6 +42,7 @@ pub enum Table {
     Instruments,
     Trigger,
     Pairing,
+    Live,
     TriggerId,
     TriggerLink,
 }
@@ -61,6 +63,10 @@ pub enum Kind {
     /// A whole number up to the first one, or a list of them; the flag says which it was.
     Numbers(u64, fn(&mut Settings, Vec<u64>, bool)),
     Flag(fn(&mut Settings, bool)),
+    /// A size; what is expected, for messages.
+    Bytes(&'static str, fn(&mut Settings, u64)),
+    /// Latencies and how long each may be, likewise.
+    Over(&'static str, fn(&mut Settings, Vec<(SegmentKind, Nanos)>)),
     /// A list of multicast groups.
     Groups(fn(&mut Settings, Vec<Group>)),
     /// `"9717"` or `{ tag = 11, regex = "…", base = 10 }`.
@@ -93,6 +99,7 @@ impl Table {
         Table::Instruments,
         Table::Trigger,
         Table::Pairing,
+        Table::Live,
         Table::TriggerId,
         Table::TriggerLink,
     ];
@@ -106,6 +113,7 @@ impl Table {
             Table::Instruments => "instruments",
             Table::Trigger => "trigger",
             Table::Pairing => "pairing",
+            Table::Live => "live",
             Table::TriggerId => "trigger.id",
             Table::TriggerLink => "trigger.link",
         }
@@ -113,7 +121,7 @@ impl Table {
 
     /// Whether a file may hold several.
     pub fn is_repeated(self) -> bool {
-        !matches!(self, Table::Instruments | Table::Trigger | Table::Pairing)
+        !matches!(self, Table::Instruments | Table::Trigger | Table::Pairing | Table::Live)
     }
 
     /// As it stands in a file.
@@ -130,6 +138,7 @@ impl Table {
             Table::Instruments => "Names of instruments, where orders and market data use different ones.",
             Table::Trigger => "Which market-data messages may have caused a request.",
             Table::Pairing => "How requests wait for their answers.",
+            Table::Live => "What tickscope live records.",
             Table::TriggerId => "The order carries an id of the market-data message that caused it.",
             Table::TriggerLink => "Orders in one instrument caused by market data of another.",
         }
@@ -158,7 +167,7 @@ impl Table {
             Table::Session => settings.sessions.push(SessionSetting::default()),
             Table::TriggerId => settings.trigger.ids.push(IdSetting::default()),
             Table::TriggerLink => settings.trigger.links.push(LinkSetting::default()),
-            Table::Instruments | Table::Trigger | Table::Pairing => (),
+            Table::Instruments | Table::Trigger | Table::Pairing | Table::Live => (),
         }
     }
 }
@@ -175,6 +184,7 @@ impl Kind {
             Kind::Span(_) => "a duration of 0 or more, such as \"250us\" (units: ns, us, ms, s)".into(),
             Kind::Numbers(most, _) => format!("a number from 0 to {most}, or a list of them"),
             Kind::Flag(_) => "true or false".into(),
+            Kind::Bytes(expected, _) | Kind::Over(expected, _) => (*expected).into(),
             Kind::Groups(_) => "a list of multicast groups, such as [\"233.54.12.111\", \"232.1.1.1@10.0.0.9\"]".into(),
             Kind::OrderTag(_) => {
                 "a FIX tag, such as \"9717\" or { tag = 11, regex = \"-(\\\\d+)$\", base = 10 }".into()
@@ -209,7 +219,7 @@ fn quoted(choices: &[&str], between: &str) -> String {
 }
 
 /// A key.
-const fn key(
+pub(super) const fn key(
     table: Table,
     name: &'static str,
     kind: Kind,
@@ -504,16 +514,6 @@ pub static KEYS: &[Key] = &[
         "0.9",
         "Tails are stated over pairs whose trigger_confidence is at least this.",
     ),
-    // ── [pairing] ──
-    key(
-        Table::Pairing,
-        "answer_timeout",
-        Kind::Span(|settings, timeout| settings.pairing.answer_timeout = timeout),
-        "\"10s\"",
-        "\"10s\"",
-        "Live: a row is written a second after its request was done, and when it is this old at the latest; what comes later \
-         goes to --segments. Captures are read to their end for answers, whatever this says.",
-    ),
     // ── [[trigger.id]] ──
     key(
         Table::TriggerId,
@@ -554,9 +554,14 @@ pub static KEYS: &[Key] = &[
     ),
 ];
 
+/// Keys of all tables.
+pub fn all_keys() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(LIVE_KEYS)
+}
+
 /// Keys of one table, in the order of the manual.
 pub fn keys_of(table: Table) -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().filter(move |key| key.table == table)
+    all_keys().filter(move |key| key.table == table)
 }
 
 /// A key of the table, which must exist: for values that the command line gives.
@@ -570,8 +575,8 @@ mod tests {
 
     #[test]
     fn no_key_stands_twice_and_none_is_without_words() {
-        for (at, key) in KEYS.iter().enumerate() {
-            assert!(KEYS.iter().skip(at + 1).all(|other| other.path() != key.path()), "{}", key.path());
+        for (at, key) in all_keys().enumerate() {
+            assert!(all_keys().skip(at + 1).all(|other| other.path() != key.path()), "{}", key.path());
             assert!(!key.text.is_empty() && !key.example.is_empty(), "{}", key.path());
         }
         assert!(Table::ALL.iter().all(|&table| keys_of(table).next().is_some()));

@@ -5,6 +5,7 @@ pub mod command;
 pub mod duration;
 pub mod instruments;
 pub mod keys;
+pub mod live_keys;
 mod order_tag;
 mod parse;
 pub mod settings;

@@ -9,6 +9,7 @@ use tickscope_model::Nanos;
 use tickscope_nic::{Driver, Group};
 
 use super::keys::{Key, Table};
+use super::live_keys::LiveSetting;
 use crate::capture::stamp::{Edge, Trailer};
 use crate::pair::attribution::Learning;
 use crate::stats::THRESHOLD;
@@ -27,6 +28,7 @@ pub struct Settings {
     pub instruments: Option<PathBuf>,
     pub trigger: TriggerSetting,
     pub pairing: PairingSetting,
+    pub live: LiveSetting,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
     /// Every value that was given, with its place; `config show` prints it.
