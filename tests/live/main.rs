@@ -8,4 +8,5 @@ mod daemon;
 mod equal;
 mod faults;
 mod lab;
+mod record;
 mod send;
