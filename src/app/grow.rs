@@ -45,6 +45,7 @@ impl Growing {
             if let Some(table) = &mut self.segments {
                 row.segment_rows().try_for_each(|segment| table.push(&segment, &self.taps))?;
             }
+            recording.latencies(&row);
             if is_echo {
                 self.summary.echo(&row);
                 continue;

@@ -63,7 +63,12 @@ pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Resul
         };
         (tap.name.clone(), format!("{}: {}{offset}", tap.nic.interface, live.report(id).driver))
     };
-    let recording = Recording::start(&settings, live.taps().map(about).collect(), arguments.display.quiet)?;
+    let recording = Recording::start(
+        &settings,
+        live.taps().map(about).collect(),
+        arguments.output.hlog.as_deref(),
+        arguments.display.quiet,
+    )?;
     let engine = Engine::new(arguments, &settings, &taps, live, growing, recording)?;
     let is_asked = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&is_asked))?;

@@ -11,6 +11,7 @@ pub mod decode;
 pub mod doctor;
 mod facts;
 mod grow;
+pub mod interval_log;
 mod live;
 pub mod man;
 mod open;

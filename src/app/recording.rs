@@ -1,14 +1,16 @@
 //! What `live` keeps of the frames themselves: the recording, and the flight recorder with its files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, ValueHint};
 use tickscope_model::{Nanos, SegmentKind, Timestamp};
+use tickscope_nic::clock;
 
 use super::config::Settings;
 use super::config::duration;
 use super::config::live_keys::{parse_over, parse_size};
+use super::interval_log::IntervalLog;
 use super::{WrongUsage, complain};
 use crate::capture::Captured;
 use crate::live::flight::Flight;
@@ -62,6 +64,13 @@ pub struct RecordArgs {
     /// The folder of those files [default: that of --record]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub flight_dir: Option<PathBuf>,
+
+    /// Add lines to the file of --hlog this often [default: 10s]
+    ///
+    /// A line holds a latency of the rows that were written meanwhile. A process that is killed loses one interval at most. A
+    /// new day begins a new file, see `hlog_rotate` in tickscope-config(5).
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_span)]
+    pub hlog_interval: Option<Nanos>,
 }
 
 fn over(text: &str) -> Result<Over, String> {
@@ -77,6 +86,7 @@ pub(super) struct Recording {
     files: Option<FlightFiles>,
     over: Vec<(SegmentKind, Nanos)>,
     recorder: Option<Recorder>,
+    log: Option<IntervalLog>,
     is_quiet: bool,
     now: Timestamp,
 }
@@ -94,6 +104,7 @@ impl RecordArgs {
         if let Some(Over(over)) = &self.flight_over {
             live.flight_over.clone_from(over);
         }
+        live.hlog_interval = self.hlog_interval.unwrap_or(live.hlog_interval);
         live.flight_dir = self.flight_dir.clone().or(live.flight_dir.take());
         if live.flight.is_none() && !live.flight_over.is_empty() {
             live.flight = Some(FLIGHT);
@@ -106,9 +117,19 @@ fn limits(settings: &Settings) -> Limits {
     Limits { file_bytes: live.record_size, file_span: live.record_time, total_bytes: live.record_total }
 }
 
+fn log(settings: &Settings, path: &Path) -> anyhow::Result<IntervalLog> {
+    let (live, now) = (&settings.live, Timestamp(clock::now_utc_ns()));
+    IntervalLog::create(path, live.hlog_interval, live.hlog_rotate, now).with_context(|| path.display().to_string())
+}
+
 impl Recording {
     /// `taps`: name of each, and what is to be said of it.
-    pub(super) fn start(settings: &Settings, taps: Vec<(String, String)>, is_quiet: bool) -> anyhow::Result<Recording> {
+    pub(super) fn start(
+        settings: &Settings,
+        taps: Vec<(String, String)>,
+        hlog: Option<&Path>,
+        is_quiet: bool,
+    ) -> anyhow::Result<Recording> {
         let live = &settings.live;
         let names: Vec<String> = taps.iter().map(|(name, _)| name.clone()).collect();
         let span = live.flight.filter(|span| span.0 > 0);
@@ -138,6 +159,7 @@ impl Recording {
             files,
             over: live.flight_over.clone(),
             recorder: options.map(|options| Recorder::start(&options, taps)).transpose()?,
+            log: hlog.map(|path| log(settings, path)).transpose()?,
             is_quiet,
             now: Timestamp::MIN,
         })
@@ -158,6 +180,13 @@ impl Recording {
     /// What else is known of time where no frames come.
     pub(super) fn reached(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
+    }
+
+    /// A row was written, or is the echo of one.
+    pub(super) fn latencies(&mut self, row: &OrderRow) {
+        if let Some(log) = &mut self.log {
+            log.row(row);
+        }
     }
 
     /// A row was written: was it slow?
@@ -190,6 +219,9 @@ impl Recording {
             files.advance(flight, self.now, false);
         }
         if is_second {
+            if let Some(log) = &mut self.log {
+                log.advance(Timestamp(clock::now_utc_ns()), false);
+            }
             self.account(live);
             if let Some(recorder) = &mut self.recorder {
                 recorder.flush();
@@ -219,6 +251,9 @@ impl Recording {
         if let (Some(files), Some(flight)) = (&mut self.files, &mut self.flight) {
             files.advance(flight, self.now, true);
             files.finish();
+        }
+        if let Some(log) = &mut self.log {
+            log.advance(Timestamp(clock::now_utc_ns()), true);
         }
         self.account(live);
         if let Some(recorder) = &mut self.recorder {

@@ -19,6 +19,7 @@ use tickscope_nic::{OpenError, clock};
 
 pub use self::merge::Arrival;
 use self::merge::{Merge, Next};
+pub(crate) use self::record_files::file_time;
 use self::tap::Tap;
 pub use self::tap::TapOptions;
 use crate::capture::Captured;

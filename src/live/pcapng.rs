@@ -136,8 +136,7 @@ fn pad(out: &mut Vec<u8>, length: usize) {
 /// The upper half first.
 #[inline]
 fn time(out: &mut Vec<u8>, time: Timestamp) {
-    let [a, b, c, d, e, f, g, h] = time.0.to_le_bytes();
-    out.extend_from_slice(&[e, f, g, h, a, b, c, d]);
+    out.extend_from_slice(&time.0.rotate_left(32).to_le_bytes());
 }
 
 #[inline]

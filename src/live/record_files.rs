@@ -218,7 +218,7 @@ impl Files {
 }
 
 /// `20260301T143000.123456789Z`.
-pub(super) fn file_time(time: Timestamp) -> String {
+pub(crate) fn file_time(time: Timestamp) -> String {
     let stamp = i128::from(time.0);
     let time = jiff::Timestamp::from_nanosecond(stamp).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     time.strftime("%Y%m%dT%H%M%S.%9fZ").to_string()

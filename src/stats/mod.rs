@@ -37,7 +37,7 @@ pub use facts::{
 };
 pub use group::{Group, Groups, Latencies};
 pub use histogram::{FEW, Histogram, QUANTILES, Quantile};
-pub use interop::{PercentileLine, moments, percentile_lines, write_interval_log};
+pub use interop::{PercentileLine, moments, percentile_lines, write_interval_log, write_intervals};
 pub use market::LateLine;
 pub use oneway::OneWay;
 pub use scopes::{ALPHA, VERDICT_TEST};

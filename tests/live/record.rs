@@ -193,3 +193,47 @@ fn a_full_disk_stops_the_recording_alone_until_there_is_room() {
     assert!(number(&recording["frames"]) >= kept as u64 + 100);
     assert_eq!(number(&recording["frames"]) + number(&recording["lost"]["not_written"]), sent, "{recording:#}");
 }
+
+/// Samples of a latency in all lines of a log, which the hdrhistogram crate reads; lines that it cannot read fail.
+fn logged(path: &Path, segment: &str) -> u64 {
+    use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+    let text = fs::read(path).unwrap();
+    let lines = IntervalLogIterator::new(&text).filter_map(|entry| match entry.unwrap() {
+        LogEntry::Interval(line) if line.tag().map(|tag| tag.as_str()) == Some(segment) => {
+            Some(line.encoded_histogram().to_owned())
+        }
+        _ => None,
+    });
+    lines.map(|line| samples(&line)).sum()
+}
+
+fn samples(encoded: &str) -> u64 {
+    let output = Command::new("sh").args(["-c", "printf %s \"$0\" | base64 -d", encoded]).output().unwrap();
+    let mut reader = hdrhistogram::serialization::Deserializer::new();
+    reader.deserialize::<u64, _>(&mut output.stdout.as_slice()).unwrap().len()
+}
+
+#[test]
+fn a_killed_daemon_leaves_its_histogram_log_and_the_next_one_begins_another() {
+    let Some(lab) = Lab::new() else { return };
+    let folder = Folder::new("hlog");
+    let file = |name: &str| folder.file(name);
+    run(&["sim", "calm", "--write", &file("sim")]);
+    fs::write(file("live.toml"), "[pairing]\nanswer_timeout = \"2s\"\n[live]\nhlog_interval = \"1s\"\n").unwrap();
+    let (config, log, orders) = (file("live.toml"), file("latency.hlog"), file("orders.csv"));
+    let arguments = ["--config", &config, "--hlog", &log, "--orders", &orders];
+    let running = live(&lab, "afpacket", &arguments);
+    lab.in_sender(|| replay(&folder.0.join("sim/tap.pcap")));
+    thread::sleep(Duration::from_secs(6));
+    running.end(libc::SIGKILL);
+    let acks = rows(Path::new(&orders)).values().filter(|row| !row["ack_ns"].is_empty()).count() as u64;
+    assert!(acks > 100, "{acks}");
+    assert_eq!(logged(Path::new(&log), "ack"), acks);
+
+    let running = live(&lab, "afpacket", &arguments);
+    let (status, _, said) = running.end(libc::SIGTERM);
+    assert!(status.success(), "{said:#?}");
+    let logs = files(&folder.0, "latency");
+    assert_eq!(logs.len(), 2, "{logs:?}");
+    assert_eq!((logged(&logs[0], "ack"), logged(&logs[1], "ack")), (acks, 0), "{logs:?}");
+}

@@ -7,6 +7,7 @@ use tickscope_model::{Nanos, SegmentKind};
 use super::duration;
 use super::keys::{Key, Kind, Table, key};
 use super::settings::Settings;
+use crate::app::interval_log::Rotate;
 
 /// What a size is, for messages and the manual.
 const SIZE: &str = "a number of bytes, such as \"1GiB\" or \"500MB\" (units: B, kB, MB, GB, KiB, MiB, GiB)";
@@ -25,6 +26,8 @@ pub struct LiveSetting {
     pub flight_memory: u64,
     pub flight_over: Vec<(SegmentKind, Nanos)>,
     pub flight_dir: Option<PathBuf>,
+    pub hlog_interval: Nanos,
+    pub hlog_rotate: Rotate,
 }
 
 impl Default for LiveSetting {
@@ -38,6 +41,8 @@ impl Default for LiveSetting {
             flight_memory: 64 << 20,
             flight_over: Vec::new(),
             flight_dir: None,
+            hlog_interval: Nanos(10_000_000_000),
+            hlog_rotate: Rotate::Daily,
         }
     }
 }
@@ -122,6 +127,23 @@ pub static LIVE_KEYS: &[Key] = &[
         "",
         "\"/var/lib/tickscope\"",
         "The folder of those files; without it that of the recording.",
+    ),
+    key(
+        Table::Live,
+        "hlog_interval",
+        Kind::Span(|settings, interval| settings.live.hlog_interval = interval),
+        "\"10s\"",
+        "\"10s\"",
+        "--hlog of live grows this often by a line for each latency, of the rows that were written meanwhile.",
+    ),
+    key(
+        Table::Live,
+        "hlog_rotate",
+        Kind::Choice(Rotate::NAMES, |settings, name| settings.live.hlog_rotate = Rotate::of(name)),
+        "\"daily\"",
+        "\"hourly\"",
+        "When --hlog of live begins a new file, by UTC. The file before is renamed: latency.hlog to \
+         latency-20260301T000000.000000000Z.hlog, by its first time.",
     ),
 ];
 
