@@ -192,16 +192,11 @@ impl Recording {
     /// A row was written: was it slow?
     pub(super) fn row(&mut self, row: &OrderRow) {
         let Some(files) = &mut self.files else { return };
-        let mut slow = String::new();
+        let mut slow = Vec::new();
         let mut end = row.t_out;
         for (kind, latency) in row.segments() {
             if let Some((_, most)) = self.over.iter().find(|(over, most)| *over == kind && latency > *most) {
-                slow.push_str(&format!(
-                    " {} {} (over {})",
-                    kind.name(),
-                    duration::text(latency),
-                    duration::text(*most)
-                ));
+                slow.push(format!("{} {} (over {})", kind.name(), duration::text(latency), duration::text(*most)));
                 // Tick-to-trade lies before the request.
                 if kind != SegmentKind::TickToTrade {
                     end = end.max(row.t_out.shifted(latency));
@@ -209,7 +204,7 @@ impl Recording {
             }
         }
         if !slow.is_empty() {
-            files.slow(end, format!("{} {}{slow}", row.session, row.clordid));
+            files.slow(end, format!("{} {} {}", row.session, row.clordid, slow.join(", ")));
         }
     }
 
