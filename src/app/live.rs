@@ -17,6 +17,7 @@ use super::config::settings::TapSetting;
 use super::decode::is_lossy;
 use super::grow::Growing;
 use super::recording::{self, Recording};
+use super::reload::Reload;
 use super::{Outcome, WrongUsage, complain, facts, open, rules, stop, unmatched};
 use crate::capture::stamp::{Edge, Trailer};
 use crate::dissect::Filter;
@@ -133,6 +134,7 @@ struct Engine<'a> {
     correlator: Correlator,
     growing: Growing,
     recording: Recording,
+    reload: Reload,
     has_screen: bool,
     ticks: u64,
 }
@@ -176,6 +178,7 @@ impl<'a> Engine<'a> {
             correlator,
             growing,
             recording,
+            reload: Reload::start(arguments)?,
             has_screen: !arguments.headless && arguments.output.prints_report() && io::stdout().is_terminal(),
             ticks: 0,
         })
@@ -241,6 +244,7 @@ impl<'a> Engine<'a> {
         self.growing.take(&mut self.correlator, &mut self.recording)?;
         let is_second = self.ticks.is_multiple_of(TICKS_PER_SECOND);
         self.recording.tick(&self.live, is_second);
+        self.reload.advance(self.arguments, &mut self.recording);
         if is_second {
             self.growing.flush()?;
             let is_quiet = self.arguments.display.quiet || self.has_screen;

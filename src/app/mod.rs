@@ -17,6 +17,7 @@ pub mod man;
 mod open;
 mod prepare;
 pub mod recording;
+mod reload;
 mod rules;
 mod score;
 mod sim;

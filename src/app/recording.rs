@@ -177,6 +177,22 @@ impl Recording {
         }
     }
 
+    pub(super) fn watches_orders(&self) -> bool {
+        self.files.is_some()
+    }
+
+    /// The limits that can change.
+    pub(super) fn change(&mut self, settings: &Settings) {
+        if let Some(recorder) = &self.recorder {
+            recorder.set_limits(limits(settings));
+        }
+        if let Some(log) = &mut self.log {
+            log.interval = settings.live.hlog_interval;
+            log.rotate = settings.live.hlog_rotate;
+        }
+        self.over.clone_from(&settings.live.flight_over);
+    }
+
     /// What else is known of time where no frames come.
     pub(super) fn reached(&mut self, now: Timestamp) {
         self.now = self.now.max(now);

@@ -237,3 +237,25 @@ fn a_killed_daemon_leaves_its_histogram_log_and_the_next_one_begins_another() {
     assert_eq!(logs.len(), 2, "{logs:?}");
     assert_eq!((logged(&logs[0], "ack"), logged(&logs[1], "ack")), (acks, 0), "{logs:?}");
 }
+
+#[test]
+fn the_configuration_is_read_again_on_request() {
+    let Some(lab) = Lab::new() else { return };
+    let folder = Folder::new("reload");
+    let (config, recorded) = (folder.file("live.toml"), folder.file("recorded"));
+    let write = |text: &str| fs::write(&config, text).unwrap();
+    write("[live]\nrecord_size = \"1GiB\"\n");
+    let mut running = live(&lab, "afpacket", &["--config", &config, "--record", &recorded, "--json"]);
+    write("[live]\nrecord_size = \"4MB\"\n[trigger]\nwindow = \"2s\"\n");
+    running.signal(libc::SIGHUP);
+    running.await_line("SIGHUP: [live] record_size = \"4MB\"");
+    running.await_line("SIGHUP: [trigger] window cannot change");
+    let sent = send(&lab, 20_000);
+    write("[live]\nrecord_sise = \"1MB\"\n");
+    running.signal(libc::SIGHUP);
+    running.await_line("what was in force stays");
+    let (status, report, said) = running.end(libc::SIGTERM);
+    assert!(status.success(), "{said:#?}");
+    let report = &parse(&report)["recording"];
+    assert!(report["files"].as_u64() >= Some(4) && report["frames"] == sent, "{report:#}");
+}
