@@ -217,9 +217,39 @@ impl Files {
     }
 }
 
-/// `20260301T143000.123456789Z`.
+/// `20260301T143000.123456789Z`, UTC.
 pub(crate) fn file_time(time: Timestamp) -> String {
-    let stamp = i128::from(time.0);
-    let time = jiff::Timestamp::from_nanosecond(stamp).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    time.strftime("%Y%m%dT%H%M%S.%9fZ").to_string()
+    let (seconds, nanoseconds) = (time.0 / 1_000_000_000, time.0 % 1_000_000_000);
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Years begin in March here, so that the leap day is the last one; 719,468 days lie between 0000-03-01 and 1970-01-01.
+    let (era, day) = ((days + 719_468) / 146_097, (days + 719_468) % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = era * 400 + year + next;
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}.{nanoseconds:09}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_dates() {
+        // As `date -u -d @SECONDS` says.
+        for (seconds, expected) in [
+            (0, "19700101T000000.000000001Z"),
+            (951_782_399, "20000228T235959.000000001Z"),
+            (951_782_400, "20000229T000000.000000001Z"),
+            (951_868_800, "20000301T000000.000000001Z"),
+            (1_772_375_400, "20260301T143000.000000001Z"),
+            (1_735_689_599, "20241231T235959.000000001Z"),
+            (4_107_542_400, "21000301T000000.000000001Z"),
+        ] {
+            assert_eq!(file_time(Timestamp(seconds * 1_000_000_000 + 1)), expected);
+        }
+    }
 }
