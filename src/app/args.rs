@@ -13,6 +13,7 @@ use tickscope_model::Nanos;
 
 use super::config::settings::metrics_address;
 use super::config::{TapArg, TapOffset, TapTrailer, duration};
+use super::recording::RecordArgs;
 use super::values::{self, CaptureArg, TableOutput, TimeArg, Zone};
 
 /// Tick-to-trade and exchange latency from packet captures
@@ -175,6 +176,9 @@ pub struct LiveArgs {
     /// Give metrics in OpenMetrics text on this address, or port of this host
     #[arg(long, value_name = "ADDR", value_parser = metrics_address, help_heading = "Running")]
     pub metrics: Option<SocketAddr>,
+
+    #[command(flatten)]
+    pub record: RecordArgs,
 
     #[command(flatten)]
     pub output: OutputArgs,

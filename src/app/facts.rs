@@ -177,7 +177,9 @@ pub(super) fn write(
     if let Some(folder) = &output.hgrm {
         write_hgrm(summary, folder)?;
     }
-    if let Some(file) = &output.hlog {
+    // That of `live` has grown all the time.
+    let is_live = summary.taps.iter().any(|tap| tap.live.is_some());
+    if let Some(file) = output.hlog.as_ref().filter(|_| !is_live) {
         write_hlog(summary, Output::create(file)?)?;
     }
     if output.prints_report() { print(output.json, display, clock, summary) } else { Ok(()) }

@@ -5,6 +5,7 @@ use std::{io, mem};
 
 use super::args::OutputArgs;
 use super::complain;
+use super::recording::Recording;
 use super::values::TableOutput;
 use crate::pair::{OrderRow, Paired, SegmentRow};
 use crate::pipeline::correlator::Correlator;
@@ -49,7 +50,7 @@ impl Growing {
     }
 
     /// Takes what is ready out of the correlator.
-    pub(super) fn take(&mut self, correlator: &mut Correlator) -> io::Result<()> {
+    pub(super) fn take(&mut self, correlator: &mut Correlator, recording: &mut Recording) -> io::Result<()> {
         for (time, count) in mem::take(&mut correlator.market_counts) {
             self.summary.market(time, count);
         }
@@ -57,10 +58,12 @@ impl Growing {
             if let Some(table) = &mut self.segments {
                 row.segment_rows().try_for_each(|segment| table.push(&segment, &self.taps))?;
             }
+            recording.latencies(&row);
             if is_echo {
                 self.summary.echo(&row);
                 continue;
             }
+            recording.row(&row);
             let candidates = row.case.take().map(|case| correlator.candidates(&case));
             self.evidence.order(&row);
             self.summary.figures(&row);

@@ -16,6 +16,8 @@ use super::config::Settings;
 use super::config::settings::TapSetting;
 use super::decode::is_lossy;
 use super::grow::Growing;
+use super::recording::{self, Recording};
+use super::reload::Reload;
 use super::serve::{Figures, Serving};
 use super::{Outcome, WrongUsage, complain, facts, open, rules, stop, unmatched};
 use crate::capture::stamp::{Edge, Trailer};
@@ -60,7 +62,20 @@ pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Resul
     if serving.keeps_rows() {
         growing.keep();
     }
-    let engine = Engine::new(arguments, &settings, &taps, live, (growing, serving))?;
+    let about = |(tap, id): (&TapOptions, TapId)| {
+        let offset = match tap.offset {
+            Nanos(0) => String::new(),
+            offset => format!("; {:+} ns of offset are not in the times", offset.0),
+        };
+        (tap.name.clone(), format!("{}: {}{offset}", tap.nic.interface, live.report(id).driver))
+    };
+    let recording = Recording::start(
+        &settings,
+        live.taps().map(about).collect(),
+        arguments.output.hlog.as_deref(),
+        arguments.display.quiet,
+    )?;
+    let engine = Engine::new(arguments, &settings, &taps, live, (growing, serving, recording))?;
     let is_asked = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&is_asked))?;
     if let Err(error) = drop_other_capabilities() {
@@ -124,6 +139,8 @@ struct Engine<'a> {
     correlator: Correlator,
     growing: Growing,
     serving: Serving,
+    recording: Recording,
+    reload: Reload,
     has_screen: bool,
     ticks: u64,
 }
@@ -134,7 +151,7 @@ impl<'a> Engine<'a> {
         settings: &'a Settings,
         taps: &'a [TapSetting],
         live: Live,
-        (growing, serving): (Growing, Serving),
+        (growing, serving, recording): (Growing, Serving, Recording),
     ) -> anyhow::Result<Engine<'a>> {
         let selection = &arguments.selection;
         let filter = selection.filter.as_deref().map(Filter::parse).transpose();
@@ -168,6 +185,8 @@ impl<'a> Engine<'a> {
             correlator,
             growing,
             serving,
+            recording,
+            reload: Reload::start(arguments)?,
             has_screen: !arguments.headless && arguments.output.prints_report() && io::stdout().is_terminal(),
             ticks: 0,
         })
@@ -209,15 +228,17 @@ impl<'a> Engine<'a> {
     fn frames(&mut self) -> Option<bool> {
         for _ in 0..FRAMES_AT_ONCE {
             match self.live.step() {
-                Step::Frame(captured, lost_since) => {
+                Step::Frame(captured, arrival) => {
                     let time = captured.frame.time;
-                    if let Some(since) = lost_since {
+                    self.recording.frame(&captured, &arrival);
+                    if let Some(since) = arrival.lost_since {
                         self.correlator.pairer.capture_lost(since, time);
                     }
                     self.correlator.advance(time);
                     self.pipeline.frame(&captured, &mut self.correlator);
                 }
                 Step::Nothing(floor) => {
+                    self.recording.reached(floor);
                     self.correlator.advance(floor);
                     return Some(true);
                 }
@@ -230,11 +251,14 @@ impl<'a> Engine<'a> {
     /// What is done ten times a second, beside frames.
     fn tick(&mut self) -> io::Result<()> {
         self.ticks += 1;
-        self.growing.take(&mut self.correlator)?;
+        self.growing.take(&mut self.correlator, &mut self.recording)?;
         let Engine { taps, points, live, pipeline, correlator, growing, serving, .. } = self;
         let figures = Figures { pipeline, correlator };
         serving.tick(growing, &figures, || tap_facts((taps, points), live, &figures));
-        if self.ticks.is_multiple_of(TICKS_PER_SECOND) {
+        let is_second = self.ticks.is_multiple_of(TICKS_PER_SECOND);
+        self.recording.tick(&self.live, is_second);
+        self.reload.advance(self.arguments, &mut self.recording);
+        if is_second {
             self.growing.flush()?;
             let is_quiet = self.arguments.display.quiet || self.has_screen;
             self.live.advance(&mut |tap, text| say(is_quiet, tap, text))?;
@@ -279,6 +303,8 @@ impl<'a> Engine<'a> {
     /// The report of what was collected.
     fn complete(&self, summary: &mut Summary) {
         summary.taps = self.tap_facts();
+        summary.recorded = self.recording.report();
+        summary.notes.extend(summary.recorded.iter().flat_map(recording::notes));
         facts::facts(summary, self.settings, &self.pipeline, &self.correlator);
         if self.taps.iter().any(|tap| tap.clock.is_some()) {
             let text = "live, all taps have the clock of this host's UTC; clock of [[tap]] says nothing here";
@@ -290,7 +316,7 @@ impl<'a> Engine<'a> {
 
     /// Prints the report as it would be now, on a thread of its own: what is found out at the end takes its time.
     fn report_so_far(&mut self) -> anyhow::Result<()> {
-        self.growing.take(&mut self.correlator)?;
+        self.growing.take(&mut self.correlator, &mut self.recording)?;
         let mut summary = self.growing.snapshot();
         summary.is_running = true;
         self.complete(&mut summary);
@@ -311,10 +337,11 @@ impl<'a> Engine<'a> {
         let mut is_open = true;
         while is_open {
             is_open = self.correlator.finish_some();
-            self.growing.take(&mut self.correlator).context("writing rows")?;
+            self.growing.take(&mut self.correlator, &mut self.recording).context("writing rows")?;
         }
         let is_quiet = self.arguments.display.quiet;
         self.live.finish(&mut |tap, text| say(is_quiet, tap, text));
+        self.recording.finish(&self.live);
         let mut summary = self.growing.finish(is_quiet).context("writing rows")?;
         self.complete(&mut summary);
         self.serving.finish(&mut self.growing, &summary, &self.correlator);

@@ -47,6 +47,7 @@ pub(super) fn live(arguments: &LiveArgs) -> anyhow::Result<Settings> {
         socket: arguments.socket.as_deref(),
         metrics: arguments.metrics,
     });
+    arguments.record.apply(&mut settings);
     say(&settings, &search, &arguments.display);
     watch_signals()?;
     Ok(settings)

@@ -52,10 +52,20 @@ pub(super) struct Merge {
     floor: Timestamp,
 }
 
+/// What is known of a frame on its way in, beside what every capture knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// The time of its tap's frame before it, where frames were lost in between.
+    pub lost_since: Option<Timestamp>,
+    /// By this host, not received.
+    pub is_sent: bool,
+    /// Its stamp as it was taken, without its tap's offset; that of the frame before where there is none.
+    pub stamp: Timestamp,
+}
+
 /// What comes next.
 pub(super) enum Next<'a> {
-    /// A frame; the time of its tap's frame before it, where frames were lost in between.
-    Frame(Captured<'a>, Option<Timestamp>),
+    Frame(Captured<'a>, Arrival),
     /// No frame is ready; nothing comes any more that is older than this.
     Nothing(Timestamp),
     /// All queues have ended.
@@ -129,7 +139,8 @@ impl Merge {
             bytes: lane.reader.take(),
         };
         let captured = Captured { frame, has_time: head.time_ns != 0, file: usize::from(frame.tap.0) };
-        Next::Frame(captured, lost_before.then_some(before))
+        let stamp = time.shifted(Nanos(-tap.offset.0));
+        Next::Frame(captured, Arrival { lost_since: lost_before.then_some(before), is_sent: head.is_sent, stamp })
     }
 
     /// The head of a queue with its time on the clock that counts.

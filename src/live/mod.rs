@@ -3,10 +3,15 @@
 //! that read captures. What comes of it others can read meanwhile: snapshots on a Unix socket (`socket`, its `reader`s, the
 //! newest `rows`) and metrics over HTTP (`scrape`), each with a thread of its own that the engine never waits for. What a frame is and who stamps it is `tickscope-nic`'s work.
 
+pub mod flight;
+pub mod flight_files;
 mod merge;
+mod pcapng;
 mod queue;
 mod reader;
 mod receive;
+pub mod record;
+mod record_files;
 mod rows;
 mod scrape;
 mod socket;
@@ -17,7 +22,9 @@ use std::io;
 use tickscope_model::{TapId, Timestamp};
 use tickscope_nic::{OpenError, clock};
 
+pub use self::merge::Arrival;
 use self::merge::{Merge, Next};
+pub(crate) use self::record_files::file_time;
 pub use self::scrape::Metrics;
 pub use self::socket::{Publisher, Socket, Tell};
 use self::tap::Tap;
@@ -35,8 +42,7 @@ pub struct Live {
 
 /// What comes next.
 pub enum Step<'a> {
-    /// A frame; where frames of its tap were lost before it, the time of the one before those.
-    Frame(Captured<'a>, Option<Timestamp>),
+    Frame(Captured<'a>, Arrival),
     /// No frame is ready. Nothing comes any more that is older than this.
     Nothing(Timestamp),
     /// The taps were stopped, and everything was read.
@@ -60,7 +66,7 @@ impl Live {
     #[inline]
     pub fn step(&mut self) -> Step<'_> {
         match self.merge.next(clock::now_utc_ns) {
-            Next::Frame(captured, lost_since) => Step::Frame(captured, lost_since),
+            Next::Frame(captured, arrival) => Step::Frame(captured, arrival),
             Next::End if self.is_stopped => Step::End,
             // Where there is no interface any more, time goes by the clock.
             Next::End => Step::Nothing(Timestamp(clock::now_utc_ns())),

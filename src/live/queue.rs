@@ -22,12 +22,14 @@ pub(super) struct Head {
     length: u32,
     /// Frames were lost between the one before and this one.
     pub lost_before: bool,
+    /// By this host, not received.
+    pub is_sent: bool,
 }
 
 impl Head {
     #[inline]
     pub(super) fn new(time_ns: u64, wire_len: u32, lost_before: bool) -> Head {
-        Head { time_ns, wire_len, length: 0, lost_before }
+        Head { time_ns, wire_len, length: 0, lost_before, is_sent: false }
     }
 }
 

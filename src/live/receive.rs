@@ -93,7 +93,9 @@ fn receive(
                 let count = receiver.each(BUDGET, &mut |frame| {
                     stamped.count(frame.source, frame.direction);
                     let lost_before = frame.flags.contains(Flags::LOSS_BEFORE);
-                    writer.push(Head::new(frame.time_ns, frame.wire_len, lost_before), frame.bytes);
+                    let mut head = Head::new(frame.time_ns, frame.wire_len, lost_before);
+                    head.is_sent = frame.direction == Direction::Out;
+                    writer.push(head, frame.bytes);
                 });
                 writer.pause();
                 if count < BUDGET {

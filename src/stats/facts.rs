@@ -79,6 +79,24 @@ pub struct LiveTap {
     pub violations: Vec<String>,
 }
 
+/// What became of a recording.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded {
+    pub folder: String,
+    /// Frames and bytes that were written, and to how many files.
+    pub frames: u64,
+    pub bytes: u64,
+    pub files: u64,
+    /// Frames that were captured and measured, but not recorded, by reason.
+    pub losses: [(&'static str, u64); 2],
+    /// It could not write at the end.
+    pub is_stopped: bool,
+    /// Files that the flight recorder wrote, those it could not write, and orders over the threshold.
+    pub flights: u64,
+    pub flights_failed: u64,
+    pub slow_orders: u64,
+}
+
 /// Frames by who stamped them.
 #[derive(Clone, Debug)]
 pub struct StampSource {

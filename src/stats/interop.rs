@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, IntervalLogWriterError, Tag};
 
-use super::{Histogram, Quantile, Timeline};
+use tickscope_model::Timestamp;
+
+use super::{Histogram, Quantile, Span, Timeline};
 
 /// Steps between one halving of the distance to 100 % and the next, as other tools have by default.
 const TICKS_PER_HALF: u64 = 5;
@@ -81,7 +83,12 @@ pub fn moments(histogram: &Histogram) -> (f64, f64) {
 /// nanoseconds; the `Interval_Max` column is in milliseconds, as other tools write it.
 pub fn write_interval_log(timeline: &Timeline, output: &mut dyn Write) -> io::Result<()> {
     let spans = timeline.spans();
-    let start = spans.first().map_or(0, |span| span.from.0);
+    write_intervals(spans.first().map_or(Timestamp(0), |span| span.from), &spans, output)
+}
+
+/// The same of these spans, in a log whose times count from `start`.
+pub fn write_intervals(start: Timestamp, spans: &[Span], output: &mut dyn Write) -> io::Result<()> {
+    let start = start.0;
     let start_time = SystemTime::UNIX_EPOCH + Duration::from_nanos(start);
     let shared = RefCell::new(output);
     let mut part = Part(&shared);
@@ -96,7 +103,7 @@ pub fn write_interval_log(timeline: &Timeline, output: &mut dyn Write) -> io::Re
         .begin_log_with(&mut part, &mut serializer)?;
     let legend = r#""StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram""#;
     writeln!(Part(&shared), "{legend}")?;
-    for span in &spans {
+    for span in spans {
         for (kind, histogram) in span.latencies.iter() {
             let from = Duration::from_nanos(span.from.0 - start);
             let length = Duration::from_nanos(span.to.0 - span.from.0);
@@ -130,7 +137,7 @@ mod tests {
     use crate::stats::Latencies;
     use hdrhistogram::serialization::Deserializer;
     use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
-    use tickscope_model::{SegmentKind, Timestamp};
+    use tickscope_model::SegmentKind;
 
     #[test]
     fn the_dense_form_has_the_same_buckets() {

@@ -33,12 +33,12 @@ pub use clock_relations::{BoundsOfPairs, ClockRelations, Piece, relate};
 pub use evidence::Evidence;
 pub use explain::{Explanation, Reason, explanations};
 pub use facts::{
-    ClockRelation, ExchangeAhead, Feed, Gap, Hops, Lag, Line, LiveTap, Relation, Session, StampSource, Tap, Totals,
-    TriggerRule,
+    ClockRelation, ExchangeAhead, Feed, Gap, Hops, Lag, Line, LiveTap, Recorded, Relation, Session, StampSource, Tap,
+    Totals, TriggerRule,
 };
 pub use group::{Group, Groups, Latencies};
 pub use histogram::{FEW, Histogram, QUANTILES, Quantile};
-pub use interop::{PercentileLine, moments, percentile_lines, write_interval_log};
+pub use interop::{PercentileLine, moments, percentile_lines, write_interval_log, write_intervals};
 pub use market::LateLine;
 pub use oneway::OneWay;
 pub use scopes::{ALPHA, VERDICT_TEST};

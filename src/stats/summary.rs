@@ -12,8 +12,8 @@ use tickscope_model::{Losses, Nanos, SegmentKind, TapId, Timestamp};
 
 use super::explain::Rates;
 use super::{
-    Attribution, ClockRelation, Evidence, Feed, Groups, Histogram, Hops, Latencies, Session, Slowest, Tap, Timeline,
-    Totals, TriggerRule, first_answer,
+    Attribution, ClockRelation, Evidence, Feed, Groups, Histogram, Hops, Latencies, Recorded, Session, Slowest, Tap,
+    Timeline, Totals, TriggerRule, first_answer,
 };
 use crate::pair::{Across, Flag, OrderRow, TapClocks};
 
@@ -41,6 +41,8 @@ pub struct Summary {
     pub is_running: bool,
     /// Sentences that the run wants to say: `both files share a clock`, …
     pub notes: Vec<String>,
+    /// Live: what was recorded, if that was asked for.
+    pub recorded: Option<Recorded>,
     /// The whole run.
     pub overall: Latencies,
     pub by_session: Groups,
@@ -91,6 +93,7 @@ impl Default for Summary {
             attribution: Attribution::default(),
             is_running: false,
             notes: Vec::new(),
+            recorded: None,
             overall: Latencies::default(),
             by_session: Groups::default(),
             by_symbol: Groups::default(),

@@ -36,7 +36,7 @@ fn document(summary: &Summary) -> Value {
     let names: Vec<String> = summary.taps.iter().map(|tap| tap.name.clone()).collect();
     let (first, last) = summary.span().unzip();
     let verdict = Verdict::of(summary);
-    json!({
+    let mut document = json!({
         "schema": 1,
         "tool": "tickscope",
         "version": env!("CARGO_PKG_VERSION"),
@@ -65,7 +65,11 @@ fn document(summary: &Summary) -> Value {
         "order_sessions": facts::order_sessions(summary),
         "quality": facts::quality(summary),
         "notes": summary.notes,
-    })
+    });
+    if let Some(recorded) = &summary.recorded {
+        document["recording"] = facts::recorded(recorded);
+    }
+    document
 }
 
 pub(super) fn time(time: Option<Timestamp>) -> Value {

@@ -108,8 +108,14 @@ impl Drop for Running {
 
 /// `tickscope live` on both links, once it captures.
 pub(crate) fn live(lab: &Lab, driver: &str, arguments: &[&str]) -> Running {
+    live_after("true", lab, driver, arguments)
+}
+
+/// The same, once a command of the shell was run in its mount namespace.
+pub(crate) fn live_after(before: &str, lab: &Lab, driver: &str, arguments: &[&str]) -> Running {
+    let mut command = Lab::command(&lab.receiver, "sh");
     // Replaced by the program, so that signals go to it.
-    let mut command = Lab::command(&lab.receiver, program());
+    command.args(["-c", &format!("{before} && exec \"$0\" \"$@\""), program()]);
     let taps = [format!("md=md1,driver={driver}"), format!("ord=or1,driver={driver}")];
     command.args(["live", "--headless", "--tap", &taps[0], "--tap", &taps[1]]).args(arguments);
     Running::start(command, "capturing")

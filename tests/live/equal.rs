@@ -19,9 +19,9 @@ use super::lab::{ARRIVES, Lab, SENT};
 use super::send::replay;
 
 /// A row by its columns' names.
-type Row = BTreeMap<String, String>;
+pub(crate) type Row = BTreeMap<String, String>;
 
-type Rows = BTreeMap<(String, String), Row>;
+pub(crate) type Rows = BTreeMap<(String, String), Row>;
 
 /// Columns that hold no time, and how a request was answered.
 const SAME: [&str; 7] = ["tap", "orig_clordid", "chain", "request", "symbol", "side", "price"];
@@ -29,7 +29,7 @@ const TRIGGER: [&str; 4] = ["trigger_feed", "trigger_seq", "trigger_msg", "trigg
 const ANSWERS: [&str; 7] =
     ["tcp_ack_ns", "ack_ns", "reject_ns", "first_fill_ns", "full_fill_ns", "cancel_ack_ns", "replace_ack_ns"];
 
-fn run(arguments: &[&str]) -> String {
+pub(crate) fn run(arguments: &[&str]) -> String {
     let output = Command::new(program()).args(arguments).output().unwrap();
     let (out, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{arguments:?}: {out}{error}");
@@ -37,7 +37,7 @@ fn run(arguments: &[&str]) -> String {
 }
 
 /// Rows by session and ClOrdID.
-fn rows(path: &Path) -> Rows {
+pub(crate) fn rows(path: &Path) -> Rows {
     let text = std::fs::read_to_string(path).unwrap();
     let mut lines = text.lines();
     let names: Vec<&str> = lines.next().unwrap().split(',').collect();

@@ -10,4 +10,5 @@ mod faults;
 mod lab;
 mod open_metrics;
 mod readers;
+mod record;
 mod send;

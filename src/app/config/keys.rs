@@ -5,15 +5,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use tickscope_decoders::Role;
-use tickscope_model::Nanos;
+use tickscope_model::{Nanos, SegmentKind};
 use tickscope_nic::{Driver, Group};
 
 use crate::capture::stamp::{Edge, TRAILERS, Trailer};
 
 use crate::pair::attribution::Learning;
 
+use super::live_keys::LIVE_KEYS;
 use super::settings::{
-    self, Books, Endpoint, FeedSetting, IdSetting, LinkSetting, OrderTag, SessionSetting, Settings, TRIGGER_MESSAGES,
+    Books, Endpoint, FeedSetting, IdSetting, LinkSetting, OrderTag, SessionSetting, Settings, TRIGGER_MESSAGES,
     TapSetting,
 };
 
@@ -62,6 +63,10 @@ pub enum Kind {
     /// A whole number up to the first one, or a list of them; the flag says which it was.
     Numbers(u64, fn(&mut Settings, Vec<u64>, bool)),
     Flag(fn(&mut Settings, bool)),
+    /// A size; what is expected, for messages.
+    Bytes(&'static str, fn(&mut Settings, u64)),
+    /// Latencies and how long each may be, likewise.
+    Over(&'static str, fn(&mut Settings, Vec<(SegmentKind, Nanos)>)),
     /// A list of multicast groups.
     Groups(fn(&mut Settings, Vec<Group>)),
     /// `"9717"` or `{ tag = 11, regex = "…", base = 10 }`.
@@ -137,7 +142,7 @@ impl Table {
             Table::Instruments => "Names of instruments, where orders and market data use different ones.",
             Table::Trigger => "Which market-data messages may have caused a request.",
             Table::Pairing => "How requests wait for their answers.",
-            Table::Live => "What tickscope live gives others to read while it runs.",
+            Table::Live => "What tickscope live records, and what it gives others to read while it runs.",
             Table::TriggerId => "The order carries an id of the market-data message that caused it.",
             Table::TriggerLink => "Orders in one instrument caused by market data of another.",
         }
@@ -175,7 +180,7 @@ impl Table {
 const MARKET_DATA_IDS: &[&str] = &["sequence", "packet_sequence", "match_number", "quote_entry_id"];
 
 /// A key.
-const fn key(
+pub(super) const fn key(
     table: Table,
     name: &'static str,
     kind: Kind,
@@ -470,36 +475,6 @@ pub static KEYS: &[Key] = &[
         "0.9",
         "Tails are stated over pairs whose trigger_confidence is at least this.",
     ),
-    // ── [pairing] ──
-    key(
-        Table::Pairing,
-        "answer_timeout",
-        Kind::Span(|settings, timeout| settings.pairing.answer_timeout = timeout),
-        "\"10s\"",
-        "\"10s\"",
-        "Live: a row is written a second after its request was done, and when it is this old at the latest; what comes later \
-         goes to --segments. Captures are read to their end for answers, whatever this says.",
-    ),
-    // ── [live] ──
-    key(
-        Table::Live,
-        "socket",
-        Kind::Socket(|settings, path| settings.live.socket = settings::socket(path)),
-        "",
-        "\"/run/tickscope/live.sock\"",
-        "Where the Unix socket is made that gives snapshots and answers, see tickscope-socket(7); none: nowhere. Without it \
-         live.sock in the first of $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/tickscope and /run/tickscope that is set, and none \
-         where that cannot be made. --socket on the command line replaces it.",
-    ),
-    key(
-        Table::Live,
-        "metrics",
-        Kind::Listen(|settings, address| settings.live.metrics = Some(address)),
-        "",
-        "\"127.0.0.1:9464\"",
-        "Where metrics are given to those who scrape them, see tickscope-socket(7). A port alone is one of this host that \
-         other hosts do not reach. --metrics on the command line replaces it.",
-    ),
     // ── [[trigger.id]] ──
     key(
         Table::TriggerId,
@@ -540,9 +515,14 @@ pub static KEYS: &[Key] = &[
     ),
 ];
 
+/// Keys of all tables.
+pub fn all_keys() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(LIVE_KEYS)
+}
+
 /// Keys of one table, in the order of the manual.
 pub fn keys_of(table: Table) -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().filter(move |key| key.table == table)
+    all_keys().filter(move |key| key.table == table)
 }
 
 /// A key of the table, which must exist: for values that the command line gives.
@@ -556,8 +536,8 @@ mod tests {
 
     #[test]
     fn no_key_stands_twice_and_none_is_without_words() {
-        for (at, key) in KEYS.iter().enumerate() {
-            assert!(KEYS.iter().skip(at + 1).all(|other| other.path() != key.path()), "{}", key.path());
+        for (at, key) in all_keys().enumerate() {
+            assert!(all_keys().skip(at + 1).all(|other| other.path() != key.path()), "{}", key.path());
             assert!(!key.text.is_empty() && !key.example.is_empty(), "{}", key.path());
         }
         assert!(Table::ALL.iter().all(|&table| keys_of(table).next().is_some()));

@@ -16,6 +16,7 @@ impl Kind {
             Kind::Span(_) => "a duration of 0 or more, such as \"250us\" (units: ns, us, ms, s)".into(),
             Kind::Numbers(most, _) => format!("a number from 0 to {most}, or a list of them"),
             Kind::Flag(_) => "true or false".into(),
+            Kind::Bytes(expected, _) | Kind::Over(expected, _) => (*expected).into(),
             Kind::Groups(_) => "a list of multicast groups, such as [\"233.54.12.111\", \"232.1.1.1@10.0.0.9\"]".into(),
             Kind::OrderTag(_) => {
                 "a FIX tag, such as \"9717\" or { tag = 11, regex = \"-(\\\\d+)$\", base = 10 }".into()

@@ -6,6 +6,7 @@ pub mod duration;
 pub mod instruments;
 pub mod keys;
 mod kinds;
+pub mod live_keys;
 mod order_tag;
 mod parse;
 pub mod settings;

@@ -1,5 +1,5 @@
 //! Text of a configuration file to [`Settings`] and a list of problems, each with line and column.
-//! The syntax is TOML's (toml.io, 1.0); what may stand in it is the table [`super::keys::KEYS`].
+//! The syntax is TOML's (toml.io, 1.0); what may stand in it is the table [`super::keys`]'s.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,12 +8,12 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use super::keys::{KEYS, Key, Kind, Table, keys_of};
+use super::keys::{Key, Kind, Table, all_keys, keys_of};
 use super::kinds::protocols;
 use tickscope_nic::Group;
 
 use super::settings::{self, Endpoint, Entry, Origin, Settings};
-use super::{duration, order_tag};
+use super::{duration, live_keys, order_tag};
 use crate::pair::LinkRule;
 
 /// Something wrong at one place of a file.
@@ -170,6 +170,8 @@ impl Reader<'_> {
             }
             Kind::Shift(set) => set(settings, duration::parse(text)?),
             Kind::Span(set) => set(settings, duration::parse_span(text)?),
+            Kind::Bytes(_, set) => set(settings, live_keys::parse_size(text)?),
+            Kind::Over(_, set) => set(settings, live_keys::parse_over(text)?),
             Kind::Speed(set) => set(settings, speed(text).ok_or_else(wrong)?),
             Kind::File(set) => set(settings, self.folder.join(text)),
             Kind::Socket(set) if text == "none" => set(settings, text.into()),
@@ -242,7 +244,7 @@ impl Reader<'_> {
 
     fn unknown(&mut self, table: Option<Table>, name: &str, span: Range<usize>) {
         let place = table.map_or_else(|| "at the top of the file".to_owned(), |table| format!("in {}", table.header()));
-        let homes: Vec<String> = KEYS.iter().filter(|key| key.name == name).map(|key| key.table.header()).collect();
+        let homes: Vec<String> = all_keys().filter(|key| key.name == name).map(|key| key.table.header()).collect();
         let known = keys_in(table);
         let hint = if homes.is_empty() {
             match nearest(name, &known) {
@@ -505,7 +507,7 @@ mod tests {
     #[test]
     fn the_table_of_keys_is_true() {
         // Examples of the manual are accepted, and defaults are what the program does.
-        for key in KEYS.iter().filter(|key| !matches!(key.kind, Kind::Protocol(..))) {
+        for key in all_keys().filter(|key| !matches!(key.kind, Kind::Protocol(..))) {
             let needs = match key.table {
                 Table::Tap if key.name != "name" => "name = \"x\"\n",
                 Table::Feed if key.name != "group" => "group = \"1.1.1.1:1\"\n",

@@ -9,6 +9,7 @@ use tickscope_model::Nanos;
 use tickscope_nic::{Driver, Group};
 
 use super::keys::{Key, Table};
+use super::live_keys::LiveSetting;
 use crate::capture::stamp::{Edge, Trailer};
 use crate::pair::attribution::Learning;
 use crate::stats::THRESHOLD;
@@ -182,14 +183,6 @@ pub struct OrderTag {
 pub struct LinkSetting {
     pub orders: String,
     pub when: String,
-}
-
-/// `[live]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LiveSetting {
-    pub socket: SocketSetting,
-    /// Where metrics are to be had.
-    pub metrics: Option<SocketAddr>,
 }
 
 /// Where snapshots are to be had.

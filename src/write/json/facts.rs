@@ -6,7 +6,7 @@ use tickscope_model::{Level, Nanos, TapId, Timestamp};
 use super::super::across::drift_bounds;
 use super::{distribution, time};
 use crate::capture::stamp::{Counts, Edge, Undecided};
-use crate::stats::{ClockRelation, Feed, Histogram, LiveTap, Piece, Relation, StampSource, Summary, Tap};
+use crate::stats::{ClockRelation, Feed, Histogram, LiveTap, Piece, Recorded, Relation, StampSource, Summary, Tap};
 
 pub(in super::super) fn tap(tap: &Tap) -> Value {
     let mut object = json!({
@@ -34,6 +34,20 @@ pub(in super::super) fn tap(tap: &Tap) -> Value {
 }
 
 /// What became of every frame of an interface.
+pub(super) fn recorded(recorded: &Recorded) -> Value {
+    json!({
+        "folder": recorded.folder,
+        "frames": recorded.frames,
+        "bytes": recorded.bytes,
+        "files": recorded.files,
+        "lost": recorded.losses.iter().map(|(name, frames)| ((*name).to_owned(), (*frames).into())).collect::<Map<_, Value>>(),
+        "stopped": recorded.is_stopped,
+        "slow_orders": recorded.slow_orders,
+        "flights": recorded.flights,
+        "flights_failed": recorded.flights_failed,
+    })
+}
+
 fn live(live: &LiveTap) -> Value {
     let stamp = |source: &StampSource| {
         json!({
