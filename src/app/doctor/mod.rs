@@ -1,5 +1,5 @@
 //! `tickscope doctor`: is this machine fit to capture, and what to change. Facts come from `tickscope_nic::facts`; everything here
-//! is a function of them: [`machine`], [`clocks`] and [`interface`] judge, [`print`] shows. Nothing is changed on the machine.
+//! is a function of them: `machine`, `clocks` and `interface` judge, `print` shows. Nothing is changed on the machine.
 
 mod clocks;
 mod interface;
