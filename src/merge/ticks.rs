@@ -95,8 +95,9 @@ pub struct Ticks {
     /// When every [`MARK_EVERY`]th message came, the newest last.
     marks: VecDeque<(u32, Timestamp)>,
     kept: KeptBlocks,
-    /// Where the packets stand that were read ahead, but whose ticks went into the ring: line, frame and place, newest last.
-    places: VecDeque<(u16, u64, Place)>,
+    /// Where the packets stand that were read ahead, but whose ticks went into the ring: line, time, frame and
+    /// place, newest last.
+    places: VecDeque<(u16, Timestamp, u64, Place)>,
 }
 
 impl Default for Ticks {
@@ -303,7 +304,7 @@ impl Ticks {
             self.places.pop_front();
         }
         let place = Place { file: packets.file, place: packets.block.place_of(packet), number: frame };
-        self.places.push_back((line, frame, place));
+        self.places.push_back((line, packet.time, frame, place));
         for (position, glance) in (0..).zip(&glances) {
             if fresh.is_none_or(|fresh| fresh.iter().any(|range| range.contains(&position))) {
                 let (sequence, code, kind) = (first + position, glance.code, glance.kind);
@@ -314,7 +315,10 @@ impl Ticks {
 
     /// Where the packet of a recent tick can be read once more.
     pub fn place_of(&self, tick: &Tick) -> Option<Place> {
-        let is_it = |(line, frame, _): &&(u16, u64, Place)| (*line, *frame) == (tick.line, tick.frame);
+        // Frames are numbered by file, and the files of one observation point share their lines.
+        let is_it = |(line, time, frame, _): &&(u16, Timestamp, u64, Place)| {
+            (*line, *time, *frame) == (tick.line, tick.time, tick.frame)
+        };
         tick.place.or_else(|| self.places.iter().rev().find(is_it).map(|(.., place)| *place))
     }
 

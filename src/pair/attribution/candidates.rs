@@ -232,7 +232,8 @@ fn relation(effect: &Effect, wish: Wish) -> Relation {
 
 /// Says of each candidate where it stands among the messages of its packet.
 pub(crate) fn place(candidates: &mut [Candidate]) {
-    let packet = |candidate: &Candidate| (candidate.tick.frame, candidate.tick.line);
+    // Frames are numbered by file, and the files of one observation point share their lines.
+    let packet = |candidate: &Candidate| (candidate.tick.time, candidate.tick.frame, candidate.tick.line);
     let group = |candidate: &Candidate| (candidate.tick.kind == MarketKind::Trade, candidate.touch != Touch::Same);
     let is_like = |one: &Candidate, other: &Candidate| match (group(one), group(other)) {
         ((true, _), (true, _)) => true,
@@ -258,5 +259,30 @@ pub(crate) fn place(candidates: &mut [Candidate]) {
             candidates[at].seen.place += place;
         }
         start = behind;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tickscope_model::{Nanos, TapId};
+
+    use super::*;
+    use crate::pair::trigger::report_tick;
+
+    #[test]
+    fn packets_of_two_files_may_have_the_same_number() {
+        let sent = Timestamp(1_000_000);
+        let of = |age: i64, frame: u64| {
+            let mut tick = report_tick(sent.shifted(Nanos(-age)), frame, 1);
+            (tick.kind, tick.line) = (MarketKind::Trade, 0);
+            let seen = Seen { place: 4, ..of_report(tick, TapId(0), true, sent).seen };
+            Candidate { seen, ..of_report(tick, TapId(0), true, sent) }
+        };
+        let places = |mut candidates: Vec<Candidate>| {
+            place(&mut candidates);
+            candidates.iter().map(|candidate| candidate.seen.place - 4).collect::<Vec<u8>>()
+        };
+        assert_eq!(places(vec![of(10, 7), of(10, 7)]), [3, 1], "one packet: the first, and another one of its kind");
+        assert_eq!(places(vec![of(10, 7), of(900, 7)]), [0, 0], "two packets, each alone");
     }
 }
