@@ -19,7 +19,7 @@ const RECENT_NS: i64 = 1_000_000;
 /// The local rate is that of so many newest messages.
 const RATE_OF: usize = 8;
 /// … and without a tape, where each has to be read from the file once more, of so many, as if as many more took as long.
-const SAMPLED_RATE_OF: usize = 4;
+const SAMPLED_RATE_OF: usize = 2;
 /// Classes of local rates: by powers of two of the time that the last eight messages took.
 pub const RATE_CLASSES: usize = 40;
 /// Types of messages that are told apart; further ones are counted as one.
@@ -78,7 +78,7 @@ impl Exposure {
     /// local rate at the request.
     pub fn sample(&mut self, time: Timestamp, since: Option<Timestamp>, ticks: &[Tick]) -> u8 {
         let is_old = |tick: &Tick| time.since(tick.time).0 > RECENT_NS;
-        // The message that four came since, with that one; before the first of all it is not known, or there is none.
+        // The message that two came since, with that one; before the first of all it is not known, or there is none.
         let anchor = |at: usize| ticks.get(at + SAMPLED_RATE_OF - 1).map(|tick| tick.time);
         let anchor = |at: usize| anchor(at).or(since.map(|_| Timestamp::MIN));
         for (at, tick) in ticks.iter().enumerate().filter(|(_, tick)| is_old(tick)) {

@@ -14,7 +14,7 @@ pub(crate) const MOST: usize = 96;
 /// So many are always looked at; further ones only while they are not older than what is usual.
 pub(crate) const ALWAYS: usize = 24;
 /// … and where there is no tape, so that each of them may have to be read from the file once more: enough for a rate.
-pub(crate) const ALWAYS_WITHOUT_BOOKS: usize = 5;
+pub(crate) const ALWAYS_WITHOUT_BOOKS: usize = 3;
 
 /// How a request's price relates to what a message is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
