@@ -14,6 +14,8 @@
 mod daemon;
 #[path = "../../tests/live/lab.rs"]
 mod lab;
+#[path = "../../nic/tests/live/net.rs"]
+mod net;
 mod programs;
 mod send;
 mod stamps;

@@ -1,7 +1,5 @@
 //! Sends the frames of a simulated market as fast as wanted, many with one system call.
-#![allow(unsafe_code, reason = "raw sockets have no safe interface")]
 
-use std::ffi::CString;
 use std::io::Error;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -10,11 +8,10 @@ use tickscope::capture::{Input, Merged};
 use tickscope_sim::{Scenario, write};
 
 use super::lab::SENT;
+use super::net::Raw;
 
 /// Frames in one system call.
 const AT_ONCE: usize = 64;
-/// `PACKET_QDISC_BYPASS`: straight to the driver.
-const QDISC_BYPASS: i32 = 20;
 /// Where the session of a MoldUDP64 packet stands in a frame without VLAN, and how long it is.
 const SESSION: std::ops::Range<usize> = 42..52;
 
@@ -43,8 +40,7 @@ impl Load {
     pub(crate) fn new() -> Load {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("live-load");
         let scenario = Scenario::shipped("opening-rush").expect("a shipped scenario");
-        let made = write(&scenario, 1, &folder).expect("the simulator writes");
-        drop(made);
+        write(&scenario, 1, &folder).expect("the simulator writes");
         let taps = scenario.tap.iter().map(|tap| folder.join(format!("{}.{}", tap.name, tap.format.extension())));
         let inputs: Vec<Input> = taps.map(|path| Input { name: None, path }).collect();
         let mut merged = Merged::open(&inputs, &[]).expect("what was written");
@@ -74,7 +70,8 @@ impl Load {
     /// Sends for so long at so many packets a second, from the frame with this number on; each time around it is another session,
     /// as on another day. To be called in the sender's namespace.
     pub(crate) fn send(&self, first: u64, rate: u64, time: Duration) -> Sent {
-        let socket = Socket::open(SENT[0]);
+        let socket = Raw::open(SENT[0]);
+        socket.bypass_queues();
         let start = Instant::now();
         let most = rate * u64::try_from(time.as_millis()).unwrap() / 1000;
         let (mut sent, mut batch) = (0_u64, Vec::with_capacity(AT_ONCE));
@@ -95,14 +92,15 @@ impl Load {
                 }
                 batch.push(frame);
             }
-            sent += socket.send(&batch);
+            sent += socket.send_all(&batch);
         }
         Sent { frames: sent, time: start.elapsed(), times: Vec::new() }
     }
 
     /// Sends so many frames one by one at a low rate, and notes when.
     pub(crate) fn send_timed(&self, rate: u64, count: usize) -> Sent {
-        let socket = Socket::open(SENT[0]);
+        let socket = Raw::open(SENT[0]);
+        socket.bypass_queues();
         let (start, mut times) = (Instant::now(), Vec::with_capacity(count));
         for at in 0..count {
             let due = Duration::from_nanos(at as u64 * 1_000_000_000 / rate);
@@ -111,65 +109,8 @@ impl Load {
             }
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
             times.push(u64::try_from(now.as_nanos()).unwrap());
-            assert_eq!(socket.send(&[self.frame(at).to_vec()]), 1, "{}", Error::last_os_error());
+            assert!(socket.send(self.frame(at)), "{}", Error::last_os_error());
         }
         Sent { frames: count as u64, time: start.elapsed(), times }
-    }
-}
-
-struct Socket {
-    socket: i32,
-    address: libc::sockaddr_ll,
-}
-
-impl Socket {
-    fn open(interface: &str) -> Socket {
-        let name = CString::new(interface).unwrap();
-        // SAFETY: a string with its zero.
-        let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-        assert_ne!(index, 0, "{interface}");
-        // SAFETY: no memory is passed.
-        let socket = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
-        assert!(socket >= 0, "{}", Error::last_os_error());
-        let (on, length) = (1_i32, libc::socklen_t::try_from(size_of::<i32>()).unwrap());
-        // SAFETY: the option is a number, valid during the call.
-        let set = unsafe { libc::setsockopt(socket, libc::SOL_PACKET, QDISC_BYPASS, (&raw const on).cast(), length) };
-        assert_eq!(set, 0, "{}", Error::last_os_error());
-        // SAFETY: all zero is an address.
-        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        address.sll_family = 17;
-        address.sll_ifindex = index.cast_signed();
-        Socket { socket, address }
-    }
-
-    /// How many of these were taken.
-    fn send(&self, frames: &[Vec<u8>]) -> u64 {
-        let mut parts: Vec<libc::iovec> = frames
-            .iter()
-            .map(|frame| libc::iovec { iov_base: frame.as_ptr().cast_mut().cast(), iov_len: frame.len() })
-            .collect();
-        let mut messages: Vec<libc::mmsghdr> = parts
-            .iter_mut()
-            .map(|part| {
-                // SAFETY: all zero is a message without anything.
-                let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
-                message.msg_hdr.msg_name = (&raw const self.address).cast_mut().cast();
-                message.msg_hdr.msg_namelen = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).unwrap();
-                message.msg_hdr.msg_iov = part;
-                message.msg_hdr.msg_iovlen = 1;
-                message
-            })
-            .collect();
-        let count = u32::try_from(messages.len()).unwrap();
-        // SAFETY: frames, parts and address live until the end of the call, and are only read.
-        let sent = unsafe { libc::sendmmsg(self.socket, messages.as_mut_ptr(), count, 0) };
-        u64::try_from(sent).unwrap_or(0)
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        // SAFETY: it is ours.
-        unsafe { libc::close(self.socket) };
     }
 }

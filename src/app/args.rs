@@ -62,19 +62,8 @@ pub struct AnalyzeArgs {
     #[command(flatten)]
     pub output: OutputArgs,
 
-    /// Look for a trigger at most this long before its request [default: 1s]
-    ///
-    /// A number with a unit: ns, us, ms or s. Replaces `window` of [trigger] in the configuration.
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse_span, help_heading = "Pairing",
-          allow_hyphen_values = true)]
-    pub window: Option<Nanos>,
-
-    /// CSV file of instruments: symbol,security_id[,alias...]
-    ///
-    /// Needed where orders name instruments differently from the market data. Replaces `file` of [instruments] in the
-    /// configuration.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Pairing")]
-    pub instruments: Option<PathBuf>,
+    #[command(flatten)]
+    pub pairing: PairingArgs,
 
     /// Read captures ahead on so many threads, 0 for none [default: one less than processors, at most 4]
     ///
@@ -135,13 +124,8 @@ pub struct LiveArgs {
     #[arg(long = "tap", value_name = "NAME=IF[,KEY=VALUE...]", value_parser = TapArg::parse, help_heading = "Input")]
     pub taps: Vec<TapArg>,
 
-    /// Configuration file
-    ///
-    /// Without it the first of these that exists is read: $TICKSCOPE_CONFIG, ./tickscope.toml (not as root),
-    /// $XDG_CONFIG_HOME/tickscope/config.toml (or ~/.config/tickscope/config.toml), /etc/tickscope/config.toml. See
-    /// tickscope-config(5).
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Input")]
-    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub file: FileArgs,
 
     /// Exit with 3 when data was lost, cut or could not be decoded
     #[arg(long, help_heading = "Input")]
@@ -183,19 +167,8 @@ pub struct LiveArgs {
     #[command(flatten)]
     pub output: OutputArgs,
 
-    /// Look for a trigger at most this long before its request [default: 1s]
-    ///
-    /// A number with a unit: ns, us, ms or s. Replaces `window` of [trigger] in the configuration.
-    #[arg(long, value_name = "DURATION", value_parser = duration::parse_span, help_heading = "Pairing",
-          allow_hyphen_values = true)]
-    pub window: Option<Nanos>,
-
-    /// CSV file of instruments: symbol,security_id[,alias...]
-    ///
-    /// They have books from the beginning on; others have one from the first request on that names them. Replaces `file` of
-    /// [instruments] in the configuration.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "Pairing")]
-    pub instruments: Option<PathBuf>,
+    #[command(flatten)]
+    pub pairing: PairingArgs,
 
     #[command(flatten)]
     pub selection: SelectionArgs,
@@ -374,6 +347,19 @@ pub struct InputArgs {
     #[arg(value_name = "CAPTURE", help_heading = None, value_parser = values::capture(), value_hint = ValueHint::FilePath)]
     pub captures: Vec<CaptureArg>,
 
+    #[command(flatten)]
+    pub file: FileArgs,
+
+    /// Exit with 3 when data was lost, cut or could not be decoded
+    ///
+    /// The output is the same as without it. So is the exit of a run that Ctrl-C ended early.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Input")]
+pub struct FileArgs {
     /// Configuration file
     ///
     /// Without it the first of these that exists is read: $TICKSCOPE_CONFIG, ./tickscope.toml (not as root),
@@ -381,12 +367,24 @@ pub struct InputArgs {
     /// tickscope-config(5).
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
+}
 
-    /// Exit with 3 when data was lost, cut or could not be decoded
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Pairing")]
+pub struct PairingArgs {
+    /// Look for a trigger at most this long before its request [default: 1s]
     ///
-    /// The output is the same as without it. So is the exit of a run that Ctrl-C ended early.
-    #[arg(long)]
-    pub strict: bool,
+    /// A number with a unit: ns, us, ms or s. Replaces `window` of [trigger] in the configuration.
+    #[arg(long, value_name = "DURATION", value_parser = duration::parse_span, allow_hyphen_values = true)]
+    pub window: Option<Nanos>,
+
+    /// CSV file of instruments: symbol,security_id[,alias...]
+    ///
+    /// Needed where orders name instruments differently from the market data. With the causal model the listed instruments
+    /// have books from the beginning on, others from the first request on that names them. Replaces `file` of [instruments]
+    /// in the configuration.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub instruments: Option<PathBuf>,
 }
 
 #[derive(Args, Debug, Default)]

@@ -10,9 +10,9 @@ use std::time::UNIX_EPOCH;
 use tickscope_model::{Nanos, Timestamp};
 
 use super::complain;
-use crate::live::file_time;
 use crate::pair::OrderRow;
 use crate::stats::{Latencies, Span, write_intervals};
+use crate::write::file_time;
 
 /// When a new file is begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

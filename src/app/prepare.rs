@@ -15,8 +15,8 @@ pub(super) fn analyze(arguments: &AnalyzeArgs) -> anyhow::Result<Settings> {
     let overrides = Overrides {
         offsets: &arguments.clock.offsets,
         trailers: &arguments.clock.trailers,
-        window: arguments.window,
-        instruments: arguments.instruments.as_deref(),
+        window: arguments.pairing.window,
+        instruments: arguments.pairing.instruments.as_deref(),
         ..Overrides::default()
     };
     prepare(&arguments.input, &arguments.selection, &arguments.clock, &arguments.display, &overrides)
@@ -31,7 +31,7 @@ pub(super) fn decode(arguments: &DecodeArgs) -> anyhow::Result<Settings> {
 pub(super) fn live(arguments: &LiveArgs) -> anyhow::Result<Settings> {
     one_writer_of_stdout(&arguments.output)?;
     given_once(&arguments.clock)?;
-    let search = command::find(arguments.config.as_deref());
+    let search = command::find(arguments.file.config.as_deref());
     let mut settings = load(&search)?;
     for tap in settings.taps.iter_mut().filter(|tap| tap.name.is_empty()) {
         tap.name = tap.interface.clone().unwrap_or_default();
@@ -42,8 +42,8 @@ pub(super) fn live(arguments: &LiveArgs) -> anyhow::Result<Settings> {
     settings.apply(&Overrides {
         offsets: &arguments.clock.offsets,
         trailers: &arguments.clock.trailers,
-        window: arguments.window,
-        instruments: arguments.instruments.as_deref(),
+        window: arguments.pairing.window,
+        instruments: arguments.pairing.instruments.as_deref(),
         socket: arguments.socket.as_deref(),
         metrics: arguments.metrics,
     });
@@ -82,7 +82,7 @@ fn prepare(
     {
         return Err(wrong(format!("--from ({from}) is not before --to ({to})")));
     }
-    let search = command::find(input.config.as_deref());
+    let search = command::find(input.file.config.as_deref());
     let mut settings = load(&search)?;
     settings.apply(overrides);
     settings.captures = captures(&input.captures, &mut settings)?;

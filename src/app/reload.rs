@@ -28,7 +28,7 @@ impl Reload {
     pub(super) fn start(arguments: &LiveArgs) -> anyhow::Result<Reload> {
         let is_asked = Arc::new(AtomicBool::new(false));
         signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::clone(&is_asked))?;
-        Ok(Reload { is_asked, values: values(&load(&command::find(arguments.config.as_deref()))?) })
+        Ok(Reload { is_asked, values: values(&load(&command::find(arguments.file.config.as_deref()))?) })
     }
 
     /// To be called again and again.
@@ -36,7 +36,7 @@ impl Reload {
         if !self.is_asked.swap(false, Ordering::Relaxed) {
             return;
         }
-        match load(&command::find(arguments.config.as_deref())) {
+        match load(&command::find(arguments.file.config.as_deref())) {
             Ok(settings) => self.apply(settings, arguments, recording),
             Err(error) => complain("error", &format!("SIGHUP: {error:#}; what was in force stays")),
         }

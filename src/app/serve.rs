@@ -20,6 +20,7 @@ use crate::live::{Metrics, Publisher, Socket, Tell};
 use crate::pipeline::Pipeline;
 use crate::pipeline::correlator::Correlator;
 use crate::stats::{Kept, Rates, Snapshot, Summary, Tap};
+use crate::write::named;
 
 /// The name of the socket in its folder.
 const NAME: &str = "live.sock";
@@ -229,5 +230,5 @@ fn default_socket(is_quiet: bool) -> Option<Socket> {
 fn make_folder(path: &Path) -> io::Result<()> {
     let Some(folder) = path.parent() else { return Ok(()) };
     let made = DirBuilder::new().recursive(true).mode(0o750).create(folder);
-    made.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())))
+    made.map_err(|error| named(folder.display(), &error))
 }

@@ -13,7 +13,8 @@ use std::thread::{self, JoinHandle};
 use tickscope_model::{Nanos, Timestamp};
 
 use super::flight::{Flight, Held};
-use super::record_files::file_time;
+use super::record_files::files_called;
+use crate::write::{file_time, named};
 
 const PREFIX: &str = "flight-";
 const ENDING: &str = ".pcapng";
@@ -45,8 +46,7 @@ pub struct FlightFiles {
 impl FlightFiles {
     /// `span` is that of the recorder; `tell` is called by another thread.
     pub fn start(folder: PathBuf, span: Nanos, tell: fn(&str)) -> io::Result<FlightFiles> {
-        fs::create_dir_all(&folder)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())))?;
+        fs::create_dir_all(&folder).map_err(|error| named(folder.display(), &error))?;
         let (jobs, from_jobs) = sync_channel(1);
         let (written, failed) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let counts = (Arc::clone(&written), Arc::clone(&failed));
@@ -138,14 +138,7 @@ fn write(path: &Path, job: &Job) -> io::Result<()> {
 }
 
 fn delete_oldest(folder: &Path) -> io::Result<()> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if name.starts_with(PREFIX) && name.ends_with(ENDING) {
-            names.push(name);
-        }
-    }
-    names.sort_unstable();
-    let old = names.len().saturating_sub(FILES);
-    names.iter().take(old).try_for_each(|name| fs::remove_file(folder.join(name)))
+    let files = files_called(folder, PREFIX, ENDING)?;
+    let old = files.len().saturating_sub(FILES);
+    files.iter().take(old).try_for_each(|(name, _)| fs::remove_file(folder.join(name)))
 }

@@ -1,7 +1,9 @@
 //! Frames from interfaces instead of files: one thread for each queue of a NIC copies frames from its ring (`receive`) into a
 //! bounded queue (`queue`); the engine's thread merges the queues by time (`merge`) and hands each frame to the same stages
-//! that read captures. What comes of it others can read meanwhile: snapshots on a Unix socket (`socket`, its `reader`s, the
-//! newest `rows`) and metrics over HTTP (`scrape`), each with a thread of its own that the engine never waits for. What a frame is and who stamps it is `tickscope-nic`'s work.
+//! that read captures. Frames can be kept: all of them in files (`record`), the newest in memory (`flight`). What comes of it
+//! others can read meanwhile: snapshots on a Unix socket (`socket`, its `reader`s, the newest `rows`) and metrics over HTTP
+//! (`scrape`). Each of these has a thread of its own that the engine never waits for. What a frame is and who stamps it is
+//! `tickscope-nic`'s work.
 
 pub mod flight;
 pub mod flight_files;
@@ -24,7 +26,6 @@ use tickscope_nic::{OpenError, clock};
 
 pub use self::merge::Arrival;
 use self::merge::{Merge, Next};
-pub(crate) use self::record_files::file_time;
 pub use self::scrape::Metrics;
 pub use self::socket::{Publisher, Socket, Tell};
 use self::tap::Tap;

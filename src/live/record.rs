@@ -19,6 +19,7 @@ use super::merge::Arrival;
 use super::pcapng::{self, Packet};
 use super::record_files::Files;
 use crate::stats::Recorded;
+use crate::write::named;
 
 pub(super) use super::pcapng::Counts;
 
@@ -93,9 +94,8 @@ pub struct Recorder {
 impl Recorder {
     /// The folder is made where it is missing. `taps`: name of each, and what is to be said of it in the files.
     pub fn start(options: &RecordOptions, taps: Vec<(String, String)>) -> io::Result<Recorder> {
-        let in_folder = |error: io::Error| {
-            io::Error::new(error.kind(), format!("{}: cannot record into it: {error}", options.folder.display()))
-        };
+        let in_folder =
+            |error: io::Error| named(format_args!("{}: cannot record into it", options.folder.display()), &error);
         fs::create_dir_all(&options.folder).map_err(in_folder)?;
         let (full, from_full) = sync_channel(BUFFERS);
         let (empty, from_empty) = sync_channel(BUFFERS);

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -13,6 +13,7 @@ use tickscope_model::Timestamp;
 
 use super::pcapng;
 use super::record::{Buffer, Counts, Limits, Shared};
+use crate::write::file_time;
 
 const PREFIX: &str = "record-";
 const ENDING: &str = ".pcapng.zst";
@@ -80,10 +81,15 @@ impl Files {
 
     #[allow(clippy::disallowed_methods, reason = "when a disk is tried again is no figure")]
     fn take(&mut self, buffer: &Buffer) {
-        if self.retry.is_some_and(|retry| Instant::now() < retry || !self.has_room()) {
-            if self.retry.is_some_and(|retry| Instant::now() >= retry) {
+        let is_blocked = match self.retry {
+            Some(retry) if Instant::now() < retry => true,
+            Some(_) if !self.has_room() => {
                 self.retry = Some(Instant::now() + RETRY);
+                true
             }
+            _ => false,
+        };
+        if is_blocked {
             self.shared.not_written.fetch_add(buffer.frames, Ordering::Relaxed);
             return;
         }
@@ -195,15 +201,7 @@ impl Files {
 
     /// Only those that are ours by their names, and not the newest one.
     fn delete_oldest(&self, most: u64) -> io::Result<()> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with(PREFIX) && name.ends_with(ENDING) {
-                files.push((name, entry.metadata()?.len()));
-            }
-        }
-        files.sort_unstable();
+        let mut files = files_called(&self.folder, PREFIX, ENDING)?;
         let mut total: u64 = files.iter().map(|(_, bytes)| bytes).sum();
         files.pop();
         for (name, bytes) in files {
@@ -217,39 +215,16 @@ impl Files {
     }
 }
 
-/// `20260301T143000.123456789Z`, UTC.
-pub(crate) fn file_time(time: Timestamp) -> String {
-    let (seconds, nanoseconds) = (time.0 / 1_000_000_000, time.0 % 1_000_000_000);
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Years begin in March here, so that the leap day is the last one; 719,468 days lie between 0000-03-01 and 1970-01-01.
-    let (era, day) = ((days + 719_468) / 146_097, (days + 719_468) % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = era * 400 + year + next;
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}.{nanoseconds:09}Z")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_dates() {
-        // As `date -u -d @SECONDS` says.
-        for (seconds, expected) in [
-            (0, "19700101T000000.000000001Z"),
-            (951_782_399, "20000228T235959.000000001Z"),
-            (951_782_400, "20000229T000000.000000001Z"),
-            (951_868_800, "20000301T000000.000000001Z"),
-            (1_772_375_400, "20260301T143000.000000001Z"),
-            (1_735_689_599, "20241231T235959.000000001Z"),
-            (4_107_542_400, "21000301T000000.000000001Z"),
-        ] {
-            assert_eq!(file_time(Timestamp(seconds * 1_000_000_000 + 1)), expected);
+/// Name and size of the files of a folder that are called so, in the order of their names.
+pub(super) fn files_called(folder: &Path, prefix: &str, ending: &str) -> io::Result<Vec<(String, u64)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(prefix) && name.ends_with(ending) {
+            files.push((name, entry.metadata()?.len()));
         }
     }
+    files.sort_unstable();
+    Ok(files)
 }

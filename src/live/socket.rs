@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::reader::{Asked, Reader};
 use super::rows::Rows;
 use crate::stats::{Kept, Snapshot};
-use crate::write::{Question, Readers, candidates_answer, error_answer, session_answer, snapshot_line};
+use crate::write::{Question, Readers, candidates_answer, error_answer, named, session_answer, snapshot_line};
 
 /// So many readers at once.
 const MOST_READERS: usize = 32;
@@ -41,7 +41,7 @@ pub struct Socket {
 impl Socket {
     /// Makes it for owner and group. What a process left behind that was killed is replaced.
     pub fn bind(path: &Path) -> io::Result<Socket> {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let named = |error: io::Error| named(path.display(), &error);
         let other = |text: &str| io::Error::new(ErrorKind::AddrInUse, format!("{}: {text}", path.display()));
         match UnixStream::connect(path) {
             Ok(_) => return Err(other("this socket is in use by another process")),
@@ -247,7 +247,7 @@ impl Server {
     }
 
     fn publish(&mut self, snapshot: Box<Snapshot>) {
-        self.taps = snapshot.summary.taps.iter().map(|tap| tap.name.clone()).collect();
+        self.taps = snapshot.summary.tap_names();
         // First of all those that are behind, so that this snapshot tells of it.
         for reader in self.readers.iter_mut().filter(|reader| reader.is_streaming && reader.is_behind()) {
             reader.is_over = true;

@@ -238,20 +238,19 @@ impl Groups {
 
     /// So many of the busiest, in the order of [`Groups::by_requests`].
     pub fn busiest(&self, most: usize) -> Vec<&Group> {
+        let first = |a: &&Group, b: &&Group| b.requests.cmp(&a.requests).then_with(|| a.name.cmp(&b.name));
         let mut all: Vec<&Group> = self.all.iter().collect();
         if all.len() > most {
-            all.select_nth_unstable_by(most, |a, b| b.requests.cmp(&a.requests).then_with(|| a.name.cmp(&b.name)));
+            all.select_nth_unstable_by(most, first);
             all.truncate(most);
         }
-        all.sort_by(|a, b| b.requests.cmp(&a.requests).then_with(|| a.name.cmp(&b.name)));
+        all.sort_by(first);
         all
     }
 
     /// The busiest first, equal ones by name.
     pub fn by_requests(&self) -> Vec<&Group> {
-        let mut sorted: Vec<&Group> = self.all.iter().collect();
-        sorted.sort_by(|a, b| b.requests.cmp(&a.requests).then_with(|| a.name.cmp(&b.name)));
-        sorted
+        self.busiest(usize::MAX)
     }
 }
 

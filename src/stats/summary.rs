@@ -189,6 +189,11 @@ impl Summary {
         self.timeline.record(row.t_out, whole, is_sure);
     }
 
+    /// Names of the taps, by their number.
+    pub fn tap_names(&self) -> Vec<String> {
+        self.taps.iter().map(|tap| tap.name.clone()).collect()
+    }
+
     /// A copy without what grows with the run or has many groups: the time table, the evidence, the groups.
     #[must_use]
     pub fn figures_so_far(&self) -> Summary {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tickscope_model::{TapId, Timestamp};
 
 use super::json::{groups, time};
-use super::snapshot::{VERSION, order, tap_names, with_buckets};
+use super::snapshot::{VERSION, order, with_buckets};
 use crate::pair::Trigger;
 use crate::stats::{Kept, Snapshot};
 
@@ -129,7 +129,7 @@ pub fn session_answer(name: &str, snapshot: &Snapshot) -> Vec<u8> {
         "t_ns": snapshot.time.0,
         "t": snapshot.time.to_string(),
         "session": session,
-        "taps": tap_names(&snapshot.summary),
+        "taps": snapshot.summary.tap_names(),
     }))
 }
 

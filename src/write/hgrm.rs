@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::{Format, Output};
+use super::{Format, Output, named};
 use crate::stats::{Histogram, Summary, moments, percentile_lines};
 
 pub(super) static FORMAT: Format = Format {
@@ -20,8 +20,7 @@ const SUB_BUCKETS: u64 = 2048;
 
 /// Makes the folder where it is missing, and writes one file a segment that has samples.
 pub fn write_hgrm(summary: &Summary, folder: &Path) -> io::Result<()> {
-    fs::create_dir_all(folder)
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", folder.display())))?;
+    fs::create_dir_all(folder).map_err(|error| named(folder.display(), &error))?;
     for (kind, histogram) in summary.overall.iter() {
         let mut output = Output::create(&folder.join(format!("{}.hgrm", kind.name())))?;
         write_one(histogram, &mut output)?;

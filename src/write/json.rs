@@ -33,7 +33,7 @@ pub fn write_json(summary: &Summary, mut output: Output) -> io::Result<()> {
 }
 
 fn document(summary: &Summary) -> Value {
-    let names: Vec<String> = summary.taps.iter().map(|tap| tap.name.clone()).collect();
+    let names = summary.tap_names();
     let (first, last) = summary.span().unzip();
     let verdict = Verdict::of(summary);
     let mut document = json!({

@@ -1,6 +1,7 @@
 //! Where an output goes: a file or standard output, buffered. It knows its name, so that a failed write says which file;
 //! a reader that closed the pipe (`tickscope … | head`) has seen enough, so that is success.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::Path;
@@ -45,7 +46,8 @@ impl Output {
     }
 }
 
-fn named(name: &str, error: &io::Error) -> io::Error {
+/// An error that says what it is about.
+pub fn named(name: impl Display, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{name}: {error}"))
 }
 

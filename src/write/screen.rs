@@ -55,8 +55,7 @@ impl Style {
     }
 
     fn broken_down(&self, time: Timestamp) -> jiff::Zoned {
-        let instant = jiff::Timestamp::from_nanosecond(i128::from(time.0)).unwrap_or(jiff::Timestamp::MAX);
-        instant.to_zoned(self.zone.clone())
+        utc(time).to_zoned(self.zone.clone())
     }
 
     /// `2026-01-21 10:31:02.123456789`
@@ -301,6 +300,15 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '·' } else { letter }).collect()
 }
 
+/// `20260301T143000.123456789Z`: UTC, for names of files that sort by time.
+pub fn file_time(time: Timestamp) -> String {
+    utc(time).strftime("%Y%m%dT%H%M%S.%9fZ").to_string()
+}
+
+fn utc(time: Timestamp) -> jiff::Timestamp {
+    jiff::Timestamp::from_nanosecond(i128::from(time.0)).unwrap_or(jiff::Timestamp::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -374,5 +382,21 @@ mod tests {
         assert_eq!(shortened("abc", 7), "abc");
         assert_eq!((tail_of("/a/b/c.pcap", 7), tail_of("c.pcap", 7)), ("…c.pcap".into(), "c.pcap".into()));
         assert_eq!(printable("A\x1b[2JB"), "A·[2JB");
+    }
+
+    #[test]
+    fn names_of_files_are_dates() {
+        // As `date -u -d @SECONDS` says.
+        for (seconds, expected) in [
+            (0, "19700101T000000.000000001Z"),
+            (951_782_399, "20000228T235959.000000001Z"),
+            (951_782_400, "20000229T000000.000000001Z"),
+            (951_868_800, "20000301T000000.000000001Z"),
+            (1_772_375_400, "20260301T143000.000000001Z"),
+            (1_735_689_599, "20241231T235959.000000001Z"),
+            (4_107_542_400, "21000301T000000.000000001Z"),
+        ] {
+            assert_eq!(file_time(Timestamp(seconds * 1_000_000_000 + 1)), expected);
+        }
     }
 }

@@ -9,7 +9,7 @@ use super::json::{counts, details, facts, groups, segments, slow_order, time};
 use super::jsonl;
 use super::table::TableRow;
 use crate::pair::OrderRow;
-use crate::stats::{Histogram, Kept, Latencies, Pace, Slowest, Snapshot, Summary};
+use crate::stats::{Histogram, Kept, Latencies, Pace, Slowest, Snapshot};
 
 /// Changes only when the meaning of a key does.
 pub(super) const VERSION: u64 = 1;
@@ -35,7 +35,7 @@ pub fn snapshot_line<'a>(snapshot: &Snapshot, newest: impl Iterator<Item = &'a K
 
 pub(super) fn document<'a>(snapshot: &Snapshot, newest: impl Iterator<Item = &'a Kept>, readers: Readers) -> Value {
     let summary = &snapshot.summary;
-    let taps = tap_names(summary);
+    let taps = summary.tap_names();
     let (first, last) = summary.span().unzip();
     let busiest: Vec<_> = snapshot.busiest.iter().collect();
     let left_out = |all: u64, shown: usize| all.saturating_sub(shown as u64);
@@ -73,10 +73,6 @@ pub(super) fn document<'a>(snapshot: &Snapshot, newest: impl Iterator<Item = &'a
         "spent_ns": snapshot.spent_ns,
         "made": snapshot.made,
     })
-}
-
-pub(super) fn tap_names(summary: &Summary) -> Vec<String> {
-    summary.taps.iter().map(|tap| tap.name.clone()).collect()
 }
 
 fn rates(pace: Pace) -> Value {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::daemon::{Folder, live};
 use super::lab::{Lab, SENT};
-use super::send::Raw;
+use super::net::Raw;
 
 /// A datagram to a port, numbered.
 fn datagram(number: u32) -> Vec<u8> {

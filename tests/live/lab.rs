@@ -1,12 +1,10 @@
 //! Two network namespaces: in `sender` frames are sent on `md0` and `or0`, in `receiver` they arrive on `md1` and `or1`, which
 //! carry no address.
-#![allow(unsafe_code, reason = "setns(2) has no safe interface")]
 
-use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::thread;
+
+use super::net::{inside, ip, skip};
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -17,18 +15,6 @@ pub(crate) const ARRIVES: [&str; 2] = ["md1", "or1"];
 pub(crate) struct Lab {
     pub(crate) sender: String,
     pub(crate) receiver: String,
-}
-
-fn ip(arguments: &str) -> Result<(), String> {
-    let output = Command::new("ip").args(arguments.split_whitespace()).output();
-    let output = output.map_err(|error| format!("`ip` cannot be run: {error}"))?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    if output.status.success() { Ok(()) } else { Err(format!("ip {arguments}: {}", text.trim())) }
-}
-
-fn skip(reason: &str) {
-    assert!(std::env::var("TICKSCOPE_REQUIRE_LIVE").is_err(), "live capture cannot be tried here: {reason}");
-    eprintln!("SKIPPED: {reason}");
 }
 
 impl Lab {
@@ -78,21 +64,7 @@ impl Lab {
 
     /// Runs something where frames are sent, on a thread of its own.
     pub(crate) fn in_sender<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
-        Lab::inside(&self.sender, run)
-    }
-
-    /// The same in a namespace.
-    pub(crate) fn inside<T: Send>(namespace: &str, run: impl FnOnce() -> T + Send) -> T {
-        thread::scope(|scope| {
-            let thread = scope.spawn(|| {
-                let file = File::open(format!("/run/netns/{namespace}")).unwrap();
-                // SAFETY: no memory is passed; only this thread changes its namespace.
-                let result = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
-                assert_eq!(result, 0, "setns: {}", std::io::Error::last_os_error());
-                run()
-            });
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        inside(&self.sender, run)
     }
 }
 

@@ -8,6 +8,8 @@ mod daemon;
 mod equal;
 mod faults;
 mod lab;
+#[path = "../../nic/tests/live/net.rs"]
+mod net;
 mod open_metrics;
 mod readers;
 mod record;

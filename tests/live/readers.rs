@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::daemon::{Folder, live, program};
 use super::lab::Lab;
+use super::net::inside;
 use super::open_metrics;
 use super::send::replay;
 
@@ -45,7 +46,7 @@ fn ask(path: &str, lines: &str) -> Vec<Value> {
 
 fn scrape(lab: &Lab, address: &str) -> String {
     let address = address.to_owned();
-    Lab::inside(&lab.receiver, || {
+    inside(&lab.receiver, || {
         let mut stream = TcpStream::connect(&address).unwrap();
         stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: tickscope\r\n\r\n").unwrap();
         let mut text = String::new();

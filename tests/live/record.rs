@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::daemon::{Folder, live, live_after};
 use super::equal::{Row, rows, run};
 use super::lab::{Lab, SENT};
-use super::send::{Raw, replay};
+use super::net::Raw;
+use super::send::replay;
 
 /// Datagrams that cannot be packed, numbered from `first`.
 fn send(lab: &Lab, count: u32) -> u64 {

@@ -1,8 +1,6 @@
 //! Sends the frames of a capture on two interfaces, market data on the one and TCP on the other, at the pace of the capture:
 //! gaps are kept, but for long ones.
-#![allow(unsafe_code, reason = "raw sockets have no safe interface")]
 
-use std::ffi::CString;
 use std::io::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,48 +8,10 @@ use std::time::{Duration, Instant};
 use tickscope::capture::{Input, Merged};
 
 use super::lab::SENT;
+use super::net::Raw;
 
 /// Longer gaps are cut to this.
 const LONGEST_GAP_NS: u64 = 2_000_000;
-
-/// A socket that sends whole frames on one interface.
-pub(crate) struct Raw {
-    socket: i32,
-    address: libc::sockaddr_ll,
-}
-
-impl Raw {
-    pub(crate) fn open(interface: &str) -> Raw {
-        let name = CString::new(interface).unwrap();
-        // SAFETY: a string with its zero.
-        let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-        assert_ne!(index, 0, "{interface}");
-        // SAFETY: no memory is passed.
-        let socket = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
-        assert!(socket >= 0, "{}", Error::last_os_error());
-        // SAFETY: all zero is an address.
-        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        address.sll_family = 17;
-        address.sll_ifindex = index.cast_signed();
-        Raw { socket, address }
-    }
-
-    /// Whether it was sent: a link that is down takes nothing.
-    pub(crate) fn send(&self, frame: &[u8]) -> bool {
-        let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).unwrap();
-        let (start, address) = (frame.as_ptr().cast(), (&raw const self.address).cast());
-        // SAFETY: frame and address are valid during the call.
-        let sent = unsafe { libc::sendto(self.socket, start, frame.len(), 0, address, length) };
-        usize::try_from(sent) == Ok(frame.len())
-    }
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        // SAFETY: it is ours.
-        unsafe { libc::close(self.socket) };
-    }
-}
 
 /// Sends all frames; how many on each interface. To be called in the sender's namespace.
 pub(crate) fn replay(capture: &Path) -> [u64; 2] {

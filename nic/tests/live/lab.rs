@@ -1,11 +1,10 @@
 //! Two network namespaces, `a` and `b`, and a veth pair between them: `veth0` in each. Frames go from `a` to `b` mostly.
-#![allow(unsafe_code, reason = "setns(2) and ethtool's ioctl have no safe interface")]
+#![allow(unsafe_code, reason = "ethtool's ioctl has no safe interface")]
 
-use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::thread;
+
+use super::net::{inside, ip, skip};
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -32,22 +31,6 @@ impl Default for Setup {
     fn default() -> Setup {
         Setup { has_address: true, queues: 1, has_offloads: false, mtu: 1500 }
     }
-}
-
-fn ip(arguments: &str) -> Result<String, String> {
-    let output = Command::new("ip").args(arguments.split_whitespace()).output();
-    let output = output.map_err(|error| format!("`ip` cannot be run: {error}"))?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if output.status.success() {
-        Ok(text(&output.stdout))
-    } else {
-        Err(format!("ip {arguments}: {}", text(&output.stderr)))
-    }
-}
-
-fn skip(reason: &str) {
-    assert!(std::env::var("TICKSCOPE_REQUIRE_LIVE").is_err(), "live capture cannot be tried here: {reason}");
-    eprintln!("SKIPPED: {reason}");
 }
 
 impl Lab {
@@ -137,19 +120,6 @@ impl Drop for Lab {
             let _ = ip(&format!("netns del {namespace}"));
         }
     }
-}
-
-fn inside<T: Send>(namespace: &str, run: impl FnOnce() -> T + Send) -> T {
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            let file = File::open(format!("/run/netns/{namespace}")).unwrap();
-            // SAFETY: no memory is passed; only this thread changes its namespace.
-            let result = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) };
-            assert_eq!(result, 0, "setns: {}", std::io::Error::last_os_error());
-            run()
-        });
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
 }
 
 /// Checksums, segmentation and merging are done in software, so that frames are as on a wire.

@@ -8,6 +8,7 @@
 mod facts;
 mod lab;
 mod multicast;
+mod net;
 mod packet;
 mod privileges;
 mod rates;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tickscope_nic::{Capture, Counters, Frame, Receiver, Source, Waited, clock};
 
 use super::lab::B_ADDRESS;
+use super::net::Raw;
 
 /// Bytes of a datagram: its number, when it was sent, and nothing.
 pub(crate) const PAYLOAD: usize = 100;
@@ -156,24 +157,8 @@ pub(crate) fn tagged_frames([from, to]: [[u8; 6]; 2], port: u16) -> Vec<Vec<u8>>
 
 /// Sends frames as they are.
 pub(crate) fn send_raw(interface: &str, frames: &[Vec<u8>]) {
-    let name = std::ffi::CString::new(interface).unwrap();
-    // SAFETY: a string with its zero.
-    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-    assert_ne!(index, 0);
-    // SAFETY: no memory is passed.
-    let socket = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
-    assert!(socket >= 0, "{}", std::io::Error::last_os_error());
-    // SAFETY: all zero is an address.
-    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    address.sll_family = 17;
-    address.sll_ifindex = index.cast_signed();
-    let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>()).unwrap();
+    let socket = Raw::open(interface);
     for frame in frames {
-        let (start, count) = (frame.as_ptr().cast(), frame.len());
-        // SAFETY: frame and address are valid during the call.
-        let sent = unsafe { libc::sendto(socket, start, count, 0, (&raw const address).cast(), length) };
-        assert_eq!(usize::try_from(sent), Ok(count), "{}", std::io::Error::last_os_error());
+        assert!(socket.send(frame), "{}", std::io::Error::last_os_error());
     }
-    // SAFETY: it is ours.
-    unsafe { libc::close(socket) };
 }

@@ -1,8 +1,11 @@
-//! What the values of keys look like, for messages and the manual.
+//! What the values of keys look like, for messages and the manual, and those that are lists.
 
 use tickscope_decoders::{PROTOCOLS, Role};
+use tickscope_nic::Group;
+use toml::de::DeValue;
 
 use super::keys::Kind;
+use super::settings;
 
 impl Kind {
     /// What is expected, for messages and the manual.
@@ -47,4 +50,25 @@ fn one_of(choices: &[&str]) -> String {
 
 fn quoted(choices: &[&str], between: &str) -> String {
     choices.iter().map(|choice| format!("\"{choice}\"")).collect::<Vec<_>>().join(between)
+}
+
+/// A whole number, or a list of them that is not empty.
+pub(super) fn numbers(value: &DeValue<'_>, most: u64) -> Option<Vec<u64>> {
+    let one = |value: &DeValue<'_>| match value {
+        DeValue::Integer(integer) if integer.radix() == 10 => {
+            integer.as_str().parse().ok().filter(|number| *number <= most)
+        }
+        _ => None,
+    };
+    let all: Vec<u64> = match value {
+        DeValue::Array(list) => list.iter().map(|value| one(value.get_ref())).collect::<Option<_>>()?,
+        value => vec![one(value)?],
+    };
+    (!all.is_empty()).then_some(all)
+}
+
+/// Multicast groups.
+pub(super) fn groups(value: &DeValue<'_>) -> Option<Vec<Group>> {
+    let DeValue::Array(list) = value else { return None };
+    list.iter().map(|one| one.get_ref().as_str().and_then(settings::group)).collect()
 }

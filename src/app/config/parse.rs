@@ -9,9 +9,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::keys::{Key, Kind, Table, all_keys, keys_of};
-use super::kinds::protocols;
-use tickscope_nic::Group;
-
+use super::kinds::{groups, numbers, protocols};
 use super::settings::{self, Endpoint, Entry, Origin, Settings};
 use super::{duration, live_keys, order_tag};
 use crate::pair::LinkRule;
@@ -130,34 +128,31 @@ impl Reader<'_> {
             Kind::Numbers(most, set) => {
                 let is_list = matches!(value, DeValue::Array(_));
                 set(settings, numbers(value, *most).ok_or_else(wrong)?, is_list);
-                return Ok(());
             }
             Kind::Flag(set) => {
                 let DeValue::Boolean(flag) = value else { return Err(wrong()) };
                 set(settings, *flag);
-                return Ok(());
             }
-            Kind::Groups(set) => {
-                set(settings, groups(value).ok_or_else(wrong)?);
-                return Ok(());
+            Kind::Groups(set) => set(settings, groups(value).ok_or_else(wrong)?),
+            Kind::Choices(choices, set) => {
+                let DeValue::Array(list) = value else { return Err(wrong()) };
+                set(settings, chosen(list, choices).ok_or_else(wrong)?);
             }
-            _ => {}
+            Kind::OrderTag(set) => set(settings, order_tag::read(value)?.ok_or_else(wrong)?),
+            Kind::Fraction(set) => {
+                let fraction = number(value).filter(|number| (0.0..=1.0).contains(number)).ok_or_else(wrong)?;
+                #[allow(clippy::cast_possible_truncation, reason = "a probability with few digits")]
+                set(settings, fraction as f32);
+            }
+            _ => return self.store_text(kind, value),
         }
-        if let Kind::Choices(choices, set) = kind {
-            let DeValue::Array(list) = value else { return Err(wrong()) };
-            set(settings, chosen(list, choices).ok_or_else(wrong)?);
-            return Ok(());
-        }
-        if let Kind::OrderTag(set) = kind {
-            set(settings, order_tag::read(value)?.ok_or_else(wrong)?);
-            return Ok(());
-        }
-        if let Kind::Fraction(set) = kind {
-            let fraction = number(value).filter(|number| (0.0..=1.0).contains(number)).ok_or_else(wrong)?;
-            #[allow(clippy::cast_possible_truncation, reason = "a probability with few digits")]
-            set(settings, fraction as f32);
-            return Ok(());
-        }
+        Ok(())
+    }
+
+    /// The same for kinds that are texts.
+    fn store_text(&mut self, kind: &Kind, value: &DeValue<'_>) -> Result<(), String> {
+        let wrong = || format!("expected {}, found {}", kind.expected(), found(value));
+        let settings = &mut self.settings;
         let DeValue::String(text) = value else { return Err(wrong()) };
         let text = text.as_ref();
         if text.is_empty() {
@@ -185,7 +180,12 @@ impl Reader<'_> {
                 }
                 set(settings, text.to_owned());
             }
-            _ => unreachable!("handled above"),
+            Kind::Choices(..)
+            | Kind::Fraction(_)
+            | Kind::OrderTag(_)
+            | Kind::Numbers(..)
+            | Kind::Flag(_)
+            | Kind::Groups(_) => unreachable!("they are no texts"),
         }
         Ok(())
     }
@@ -271,26 +271,6 @@ impl Reader<'_> {
     fn problem_at(&mut self, (line, column): (usize, usize), text: String) {
         self.problems.push(Problem { line, column, text });
     }
-}
-
-/// A whole number, or a list of them that is not empty.
-fn numbers(value: &DeValue<'_>, most: u64) -> Option<Vec<u64>> {
-    let one = |value: &DeValue<'_>| match value {
-        DeValue::Integer(integer) if integer.radix() == 10 => {
-            integer.as_str().parse().ok().filter(|number| *number <= most)
-        }
-        _ => None,
-    };
-    let all: Vec<u64> = match value {
-        DeValue::Array(list) => list.iter().map(|value| one(value.get_ref())).collect::<Option<_>>()?,
-        value => vec![one(value)?],
-    };
-    (!all.is_empty()).then_some(all)
-}
-
-fn groups(value: &DeValue<'_>) -> Option<Vec<Group>> {
-    let DeValue::Array(list) = value else { return None };
-    list.iter().map(|one| one.get_ref().as_str().and_then(settings::group)).collect()
 }
 
 /// `10G`, `25G`, `100M`: bits per second.

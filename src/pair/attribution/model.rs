@@ -266,22 +266,24 @@ impl Model {
     /// possible cause first, and that stands unless it is clearly less likely.
     pub(crate) fn learn(sample: &[Observed], requests: usize, chances: &Chances, window_ns: u64) -> Model {
         #[allow(clippy::cast_precision_loss, reason = "counts far below 2^53")]
-        let scale = |taken: usize| requests as f64 / taken as f64;
-        let model = Model::believed(chances, scale(1), window_ns);
+        let (all, taken) = (requests as f64, sample.len() as f64);
+        let model = Model::believed(chances, all, window_ns);
         if sample.is_empty() {
             return model;
         }
-        let lesson = Lesson { sample, chances, scale: scale(sample.len()), window_ns };
-        let (one, likelihood) = lesson.from(model);
+        let lesson = Lesson { sample, chances, scale: all / taken, window_ns };
+        let one = lesson.from(model);
         let behind = lag::bin(one.quantile(USUAL));
         let is_clear = |request: &&Observed| request.candidates.iter().filter(|seen| seen.bin < behind).count() < 2;
         let clear: Vec<&Observed> = sample.iter().filter(is_clear).collect();
         if clear.len() == sample.len() || clear.len() * LEAST_CLEAR < sample.len() {
             return one;
         }
-        let start = Sums::of(&one, clear.iter().copied()).model(chances, scale(clear.len()), window_ns);
-        let (other, likelier) = lesson.from(start);
-        if likelier > likelihood - BY_CHANCE { other } else { one }
+        #[allow(clippy::cast_precision_loss, reason = "counts far below 2^53")]
+        let scale = all / clear.len() as f64;
+        let other = lesson.from(Sums::of(&one, clear.iter().copied()).model(chances, scale, window_ns));
+        let likelihood = |model: &Model| Sums::of(model, sample).likelihood;
+        if likelihood(&other) > likelihood(&one) - BY_CHANCE { other } else { one }
     }
 
     /// The latency below which this share of the density lies.
@@ -307,8 +309,8 @@ struct Lesson<'a> {
 }
 
 impl Lesson<'_> {
-    /// Learns, beginning with a model; and the logarithm of the likelihood of what was learned.
-    fn from(&self, mut model: Model) -> (Model, f64) {
+    /// Learns, beginning with a model.
+    fn from(&self, mut model: Model) -> Model {
         let mut before: Option<Sums> = None;
         for _ in 0..ROUNDS {
             let sums = Sums::of(&model, self.sample);
@@ -318,8 +320,7 @@ impl Lesson<'_> {
             }
             before = Some(sums);
         }
-        let likelihood = Sums::of(&model, self.sample).likelihood;
-        (model, likelihood)
+        model
     }
 }
 
