@@ -83,7 +83,7 @@ impl<'a> Bound<'a> {
         let each = 1.0 / (1.0 - market.branching) / f64::from(market.symbols);
         let middle = (market.rate * each).max(1.0) * (burst.rate * each);
         let span_ns = 8e9 / middle.sqrt();
-        f64::from(case.rate) < span_ns.log2()
+        f64::from(case.rate()) < span_ns.log2()
     }
 }
 
@@ -105,15 +105,16 @@ fn reaction(rule: &Strategy, row: &OrderRow, case: &Case, at: usize, candidate: 
     if row.request == OrderKind::Cancel {
         return rule.share * rule.cancel;
     }
-    let (Some(is_buy), Some(side)) = (is_buy(row), candidate.side) else { return 0.0 };
+    let effect = case.effects.as_ref().and_then(|effects| effects.get(at)).copied().unwrap_or_default();
+    let (Some(is_buy), Some(side)) = (is_buy(row), effect.side) else { return 0.0 };
     let wanted = if rule.seen.is_some() && rule.style == Style::Join { side } else { !side };
     if is_buy != wanted {
         return 0.0;
     }
-    let best = candidate.after;
+    let best = effect.after;
     let reference = match (rule.seen, rule.on, rule.style) {
         (Some(_), On::Best, _) => best.own(side),
-        (Some(_), ..) => candidate.price,
+        (Some(_), ..) => effect.price,
         (None, _, Style::Join) => best.own(is_buy),
         (None, ..) => best.opposite(is_buy),
     };

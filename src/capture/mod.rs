@@ -26,5 +26,5 @@ pub use error::{Cut, SourceError};
 pub use file::{CaptureFile, Interface};
 pub use merge::{Ahead, Captured, Input, Merged, Step, Tap};
 pub use open::open;
-pub use packets::{Packets, Place};
+pub use packets::{Packets, Place, Spot};
 pub use span::{Record, Span};

@@ -1,5 +1,6 @@
 //! Packets that were read ahead, ready to be used: a part of a run, with what is known of it without reading them again.
 
+use std::num::NonZeroU32;
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
@@ -28,6 +29,26 @@ pub struct Place {
     pub file: usize,
     pub place: usize,
     pub number: u64,
+}
+
+/// The same without its number, in little room.
+#[derive(Clone, Copy, Debug)]
+pub struct Spot {
+    /// The number of the file, from 1.
+    file: NonZeroU32,
+    place: usize,
+}
+const _: () = assert!(size_of::<Option<Spot>>() == 16);
+
+impl Spot {
+    pub fn new(file: usize, place: usize) -> Option<Spot> {
+        let file = u32::try_from(file).ok()?.checked_add(1).and_then(NonZeroU32::new)?;
+        Some(Spot { file, place })
+    }
+
+    pub fn of_frame(self, number: u64) -> Place {
+        Place { file: self.file.get() as usize - 1, place: self.place, number }
+    }
 }
 
 impl<'a> Packets<'a> {

@@ -10,7 +10,7 @@ use tickscope_decoders::Glance;
 use tickscope_model::{SymbolId, Timestamp};
 
 use super::ticks::{RING, Tick};
-use crate::capture::{Block, Packets, Place, Run};
+use crate::capture::{Block, Packets, Run, Spot};
 use crate::dissect::datagram;
 
 /// Blocks in use, oldest first, by file.
@@ -178,7 +178,7 @@ impl Kept {
         };
         let (line, first) = (used.line, run.first_of(skimmed));
         let frame = self.first_frame + u64::from(run.frame_of(packet));
-        let place = Place { file: self.file, place: self.block.place_of(skimmed), number: frame };
+        let place = Spot::new(self.file, self.block.place_of(skimmed));
         let before = self.block.messages_before(used.packets.start);
         let message = used.message.wrapping_add(u32::from(self.block.messages_behind(packet) - before));
         let (found_before, mut position) = (found.len(), 0);
@@ -186,7 +186,7 @@ impl Kept {
             let is_new = || used.fresh.as_ref().is_none_or(|fresh| fresh.iter().any(|range| range.contains(&position)));
             if of == symbol && is_new() {
                 let (time, sequence) = (skimmed.time, first + position);
-                let tick = Tick { time, sequence, frame, line, code, kind, place: Some(place) };
+                let tick = Tick { time, sequence, frame, line, code, kind, place };
                 found.push((tick, message));
             }
             position += 1;

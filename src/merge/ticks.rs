@@ -12,7 +12,7 @@ use std::ops::Range;
 use tickscope_model::{MarketKind, SymbolId, Timestamp};
 
 use super::kept::{Cursors, KeptBlocks, messages};
-use crate::capture::{Packets, Place};
+use crate::capture::{Packets, Place, Spot};
 
 /// Ticks in the ring, 32 bytes each.
 pub(super) const RING: u32 = 1 << 20;
@@ -44,7 +44,7 @@ pub struct Tick {
     pub code: u8,
     pub kind: MarketKind,
     /// Where its packet stands in its file, where that can be read once more.
-    pub place: Option<Place>,
+    pub place: Option<Spot>,
 }
 
 /// The same in the ring.
@@ -319,7 +319,8 @@ impl Ticks {
         let is_it = |(line, time, frame, _): &&(u16, Timestamp, u64, Place)| {
             (*line, *time, *frame) == (tick.line, tick.time, tick.frame)
         };
-        tick.place.or_else(|| self.places.iter().rev().find(is_it).map(|(.., place)| *place))
+        let spot = tick.place.map(|spot| spot.of_frame(tick.frame));
+        spot.or_else(|| self.places.iter().rev().find(is_it).map(|(.., place)| *place))
     }
 
     fn see_point(&mut self, point: u16) {

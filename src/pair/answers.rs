@@ -3,10 +3,11 @@
 
 use tickscope_model::{Loss, OrderEvent, OrderKind, SegmentKind, Timestamp};
 
+use super::attribution::candidates::Report;
 use super::pairer::Pairer;
 use super::requests::RequestId;
 use super::row::{Detail, Flag, Moment};
-use super::trigger::{Report, report_tick};
+use super::trigger::report_tick;
 use crate::flow::Seen;
 
 impl Pairer {
@@ -87,8 +88,8 @@ impl Pairer {
         let Some(open) = self.requests.get_mut(id) else { return };
         let latency = seen.time.since(open.row.t_out);
         for frame in [(seen.tap, seen.first_frame), (seen.tap, seen.frame)] {
-            if open.report_frames.len() < 16 && !open.report_frames.contains(&frame) {
-                open.report_frames.push(frame);
+            if open.trail.report_frames.len() < 16 && !open.trail.report_frames.contains(&frame) {
+                open.trail.report_frames.push(frame);
             }
         }
         let request = open.row.request;
@@ -118,7 +119,7 @@ impl Pairer {
             // The smallest: where the capture delivered segments out of order, the second fill may be the first seen.
             open.row.latency.set_least(kind, latency);
         }
-        open.answered |= !outcome.is_empty();
+        open.trail.answered |= !outcome.is_empty();
         let last = event.leaves.is_some_and(|leaves| leaves.mantissa == 0) || event.order_status == b'2';
         if event.kind == OrderKind::Fill && last {
             open.row.latency.set_least(SegmentKind::FullFill, latency);

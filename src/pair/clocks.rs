@@ -4,8 +4,8 @@
 use tickscope_model::{Loss, Nanos, SegmentKind, TapId, Timestamp};
 
 use super::pairer::Pairer;
-use super::requests::Open;
-use super::row::Flag;
+use super::requests::Trail;
+use super::row::{Flag, OrderRow};
 
 /// The clocks of the taps, as far as figures between two taps need them.
 #[derive(Clone, Debug, Default)]
@@ -74,23 +74,23 @@ impl Across {
     }
 }
 
-impl Open {
+impl Trail {
     /// The taps and times that a latency lies between; `None` where both ends stand on one clock in any case.
-    fn ends(&self, kind: SegmentKind) -> Option<[(TapId, Timestamp); 2]> {
-        let latency = self.row.latency(kind)?;
-        let (one, other) = self.taps(kind)?;
+    fn ends(&self, row: &OrderRow, kind: SegmentKind) -> Option<[(TapId, Timestamp); 2]> {
+        let latency = row.latency(kind)?;
+        let (one, other) = self.taps(row, kind)?;
         // The time of the request is the one that the row has.
         let other_time = if ends_with_request(kind) { Nanos(-latency.0) } else { latency };
-        let (request, apart) = (self.row.t_out, self.row.t_out.shifted(other_time));
+        let (request, apart) = (row.t_out, row.t_out.shifted(other_time));
         Some(if ends_with_request(kind) { [(one, apart), (other, request)] } else { [(one, request), (other, apart)] })
     }
 
-    fn taps(&self, kind: SegmentKind) -> Option<(TapId, TapId)> {
-        let request = self.row.tap;
+    fn taps(&self, row: &OrderRow, kind: SegmentKind) -> Option<(TapId, TapId)> {
+        let request = row.tap;
         let report = self.report_frames.first().map(|(tap, _)| *tap);
         let (one, other) = match kind {
             SegmentKind::TickToTrade | SegmentKind::FillToRequest => {
-                (self.row.trigger.as_ref().map(|trigger| trigger.tap), Some(request))
+                (row.trigger.as_ref().map(|trigger| trigger.tap), Some(request))
             }
             SegmentKind::TcpAck => (Some(request), self.ack_frame.map(|(tap, _)| tap)),
             SegmentKind::Ack
@@ -124,45 +124,45 @@ fn ends_with_request(kind: SegmentKind) -> bool {
 
 impl Pairer {
     /// Takes away the latencies of a request between clocks that are not related, and says what each other one spans.
-    pub(super) fn settle_clocks(&mut self, open: &mut Open) {
+    pub(super) fn settle_clocks(&mut self, row: &mut OrderRow, trail: &Trail) {
         if self.rules.tap_clocks.of_tap.is_empty() {
             return;
         }
         let mut all = [Across::One; SegmentKind::ALL.len()];
         for kind in SegmentKind::ALL {
-            if open.row.latency(kind).is_none() {
+            if row.latency(kind).is_none() {
                 continue;
             }
-            let Some([one, other]) = open.ends(kind) else { continue };
+            let Some([one, other]) = trail.ends(row, kind) else { continue };
             if let Some(across) = self.rules.tap_clocks.across(one, other) {
                 all[kind.index()] = across;
                 continue;
             }
-            open.row.latency.forget(kind);
+            row.latency.forget(kind);
             if kind == SegmentKind::TickToTrade {
-                (open.row.t2t_min, open.row.t2t_max) = (None, None);
+                (row.t2t_min, row.t2t_max) = (None, None);
             }
-            self.flag_cross_clock(open);
+            self.flag_cross_clock(row, trail);
         }
         // What caused it may be a message that seems to have come behind it.
-        if open.row.trigger.is_none() && self.rules.tap_clocks.is_blind(open.row.tap, open.row.t_out) {
-            self.flag_cross_clock(open);
+        if row.trigger.is_none() && self.rules.tap_clocks.is_blind(row.tap, row.t_out) {
+            self.flag_cross_clock(row, trail);
         }
-        let report = open.report_frames.first().map(|(tap, _)| (*tap, open.row.t_out));
-        let request = (open.row.tap, open.row.t_out);
+        let report = trail.report_frames.first().map(|(tap, _)| (*tap, row.t_out));
+        let request = (row.tap, row.t_out);
         if report.is_some_and(|report| self.rules.tap_clocks.across(request, report).is_none()) {
-            (open.row.parts.answer, open.row.parts.stamps) = (None, None);
+            (row.parts.answer, row.parts.stamps) = (None, None);
         }
         if all.iter().any(|across| *across != Across::One) {
-            open.row.error = all.iter().filter_map(|across| across.error()).max();
-            open.row.across = Some(Box::new(all));
+            row.error = all.iter().filter_map(|across| across.error()).max();
+            row.across = Some(Box::new(all));
         }
     }
 
     /// Flags a request; one loss, however many of its latencies are concerned.
-    fn flag_cross_clock(&mut self, open: &mut Open) {
-        if !open.echo && !open.row.flags.has(Flag::CrossClock) {
-            open.row.flags.set(Flag::CrossClock);
+    fn flag_cross_clock(&mut self, row: &mut OrderRow, trail: &Trail) {
+        if !trail.echo && !row.flags.has(Flag::CrossClock) {
+            row.flags.set(Flag::CrossClock);
             self.losses.add(Loss::CrossClock);
         }
     }

@@ -5,8 +5,8 @@ use tickscope_model::{Loss, SegmentKind};
 use super::measured::Measured;
 use super::pairer::{Paired, Pairer};
 use super::parts;
-use super::requests::{Open, RequestId};
-use super::row::Flag;
+use super::requests::{RequestId, Trail};
+use super::row::{Flag, OrderRow};
 use super::trigger::Held;
 
 impl Pairer {
@@ -33,42 +33,40 @@ impl Pairer {
         if open.written.is_some() {
             self.put_out_late(&mut open);
         } else if let Some(case) = open.case.take() {
-            self.held.push_back(Held { open, case });
+            self.held.push_back(Held { row: open.row, trail: open.trail, case });
         } else {
-            self.write(open);
+            self.write(open.row, &open.trail);
         }
     }
 
     /// Puts out a request's row.
-    pub(super) fn write(&mut self, mut open: Box<Open>) {
-        if self.settle(&mut open) {
-            self.out.push(Paired { row: open.row, is_echo: open.echo });
+    pub(super) fn write(&mut self, mut row: Box<OrderRow>, trail: &Trail) {
+        if self.settle(&mut row, trail) {
+            self.out.push(Paired { row, is_echo: trail.echo });
         }
     }
 
     /// Makes a row of what is known of a request, and counts it. False where nobody wants to see it.
-    pub(super) fn settle(&mut self, open: &mut Open) -> bool {
-        let row = &open.row;
+    pub(super) fn settle(&mut self, row: &mut OrderRow, trail: &Trail) -> bool {
         let in_range = self.rules.from <= row.t_out && row.t_out < self.rules.to;
         let wanted = |list: &[String], value: &str| list.is_empty() || list.iter().any(|item| item == value);
         if !in_range || !wanted(&self.rules.symbols, &row.symbol) || !wanted(&self.rules.sessions, &row.session) {
             self.losses.add(Loss::OutsideWindow);
             return false;
         }
-        if open.row.flags.has(Flag::CrossClock) && !open.echo {
+        if row.flags.has(Flag::CrossClock) && !trail.echo {
             self.losses.add(Loss::CrossClock);
         }
-        self.settle_clocks(open);
-        self.timely.mark(&mut open.row, self.rules.trigger.window);
-        let row = &mut open.row;
-        if open.ack_frame.is_some_and(|frame| open.report_frames.contains(&frame)) {
+        self.settle_clocks(row, trail);
+        self.timely.mark(row, self.rules.trigger.window);
+        if trail.ack_frame.is_some_and(|frame| trail.report_frames.contains(&frame)) {
             row.flags.set(Flag::AckWithAnswer);
         }
         if row.latency.iter().any(|(_, latency)| latency.0 < 0) {
             row.flags.set(Flag::Negative);
         }
         row.timeline.sort_by_key(|moment| moment.time);
-        if open.echo {
+        if trail.echo {
             self.hops += 1;
             let hop = row.latency(SegmentKind::Hop);
             row.latency = Measured::default();
@@ -76,7 +74,7 @@ impl Pairer {
                 row.latency.set(SegmentKind::Hop, hop);
             }
         } else {
-            if !open.answered {
+            if !trail.answered {
                 row.flags.set(Flag::Unanswered);
                 self.losses.add(Loss::Unanswered);
             }

@@ -52,7 +52,7 @@ impl Pairer {
     pub(super) fn acknowledge(&mut self, id: RequestId, arrival: Arrival) {
         if let Some(open) = self.requests.get_mut(id) {
             open.row.latency.set(SegmentKind::TcpAck, arrival.time.since(open.row.t_out));
-            open.ack_frame = Some((arrival.tap, arrival.frame));
+            open.trail.ack_frame = Some((arrival.tap, arrival.frame));
             open.row.timeline.push(Moment {
                 time: arrival.time,
                 tap: arrival.tap,
@@ -66,7 +66,7 @@ impl Pairer {
     /// Bytes are missing: whatever is open in this conversation may have lost an answer.
     pub fn stream_gap(&mut self, direction: &Direction<'_>) {
         for open in self.requests.values_mut() {
-            if open.conversation == direction.conversation && !open.answered {
+            if open.conversation == direction.conversation && !open.trail.answered {
                 open.row.flags.set(Flag::Gap);
             }
         }

@@ -15,7 +15,7 @@ use super::links::Links;
 use super::measured::Measured;
 use super::parts::{Parts, Private, Segmented};
 use super::public::Public;
-use super::requests::{Open, Original, RequestId, Requests, Session};
+use super::requests::{Open, Original, RequestId, Requests, Session, Trail};
 use super::row::{Detail, Flag, Flags, Moment, OrderRow};
 use super::timely::Timely;
 use super::trigger::{Held, Reports, TriggerRule};
@@ -430,10 +430,7 @@ impl Pairer {
             case: None,
             sequence: event.sequence,
             done: None,
-            answered: false,
-            ack_frame: None,
-            report_frames: Vec::new(),
-            echo: false,
+            trail: Trail::default(),
             looked_up: false,
             conversation: direction.conversation,
             from_source: direction.key.source < direction.key.target,
@@ -441,8 +438,6 @@ impl Pairer {
             length: seen.length,
             private: Private::default(),
             order_id: None,
-            other_tap: None,
-            public_tap: None,
             written: None,
         }
     }
@@ -458,8 +453,8 @@ impl Pairer {
                 let (echo, latency) =
                     if tap < other_tap { (other, other_time.since(time)) } else { (id, time.since(other_time)) };
                 if let Some(open) = self.requests.get_mut(echo) {
-                    open.echo = true;
-                    open.other_tap = Some(if echo == id { other_tap } else { tap });
+                    open.trail.echo = true;
+                    open.trail.other_tap = Some(if echo == id { other_tap } else { tap });
                     open.row.latency.set(SegmentKind::Hop, latency);
                 }
             }
@@ -468,7 +463,7 @@ impl Pairer {
                 let (later, latency) =
                     if time < other_time { (other, other_time.since(time)) } else { (id, time.since(other_time)) };
                 if let Some(open) = self.requests.get_mut(later) {
-                    open.other_tap = Some(if later == id { other_tap } else { tap });
+                    open.trail.other_tap = Some(if later == id { other_tap } else { tap });
                     open.row.latency.set(SegmentKind::WallToWall, latency);
                 }
             }

@@ -170,7 +170,7 @@ impl Pairer {
         near.truncate(READ);
         let tap = near.first().and_then(|tick| view.feeds.lines.get(usize::from(tick.line))).map(|line| line.tap);
         if let Some(open) = self.requests.get_mut(id) {
-            open.public_tap = tap;
+            open.trail.public_tap = tap;
         }
         for place in near.iter().filter_map(|tick| view.ticks.place_of(tick)) {
             if !self.public.again.iter().any(|known| (known.file, known.place) == (place.file, place.place)) {

@@ -39,13 +39,7 @@ pub(super) struct Open {
     pub sequence: u64,
     /// Nothing more can come: since when.
     pub done: Option<Timestamp>,
-    pub answered: bool,
-    /// The frame that acknowledged it.
-    pub ack_frame: Option<(TapId, u64)>,
-    /// Frames of the reports about it, first and last byte.
-    pub report_frames: Vec<(TapId, u64)>,
-    /// The same request was seen first at another tap, which gives the row.
-    pub echo: bool,
+    pub trail: Trail,
     /// The trigger has been looked up.
     pub looked_up: bool,
     /// Place of its last byte in its stream, for retransmissions and ACKs.
@@ -57,11 +51,23 @@ pub(super) struct Open {
     pub private: Private,
     /// OrderID under which the session's table knows it.
     pub order_id: Option<Box<[u8]>>,
+    /// Its row was put out already, with these latencies.
+    pub written: Option<Measured>,
+}
+
+/// Where a request and what was said of it were seen: what its row needs beside itself.
+#[derive(Default)]
+pub(super) struct Trail {
+    pub answered: bool,
+    /// The frame that acknowledged it.
+    pub ack_frame: Option<(TapId, u64)>,
+    /// Frames of the reports about it, first and last byte.
+    pub report_frames: Vec<(TapId, u64)>,
+    /// The same request was seen first at another tap, which gives the row.
+    pub echo: bool,
     /// Where the same request was seen in another session or at another tap, and where public market data shows it.
     pub other_tap: Option<TapId>,
     pub public_tap: Option<TapId>,
-    /// Its row was put out already, with these latencies.
-    pub written: Option<Measured>,
 }
 
 /// What a cancel does not say itself.

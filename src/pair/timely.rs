@@ -104,12 +104,12 @@ impl Pairer {
             if let Some(loss) = parts::measure(&mut open, units) {
                 self.losses.add(loss);
             }
-            if self.settle(&mut open) {
-                self.out.push(Paired { row: open.row.clone(), is_echo: open.echo });
+            if self.settle(&mut open.row, &open.trail) {
+                self.out.push(Paired { row: open.row.clone(), is_echo: open.trail.echo });
                 open.written = Some(open.row.latency);
             } else {
                 // Nobody wants to see what comes later either.
-                open.echo = true;
+                open.trail.echo = true;
                 open.written = Some(Measured::default());
             }
         }
@@ -138,7 +138,7 @@ impl Pairer {
             }
         }
         // Of a second sighting there is the hop alone, and that is out.
-        if late.iter().next().is_some() && !open.echo {
+        if late.iter().next().is_some() && !open.trail.echo {
             let mut row = Box::new(OrderRow { timeline: Vec::new(), ..(*open.row).clone() });
             row.latency = late;
             self.out.push(Paired { row, is_echo: true });

@@ -4,15 +4,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use tickscope_model::{Loss, MarketKind, Nanos, OrderKind, SegmentKind, Side, SymbolId, TapId, Timestamp};
+use tickscope_model::{Loss, MarketKind, Nanos, OrderKind, SegmentKind, Side, SymbolId, Timestamp};
 
-use super::attribution::candidates::{self, ALWAYS, ALWAYS_WITHOUT_BOOKS, Candidate, Case, MOST, Wish};
+use super::attribution::candidates::{self, ALWAYS, ALWAYS_WITHOUT_BOOKS, Candidate, Case, Cause, MOST, Report, Wish};
 use super::attribution::suggest::Moment;
 use super::attribution::{Judge, Learning, Origin, Suggestion, Verdict};
 use super::ids::{self, IdRule};
 use super::links::LinkRule;
 use super::pairer::{Pairer, View};
-use super::requests::{Open, RequestId};
+use super::requests::{Open, RequestId, Trail};
 use super::row::{Flag, Method, OrderRow, Trigger, Weighed};
 use crate::book::{self, Exposure, RATE_CLASSES};
 use crate::merge::{Recent, Symbols, Tick};
@@ -86,19 +86,10 @@ impl TriggerRule {
     }
 }
 
-/// A private report of a fill.
-#[derive(Clone, Debug)]
-pub(super) struct Report {
-    pub tick: Tick,
-    pub tap: TapId,
-    pub session: Arc<str>,
-    pub symbol: Arc<str>,
-}
-
 /// The newest private reports.
 #[derive(Default)]
 pub(super) struct Reports {
-    newest: VecDeque<Report>,
+    newest: VecDeque<Arc<Report>>,
     /// So many came.
     pub count: u64,
 }
@@ -109,7 +100,7 @@ impl Reports {
         if self.newest.len() == REPORTS {
             self.newest.pop_front();
         }
-        self.newest.push_back(report);
+        self.newest.push_back(Arc::new(report));
     }
 }
 
@@ -149,7 +140,8 @@ struct Walked {
 
 /// A request that is done, and waits for the model.
 pub(super) struct Held {
-    pub open: Box<Open>,
+    pub row: Box<OrderRow>,
+    pub trail: Trail,
     pub case: Box<Case>,
 }
 
@@ -164,13 +156,15 @@ impl Pairer {
         }
         let Some(open) = self.requests.get(id) else { return };
         let role = candidates::role(open.row.request, open.row.parts.is_immediate);
-        let mut case = Case { role, rate: NO_RATE, ..Case::default() };
-        let (is_echo, has_id) = (open.echo, open.id.is_some());
+        let mut case = Case::default();
+        (case.observed.role, case.observed.rate) = (role, NO_RATE);
+        case.effects = self.rules.trigger.keeps_cases.then(Vec::new);
+        let (is_echo, has_id) = (open.trail.echo, open.id.is_some());
         let market = Market::of(open, view);
         let walked = market.and_then(|market| self.walk(open, market, messages, view));
         let is_evicted = walked.as_ref().is_some_and(|walked| walked.is_evicted);
         if let (Some(walked), false) = (&walked, self.rules.trigger.keeps_books || is_echo) {
-            case.rate = self.sampled.sample(open.row.t_out, walked.since, &walked.ticks);
+            case.observed.rate = self.sampled.sample(open.row.t_out, walked.since, &walked.ticks);
         }
         if let Some(market) = market {
             self.collect_named(open, market, view, &mut case);
@@ -179,7 +173,7 @@ impl Pairer {
             self.collect_market(open, walked, view, &mut case);
         }
         self.collect_reports(open, &mut case);
-        candidates::place(&mut case.candidates);
+        candidates::place(&mut case);
         let (session, time) = (open.session, open.row.t_out);
         self.spent.mark(session, time, &mut case);
         if !is_echo {
@@ -215,7 +209,7 @@ impl Pairer {
                 open.row.case = Some(Box::new(case));
             }
         } else {
-            self.undecided = (self.undecided.0 + 1, self.undecided.1 + case.candidates.len());
+            self.undecided = (self.undecided.0 + 1, self.undecided.1 + case.count());
             open.case = Some(Box::new(case));
         }
     }
@@ -261,7 +255,7 @@ impl Pairer {
             let found = ids::find(view.tape, id, (point, symbol), (reaches_back, time));
             let candidate = |(symbol, entry): (SymbolId, book::Entry)| {
                 let of = (entry.tick, symbol);
-                candidates::of_market(of, Some(&entry.effect), Wish::default(), time, &view.tape.exposure)
+                Box::new(candidates::of_market(of, Some(&entry.effect), Wish::default(), time, &view.tape.exposure).0)
             };
             case.by_id = found.map(candidate);
         }
@@ -269,7 +263,8 @@ impl Pairer {
         for caused in causes.take(LINK_CANDIDATES) {
             let age = time.since(caused.tick.time).0;
             if rule.min.0.max(0) <= age && age <= rule.window.0 {
-                case.candidates.push(candidates::of_link((caused.tick, caused.symbol), &caused.effect, time));
+                let candidate = candidates::of_link((caused.tick, caused.symbol), &caused.effect, time);
+                case.push(candidate, Some(&caused.effect));
             }
         }
     }
@@ -282,15 +277,16 @@ impl Pairer {
         let price = open.row.price.or(open.original.price).and_then(book::price_of);
         let wish = Wish { is_buy, price };
         let exposure = exposure(&self.rules.trigger, view, &self.sampled);
-        case.candidates.extend(ticks.iter().map(|tick| {
+        case.reserve((ticks.len(), self.reports.newest.len().min(REPORT_CANDIDATES)));
+        for tick in ticks {
             let effect = view.tape.find(point, symbol, tick);
-            candidates::of_market((*tick, symbol), effect, wish, time, exposure)
-        }));
+            case.push(candidates::of_market((*tick, symbol), effect, wish, time, exposure), effect);
+        }
         if self.rules.trigger.keeps_books {
-            case.rate = view.tape.rate_class(point, symbol, time);
+            case.observed.rate = view.tape.rate_class(point, symbol, time);
         }
         let newest = view.tape.newest(point, symbol, time);
-        case.stance = newest.map_or(0, |entry| candidates::stance(&entry.effect, wish));
+        case.observed.stance = newest.map_or(0, |entry| candidates::stance(&entry.effect, wish));
         case.best = newest.map(|entry| entry.effect.after);
         case.is_partial = newest.is_some_and(|entry| entry.effect.is_partial);
         let clock = |point: u16| self.rules.clocks.get(usize::from(point));
@@ -309,11 +305,7 @@ impl Pairer {
                 continue;
             }
             taken += 1;
-            let is_same_symbol = report.symbol == open.row.symbol;
-            let candidate = candidates::of_report(report.tick, report.tap, is_same_symbol, time);
-            let symbol = SymbolId(u32::try_from(case.reports.len()).unwrap_or(u32::MAX));
-            case.reports.push((report.session.clone(), report.symbol.clone()));
-            case.candidates.push(Candidate { symbol, ..candidate });
+            case.push_report(report, report.symbol == open.row.symbol, time);
         }
     }
 
@@ -321,11 +313,11 @@ impl Pairer {
     fn look_for_links(&mut self, id: RequestId, Market { point, symbol }: Market, case: &Case, view: &View<'_>) {
         let Some(open) = self.requests.get(id) else { return };
         let is_wanted = self.rules.trigger.keeps_books && open.row.request == OrderKind::New && case.by_id.is_none();
-        if !is_wanted || open.echo {
+        if !is_wanted || open.trail.echo {
             return;
         }
         let time = open.row.t_out;
-        let since = |report: &Report| u64::try_from(time.since(report.tick.time).0).ok();
+        let since = |report: &Arc<Report>| u64::try_from(time.since(report.tick.time).0).ok();
         let fill_ns = self.reports.newest.iter().rev().find_map(since).unwrap_or(u64::MAX);
         self.suggest.look(&Moment { orders: &open.row.symbol, symbol, point, time, fill_ns }, view.recent);
     }
@@ -345,8 +337,8 @@ impl Pairer {
             return;
         }
         if is_end || Judge::is_full(self.undecided) {
-            let open = self.requests.in_order().filter(|open| !open.echo).filter_map(|open| open.case.as_deref());
-            let held = self.held.iter().filter(|held| !held.open.echo).map(|held| held.case.as_ref());
+            let open = self.requests.in_order().filter(|open| !open.trail.echo).filter_map(|open| open.case.as_deref());
+            let held = self.held.iter().filter(|held| !held.trail.echo).map(|held| held.case.as_ref());
             let cases: Vec<&Case> = held.chain(open).collect();
             let exposure = exposure(&self.rules.trigger, view, &self.sampled);
             self.judge.fit(cases.into_iter(), (exposure, (self.reports.count, view.links.count)));
@@ -359,39 +351,40 @@ impl Pairer {
             return;
         }
         for _ in 0..most {
-            let Some(Held { mut open, mut case }) = self.held.pop_front() else { return };
+            let Some(Held { mut row, trail, mut case }) = self.held.pop_front() else { return };
             let verdict = self.judge.judge(&case);
-            settle(&mut open.row, &case, &verdict, self.rules.trigger.window, view);
+            settle(&mut row, &case, &verdict, self.rules.trigger.window, view);
             if self.rules.trigger.keeps_cases {
                 case.weights = self.judge.weights();
-                open.row.case = Some(case);
+                row.case = Some(case);
             }
-            self.write(open);
+            self.write(row, &trail);
         }
     }
 }
 
 /// Writes what was decided into the row.
 fn settle(row: &mut OrderRow, case: &Case, verdict: &Verdict, window: Nanos, view: &View<'_>) {
-    let count = u16::try_from(case.candidates.len()).unwrap_or(u16::MAX);
-    row.weighed = Some(Weighed { candidates: count, rate: case.rate, untriggered: rounded(verdict.untriggered) });
-    let found = verdict.chosen.and_then(|(at, weight)| Some((case.candidates.get(at)?, weight)));
+    let count = u16::try_from(case.count()).unwrap_or(u16::MAX);
+    row.weighed = Some(Weighed { candidates: count, rate: case.rate(), untriggered: rounded(verdict.untriggered) });
+    let found = verdict.chosen.and_then(|(at, weight)| Some((case.cause(at)?, weight)));
     let gap_since = case
         .by_id
-        .as_ref()
-        .or(found.map(|(candidate, _)| candidate))
-        .map_or(row.t_out.shifted(Nanos(-window.0)), |candidate| candidate.tick.time);
+        .as_deref()
+        .map(Cause::Market)
+        .or(found.map(|(cause, _)| cause))
+        .map_or(row.t_out.shifted(Nanos(-window.0)), |cause| cause.tick().time);
     if case.gap.is_some_and(|gap| gap_since <= gap) {
         row.flags.set(Flag::MdGap);
     }
-    let by_id = case.by_id.as_ref().map(|candidate| (candidate, 1.0));
-    let Some((candidate, weight)) = by_id.or(found) else { return };
-    let Some(trigger) = trigger(case, candidate, rounded(weight), view) else { return };
+    let by_id = case.by_id.as_deref().map(|candidate| (Cause::Market(candidate), 1.0));
+    let Some((cause, weight)) = by_id.or(found) else { return };
+    let Some(trigger) = trigger(case, cause, rounded(weight), view) else { return };
     // Between clocks that nothing relates there is a cause, and no latency.
     let is_related = !case.is_cross_clock || trigger.method == Method::Fill;
     if is_related {
         let kind = if trigger.method == Method::Fill { SegmentKind::FillToRequest } else { SegmentKind::TickToTrade };
-        row.latency.set(kind, row.t_out.since(candidate.tick.time));
+        row.latency.set(kind, row.t_out.since(cause.tick().time));
         (row.t2t_min, row.t2t_max) = bracket(case, verdict, trigger.method, row.t_out);
     } else {
         row.flags.set(Flag::CrossClock);
@@ -405,7 +398,7 @@ fn bracket(case: &Case, verdict: &Verdict, method: Method, time: Timestamp) -> (
     if matches!(method, Method::Id | Method::Fill) || verdict.newest == verdict.oldest {
         return (None, None);
     }
-    let since = |at: usize| case.candidates.get(at).map(|candidate| time.since(candidate.tick.time));
+    let since = |at: usize| case.cause(at).map(|cause| time.since(cause.tick().time));
     let (one, other) = (since(verdict.newest), since(verdict.oldest));
     (one.min(other), one.max(other))
 }
@@ -416,65 +409,67 @@ fn rounded(probability: f64) -> f32 {
     ((probability * 1000.0).round() / 1000.0) as f32
 }
 
-fn trigger(case: &Case, candidate: &Candidate, confidence: f32, view: &View<'_>) -> Option<Trigger> {
-    let tick = candidate.tick;
-    if let Origin::Report { tap, .. } = candidate.origin {
-        let (session, symbol) = case.reports.get(candidate.symbol.0 as usize)?;
-        return Some(Trigger {
-            tap,
-            frame: tick.frame,
-            time: tick.time,
-            feed: session.clone(),
-            sequence: tick.sequence,
+fn trigger(case: &Case, cause: Cause<'_>, confidence: f32, view: &View<'_>) -> Option<Trigger> {
+    let tick = cause.tick();
+    let (frame, time, sequence) = (tick.frame, tick.time, tick.sequence);
+    match cause {
+        Cause::Report(report) => Some(Trigger {
+            tap: report.tap,
+            frame,
+            time,
+            feed: Arc::clone(&report.session),
+            sequence,
             msg: "ExecutionReport",
-            symbol: symbol.clone(),
+            symbol: Arc::clone(&report.symbol),
             method: Method::Fill,
             confidence,
-        });
+        }),
+        Cause::Market(candidate) => {
+            let line = view.feeds.lines.get(usize::from(tick.line))?;
+            let protocol = view.feeds.feeds[line.feed].protocol;
+            Some(Trigger {
+                tap: line.tap,
+                frame,
+                time,
+                feed: line.label(),
+                sequence,
+                msg: (protocol.message_name)(tick.code),
+                symbol: view.symbols.name(candidate.symbol),
+                method: if case.by_id.is_some() { Method::Id } else { method(candidate) },
+                confidence,
+            })
+        }
     }
-    let line = view.feeds.lines.get(usize::from(tick.line))?;
-    let protocol = view.feeds.feeds[line.feed].protocol;
-    Some(Trigger {
-        tap: line.tap,
-        frame: tick.frame,
-        time: tick.time,
-        feed: line.label(),
-        sequence: tick.sequence,
-        msg: (protocol.message_name)(tick.code),
-        symbol: view.symbols.name(candidate.symbol),
-        method: if case.by_id.is_some() { Method::Id } else { method(candidate) },
-        confidence,
-    })
 }
 
 /// The candidates of a request under their own names, newest first, each with how likely it is; behind them the message that an
 /// id names, where it is none of them.
 pub fn candidates(case: &Case, view: &View<'_>) -> Vec<Trigger> {
     let weight = |at: usize| case.weights.get(at).map_or(0.0, |weight| rounded(*weight));
-    let is_it = |candidate: &Candidate| {
-        let key = |tick: &Tick| (tick.line, tick.sequence, tick.frame);
-        case.by_id.as_ref().is_some_and(|named| key(&named.tick) == key(&candidate.tick))
-    };
-    let mut all: Vec<Trigger> = Vec::with_capacity(case.candidates.len());
-    for (at, candidate) in case.candidates.iter().enumerate() {
-        let Some(mut named) = trigger(case, candidate, weight(at), view) else { continue };
-        if is_it(candidate) {
-            named.confidence = 1.0;
-        } else if named.method == Method::Id {
-            named.method = method(candidate);
+    let key = |tick: &Tick| (tick.line, tick.sequence, tick.frame);
+    let is_it =
+        |candidate: &Candidate| case.by_id.as_ref().is_some_and(|named| key(&named.tick) == key(&candidate.tick));
+    let mut all: Vec<Trigger> = Vec::with_capacity(case.count());
+    for at in 0..case.count() {
+        let Some(cause) = case.cause(at) else { continue };
+        let Some(mut named) = trigger(case, cause, weight(at), view) else { continue };
+        match cause {
+            Cause::Market(candidate) if is_it(candidate) => named.confidence = 1.0,
+            Cause::Market(candidate) if named.method == Method::Id => named.method = method(candidate),
+            _ => {}
         }
         all.push(named);
     }
-    let by_id = case.by_id.as_ref().filter(|_| !case.candidates.iter().any(is_it));
-    all.extend(by_id.and_then(|candidate| trigger(case, candidate, 1.0, view)));
+    let by_id = case.by_id.as_deref().filter(|_| !case.candidates.iter().any(is_it));
+    all.extend(by_id.and_then(|candidate| trigger(case, Cause::Market(candidate), 1.0, view)));
     all
 }
 
 fn method(candidate: &Candidate) -> Method {
     match candidate.origin {
         Origin::Link => Method::Link,
-        _ if candidate.explains_price() => Method::Price,
-        _ => Method::Latest,
+        Origin::Symbol if candidate.explains_price() => Method::Price,
+        Origin::Symbol => Method::Latest,
     }
 }
 
@@ -492,9 +487,10 @@ mod tests {
         let candidate = |age: i64| {
             let time = Timestamp(1_000_000);
             let tick = report_tick(time.shifted(Nanos(-age)), 1, 1);
-            candidates::of_report(tick, TapId(0), true, time)
+            candidates::of_market((tick, SymbolId(1)), None, Wish::default(), time, &Exposure::default()).0
         };
-        let case = Case { candidates: vec![candidate(70), candidate(900)], ..Case::default() };
+        let candidates = vec![candidate(70), candidate(900)];
+        let case = Case { candidates, ..Case::default() };
         let verdict = |oldest| Verdict { chosen: Some((1, 0.7)), newest: 0, oldest, untriggered: 0.1 };
         let of = |oldest, method| bracket(&case, &verdict(oldest), method, Timestamp(1_000_000));
         let both = (Some(Nanos(70)), Some(Nanos(900)));

@@ -43,24 +43,26 @@ pub enum Origin {
     Symbol,
     /// Market data about another symbol, by a configured link.
     Link,
-    /// A private report of a fill: the tap that saw it, and whether it was about the same symbol.
-    Report { tap: TapId, is_same_symbol: bool },
 }
 
-/// A message that could have caused a request.
+/// A message that could have caused a request. Many are held until the two-pass model is made, so it is kept small.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
     pub tick: Tick,
     pub symbol: SymbolId,
     pub origin: Origin,
-    /// Side of the resting order or level (buy is true), its price, and what happened to the best prices.
-    pub side: Option<bool>,
-    pub price: Price,
     pub touch: Touch,
-    /// The best prices behind it.
-    pub after: Best,
     pub relation: Relation,
-    pub(crate) seen: Seen,
+}
+const _: () = assert!(size_of::<Candidate>() == 56);
+
+/// A private report of a fill; the same may be a candidate of many requests.
+#[derive(Debug)]
+pub struct Report {
+    pub tick: Tick,
+    pub tap: TapId,
+    pub session: Arc<str>,
+    pub symbol: Arc<str>,
 }
 
 impl Candidate {
@@ -71,6 +73,26 @@ impl Candidate {
             Relation::Opposite | Relation::Own => self.touch == Touch::Price,
             _ => false,
         }
+    }
+}
+
+/// What could have caused a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Cause<'a> {
+    Market(&'a Candidate),
+    Report(&'a Report),
+}
+
+impl Cause<'_> {
+    pub fn tick(&self) -> &Tick {
+        match self {
+            Cause::Market(candidate) => &candidate.tick,
+            Cause::Report(report) => &report.tick,
+        }
+    }
+
+    fn touch(&self) -> Touch {
+        if let Cause::Market(candidate) = self { candidate.touch } else { Touch::Same }
     }
 }
 
@@ -85,36 +107,67 @@ pub(crate) struct Wish {
 #[derive(Clone, Debug, Default)]
 pub struct Case {
     pub candidates: Vec<Candidate>,
-    /// How likely each of them is the cause; only where cases are kept.
+    /// Behind these the private reports.
+    pub(crate) reports: Vec<Arc<Report>>,
+    /// The same as the model sees it.
+    pub(crate) observed: Observed,
+    /// What each of the messages did to the book, and how likely each candidate is the cause; only where cases are kept.
+    pub effects: Option<Vec<Effect>>,
     pub weights: Vec<f64>,
-    /// Class of the local rate of messages.
-    pub rate: u8,
     /// The best prices when the request was sent.
     pub best: Option<Best>,
     pub is_partial: bool,
     /// When market data was last noticed to be missing before the request.
     pub(crate) gap: Option<Timestamp>,
     pub(crate) is_cross_clock: bool,
-    pub(crate) role: u8,
-    pub(crate) stance: u8,
     /// The message that an id in the request names.
-    pub(crate) by_id: Option<Candidate>,
-    /// Session and symbol of the private reports among the candidates, whose `symbol` is the place here.
-    pub(crate) reports: Vec<(Arc<str>, Arc<str>)>,
+    pub(crate) by_id: Option<Box<Candidate>>,
 }
 
 impl Case {
-    pub(crate) fn observed(&self) -> Observed {
-        let mut observed = Observed::default();
-        self.observe(&mut observed);
-        observed
+    /// How many candidates there are.
+    pub fn count(&self) -> usize {
+        self.candidates.len() + self.reports.len()
     }
 
-    /// The same into what is there already.
-    pub(crate) fn observe(&self, observed: &mut Observed) {
-        (observed.role, observed.rate, observed.stance) = (self.role, self.rate, self.stance);
-        observed.candidates.clear();
-        observed.candidates.extend(self.candidates.iter().map(|candidate| candidate.seen));
+    pub fn cause(&self, at: usize) -> Option<Cause<'_>> {
+        match at.checked_sub(self.candidates.len()) {
+            None => self.candidates.get(at).map(Cause::Market),
+            Some(behind) => self.reports.get(behind).map(|report| Cause::Report(report)),
+        }
+    }
+
+    /// Adds a message, which is older than those of its symbol before it, and what it did to the book. Reports come behind all
+    /// messages.
+    pub(crate) fn push(&mut self, (candidate, seen): (Candidate, Seen), effect: Option<&Effect>) {
+        self.candidates.push(candidate);
+        self.observed.candidates.push(seen);
+        if let Some(effects) = &mut self.effects {
+            effects.push(effect.copied().unwrap_or_default());
+        }
+    }
+
+    pub(crate) fn push_report(&mut self, report: &Arc<Report>, is_same_symbol: bool, time: Timestamp) {
+        self.reports.push(Arc::clone(report));
+        self.observed.candidates.push(Seen {
+            bin: lag::bin(lag_of(report.tick.time, time)),
+            cell: model::report_cell(is_same_symbol),
+            relation: model::relation_cell(false, Touch::Same, 2, 0),
+            place: 0,
+            is_spent: false,
+        });
+    }
+
+    /// Room for so many more messages and reports, and no more than that: the case may be held for long.
+    pub(crate) fn reserve(&mut self, (messages, reports): (usize, usize)) {
+        self.candidates.reserve_exact(messages);
+        self.reports.reserve_exact(reports);
+        self.observed.candidates.reserve_exact(messages + reports);
+    }
+
+    /// Class of the local rate of messages.
+    pub fn rate(&self) -> u8 {
+        self.observed.rate
     }
 }
 
@@ -153,7 +206,7 @@ pub(crate) fn of_market(
     wish: Wish,
     time: Timestamp,
     exposure: &Exposure,
-) -> Candidate {
+) -> (Candidate, Seen) {
     let effect = effect.copied().unwrap_or_default();
     let class = exposure.class_of(tick.code, tick.kind);
     let is_trade = tick.kind == MarketKind::Trade;
@@ -170,31 +223,15 @@ pub(crate) fn of_market(
         place: model::place_cell(is_trade, touch),
         is_spent: false,
     };
-    let Effect { side, price, after, .. } = effect;
-    Candidate { tick, symbol, origin: Origin::Symbol, side, price, touch, after, relation, seen }
+    (Candidate { tick, symbol, origin: Origin::Symbol, touch, relation }, seen)
 }
 
 fn lag_of(from: Timestamp, to: Timestamp) -> u64 {
     u64::try_from(to.since(from).0).unwrap_or(0)
 }
 
-/// A private report.
-pub(crate) fn of_report(tick: Tick, tap: TapId, is_same_symbol: bool, time: Timestamp) -> Candidate {
-    let seen = Seen {
-        bin: lag::bin(lag_of(tick.time, time)),
-        cell: model::report_cell(is_same_symbol),
-        relation: model::relation_cell(false, Touch::Same, 2, 0),
-        place: 0,
-        is_spent: false,
-    };
-    let origin = Origin::Report { tap, is_same_symbol };
-    let (symbol, after, touch, relation) = (SymbolId::default(), Best::default(), Touch::Same, Relation::None);
-    Candidate { tick, symbol, origin, side: None, price: 0, touch, after, relation, seen }
-}
-
 /// A message that made a configured condition about another symbol true.
-pub(crate) fn of_link((tick, symbol): (Tick, SymbolId), effect: &Effect, time: Timestamp) -> Candidate {
-    let Effect { side, price, touch, after, .. } = *effect;
+pub(crate) fn of_link((tick, symbol): (Tick, SymbolId), effect: &Effect, time: Timestamp) -> (Candidate, Seen) {
     let seen = Seen {
         bin: lag::bin(lag_of(tick.time, time)),
         cell: model::LINK_CELL,
@@ -202,8 +239,7 @@ pub(crate) fn of_link((tick, symbol): (Tick, SymbolId), effect: &Effect, time: T
         place: 0,
         is_spent: false,
     };
-    let (origin, relation) = (Origin::Link, Relation::None);
-    Candidate { tick, symbol, origin, side, price, touch, after, relation, seen }
+    (Candidate { tick, symbol, origin: Origin::Link, touch: effect.touch, relation: Relation::None }, seen)
 }
 
 fn relation(effect: &Effect, wish: Wish) -> Relation {
@@ -231,40 +267,43 @@ fn relation(effect: &Effect, wish: Wish) -> Relation {
 }
 
 /// Says of each candidate where it stands among the messages of its packet.
-pub(crate) fn place(candidates: &mut [Candidate]) {
+pub(crate) fn place(case: &mut Case) {
     // Frames are numbered by file, and the files of one observation point share their lines.
-    let packet = |candidate: &Candidate| (candidate.tick.time, candidate.tick.frame, candidate.tick.line);
-    let group = |candidate: &Candidate| (candidate.tick.kind == MarketKind::Trade, candidate.touch != Touch::Same);
-    let is_like = |one: &Candidate, other: &Candidate| match (group(one), group(other)) {
+    let packet = |tick: &Tick| (tick.time, tick.frame, tick.line);
+    let group = |cause: &Cause<'_>| (cause.tick().kind == MarketKind::Trade, cause.touch() != Touch::Same);
+    let is_like = |one: &Cause<'_>, other: &Cause<'_>| match (group(one), group(other)) {
         ((true, _), (true, _)) => true,
         ((false, one), (_, other)) => one && other,
         _ => false,
     };
-    let mut start = 0;
-    while start < candidates.len() {
-        let it = packet(&candidates[start]);
-        let behind =
-            candidates[start..].iter().position(|one| packet(one) != it).map_or(candidates.len(), |at| start + at);
-        for at in start..behind {
+    let mut seen = std::mem::take(&mut case.observed.candidates);
+    let (mut start, count) = (0, case.count());
+    while let Some(first) = case.cause(start) {
+        let it = packet(first.tick());
+        let is_of_it = |at: &usize| case.cause(*at).is_some_and(|cause| packet(cause.tick()) == it);
+        let behind = (start + 1..count).find(|at| !is_of_it(at)).unwrap_or(count);
+        for (at, seen) in seen.iter_mut().enumerate().take(behind).skip(start) {
+            let Some(cause) = case.cause(at) else { break };
             // Newest first: what stands behind came before.
-            let earlier = &candidates[at + 1..behind];
-            let has_like = earlier.iter().any(|one| is_like(&candidates[at], one));
-            let is_tame = group(&candidates[at]) == (false, false);
-            let place = match (earlier.is_empty(), at == start) {
+            let mut earlier = (at + 1..behind).filter_map(|at| case.cause(at));
+            let has_like = earlier.any(|one| is_like(&cause, &one));
+            let is_tame = group(&cause) == (false, false);
+            let place = match (at + 1 == behind, at == start) {
                 (true, true) => 0,
                 (true, false) => 1,
                 (false, _) if !has_like && !is_tame => 2,
                 _ => 3,
             };
-            candidates[at].seen.place += place;
+            seen.place += place;
         }
         start = behind;
     }
+    case.observed.candidates = seen;
 }
 
 #[cfg(test)]
 mod tests {
-    use tickscope_model::{Nanos, TapId};
+    use tickscope_model::Nanos;
 
     use super::*;
     use crate::pair::trigger::report_tick;
@@ -275,12 +314,15 @@ mod tests {
         let of = |age: i64, frame: u64| {
             let mut tick = report_tick(sent.shifted(Nanos(-age)), frame, 1);
             (tick.kind, tick.line) = (MarketKind::Trade, 0);
-            let seen = Seen { place: 4, ..of_report(tick, TapId(0), true, sent).seen };
-            Candidate { seen, ..of_report(tick, TapId(0), true, sent) }
+            of_market((tick, SymbolId(1)), None, Wish::default(), sent, &Exposure::default())
         };
-        let places = |mut candidates: Vec<Candidate>| {
-            place(&mut candidates);
-            candidates.iter().map(|candidate| candidate.seen.place - 4).collect::<Vec<u8>>()
+        let places = |candidates: Vec<(Candidate, Seen)>| {
+            let mut case = Case::default();
+            for candidate in candidates {
+                case.push(candidate, None);
+            }
+            place(&mut case);
+            case.observed.candidates.iter().map(|seen| seen.place - 4).collect::<Vec<u8>>()
         };
         assert_eq!(places(vec![of(10, 7), of(10, 7)]), [3, 1], "one packet: the first, and another one of its kind");
         assert_eq!(places(vec![of(10, 7), of(900, 7)]), [0, 0], "two packets, each alone");

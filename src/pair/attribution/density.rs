@@ -1,7 +1,7 @@
 //! The density of the latency from a message to the request that it causes: what is believed of it, and what is learned.
 
 use super::lag::{self, BINS};
-use super::smooth::{self, smooth};
+use super::smooth::{self, Smoother};
 
 /// Requests' worth of belief that is mixed into what is learned.
 const LATENCY_BELIEF: f64 = 2.0;
@@ -12,10 +12,18 @@ const DECAY: f64 = 0.917;
 const TAIL_CROWD: f64 = 0.01;
 /// The same for each tenth more, up to the window.
 pub(super) fn believed(window_ns: u64) -> Vec<f64> {
-    let last = usize::from(lag::bin(window_ns));
+    evenly(bins_of(window_ns))
+}
+
+/// How many bins there are up to the longest latency.
+pub(super) fn bins_of(window_ns: u64) -> usize {
+    usize::from(lag::bin(window_ns)) + 1
+}
+
+fn evenly(bins: usize) -> Vec<f64> {
     let mut density = vec![0.0; BINS];
-    let share = 1.0 / f64::from(u16::try_from(last + 1).unwrap_or(u16::MAX));
-    for (bin, density) in density.iter_mut().enumerate().take(last + 1) {
+    let share = 1.0 / f64::from(u16::try_from(bins).unwrap_or(u16::MAX));
+    for (bin, density) in density.iter_mut().enumerate().take(bins) {
         *density = share / lag::width(bin);
     }
     density
@@ -23,15 +31,14 @@ pub(super) fn believed(window_ns: u64) -> Vec<f64> {
 
 /// What requests teach that messages caused, by bin, as a smooth curve; `near` messages of usual age stand before so many
 /// requests.
-pub(super) fn learned(bins: &[f64], (near, requests): (f64, f64), window_ns: u64) -> Vec<f64> {
+pub(super) fn learned(bins: &[f64], (near, requests): (f64, f64), smoother: &mut Smoother) -> Vec<f64> {
     let total: f64 = bins.iter().sum();
     let crowd = (near - total) / requests.max(1.0);
-    let last = usize::from(lag::bin(window_ns));
-    let mut masses = smooth(&bins[..=last]);
+    let mut masses = smoother.smooth(&bins[..smoother.bins()]);
     masses.resize(BINS, 0.0);
     one_hump(&mut masses, crowd);
     let smoothed: f64 = masses.iter().sum();
-    let believed = believed(window_ns);
+    let believed = evenly(smoother.bins());
     let kept = total / (total + LATENCY_BELIEF) / smoothed.max(1e-12);
     let share = LATENCY_BELIEF / (total + LATENCY_BELIEF);
     masses.iter().enumerate().map(|(bin, mass)| mass * kept / lag::width(bin) + believed[bin] * share).collect()

@@ -14,7 +14,7 @@ pub(crate) mod suggest;
 mod windows;
 
 pub use aggregate::Aggregate;
-pub use candidates::{Candidate, Case, Origin, Relation};
+pub use candidates::{Candidate, Case, Cause, Origin, Relation};
 use model::{Chances, Model, Observed};
 pub use suggest::Suggestion;
 
@@ -50,6 +50,8 @@ pub const MOST_HELD: usize = 1 << 16;
 const MOST_HELD_CANDIDATES: usize = 1 << 20;
 /// Requests that a model is learned from.
 const SAMPLE: usize = 1 << 12;
+/// … where it only has to say which messages are too old to be looked at.
+const ROUGH_SAMPLE: usize = 1 << 9;
 /// A candidate that is less likely than this is not part of the bracket.
 const PLAUSIBLE: f64 = 0.02;
 /// A request that is as likely as this to have come by itself, or likelier to have than to have the likeliest cause, gets
@@ -85,8 +87,7 @@ pub(crate) struct Judge {
     next_lesson: usize,
     /// Messages this much older than the request are not looked at where there are many younger ones.
     reach_ns: u64,
-    /// Room for a request that is judged.
-    observed: Observed,
+    /// Of the request that was judged last.
     weights: Vec<f64>,
 }
 
@@ -102,7 +103,6 @@ impl Judge {
             span: None,
             next_lesson: FIRST_LESSON,
             reach_ns: window_ns,
-            observed: Observed::default(),
             weights: Vec::new(),
         }
     }
@@ -121,11 +121,12 @@ impl Judge {
         self.seen += 1;
         let (first, last) = self.span.unwrap_or((time, time));
         self.span = Some((first.min(time), last.max(time)));
-        if self.recent.len() < SAMPLE {
-            self.recent.push(case.observed());
+        let most = if self.learning == Learning::Causal { SAMPLE } else { ROUGH_SAMPLE };
+        if self.recent.len() < most {
+            self.recent.push(case.observed.clone());
         } else {
-            case.observe(&mut self.recent[self.place]);
-            self.place = (self.place + 1) % SAMPLE;
+            self.recent[self.place].clone_from(&case.observed);
+            self.place = (self.place + 1) % most;
         }
         if self.seen == 1 && self.learning == Learning::Causal {
             self.believe(exposure, others);
@@ -147,7 +148,8 @@ impl Judge {
 
     fn lesson(&mut self, exposure: &Exposure, others: (u64, u64)) {
         let chances = Chances::new(exposure, others, self.span_ns());
-        self.model = Model::learn(&self.recent, self.seen, &chances, self.window_ns);
+        let is_thorough = self.learning == Learning::Causal;
+        self.model = Model::learn(&self.recent, self.seen, &chances, (self.window_ns, is_thorough));
         self.reach_ns = self.window_ns.min((self.model.quantile(0.9) * 20).max(2_000_000));
     }
 
@@ -160,8 +162,9 @@ impl Judge {
     pub(crate) fn fit<'a>(&mut self, cases: impl ExactSizeIterator<Item = &'a Case>, chances: (&Exposure, (u64, u64))) {
         let all = cases.len();
         let every = all.div_ceil(SAMPLE).max(1);
-        let sample: Vec<Observed> = cases.step_by(every).map(Case::observed).collect();
-        self.model = Model::learn(&sample, all, &Chances::new(chances.0, chances.1, self.span_ns()), self.window_ns);
+        let sample: Vec<Observed> = cases.step_by(every).map(|case| case.observed.clone()).collect();
+        let chances = Chances::new(chances.0, chances.1, self.span_ns());
+        self.model = Model::learn(&sample, all, &chances, (self.window_ns, true));
         self.learning = Learning::Causal;
         (self.recent, self.place) = (sample, 0);
     }
@@ -172,8 +175,7 @@ impl Judge {
     }
 
     pub(crate) fn judge(&mut self, case: &Case) -> Verdict {
-        case.observe(&mut self.observed);
-        let (untriggered, _) = self.model.weigh(&self.observed, &mut self.weights);
+        let (untriggered, _) = self.model.weigh(&case.observed, &mut self.weights);
         verdict(&self.weights, untriggered)
     }
 
@@ -205,8 +207,11 @@ pub fn verdict(weights: &[f64], untriggered: f64) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tickscope_model::TapId;
 
+    use super::candidates::Report;
     use super::*;
     use crate::pair::trigger::report_tick;
 
@@ -219,8 +224,10 @@ mod tests {
         for at in 1..=300_u64 {
             let time = Timestamp(at * 1_000_000_000 + (at * 7919) % 1000);
             let fill = report_tick(Timestamp(time.0 - 12_000 - (at * 104_729) % 3000), at, at);
-            let candidates = vec![candidates::of_report(fill, TapId(0), true, time)];
-            let case = Case { candidates, rate: 39, ..Case::default() };
+            let mut case = Case::default();
+            let (session, symbol) = (Arc::from("A->B"), Arc::from("X"));
+            case.push_report(&Arc::new(Report { tick: fill, tap: TapId(0), session, symbol }), true, time);
+            case.observed.rate = 39;
             judge.learn(&case, time, &exposure, (at, 0));
             if let (Some((0, weight)), true) = (judge.judge(&case).chosen, at > 100) {
                 (given, confidence) = (given + 1, weight);

@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use super::density;
 use super::lag::{self, BINS};
+use super::smooth::Smoother;
 use crate::book::{Exposure, Moved, RATE_CLASSES, Touch};
 
 /// Requests are told apart as: new orders and quotes, replaces, cancels, and new orders that trade when they come or not
@@ -57,7 +58,7 @@ pub(crate) struct Seen {
 }
 
 /// A request as the model sees it.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Observed {
     pub role: u8,
     /// Class of the local rate of messages.
@@ -65,6 +66,18 @@ pub(crate) struct Observed {
     /// Where its price stands in the book.
     pub stance: u8,
     pub candidates: Vec<Seen>,
+}
+
+impl Clone for Observed {
+    fn clone(&self) -> Observed {
+        Observed { candidates: self.candidates.clone(), ..*self }
+    }
+
+    /// Into the room that is there.
+    fn clone_from(&mut self, other: &Observed) {
+        (self.role, self.rate, self.stance) = (other.role, other.rate, other.stance);
+        self.candidates.clone_from(&other.candidates);
+    }
 }
 
 /// The cell of a message about a symbol. `side`: 0 the request's own, 1 the other, 2 not known.
@@ -197,6 +210,8 @@ const LEAST_CLEAR: usize = 8;
 /// What confirms itself is a little likelier than what is right: by fewer nats than these.
 const BY_CHANCE: f64 = 20.0;
 const MOVED: f64 = 1e-3;
+/// Candidates that are less likely than this teach nothing.
+const NEGLIGIBLE: f64 = 1e-9;
 
 impl Model {
     /// What is believed before the first request; `window_ns` is the longest latency.
@@ -262,17 +277,26 @@ impl Model {
     }
 
     /// Learns from requests, which are a sample of `requests` in all. Where several messages of one packet could be the
-    /// cause, what is said of them at first confirms itself: so it is learned a second time, from the requests with one
-    /// possible cause first, and that stands unless it is clearly less likely.
-    pub(crate) fn learn(sample: &[Observed], requests: usize, chances: &Chances, window_ns: u64) -> Model {
+    /// cause, what is said of them at first confirms itself: so, if it is to be thorough, it is learned a second time,
+    /// from the requests with one possible cause first, and that stands unless it is clearly less likely.
+    pub(crate) fn learn(
+        sample: &[Observed],
+        requests: usize,
+        chances: &Chances,
+        (window_ns, is_thorough): (u64, bool),
+    ) -> Model {
         #[allow(clippy::cast_precision_loss, reason = "counts far below 2^53")]
         let (all, taken) = (requests as f64, sample.len() as f64);
         let model = Model::believed(chances, all, window_ns);
         if sample.is_empty() {
             return model;
         }
-        let lesson = Lesson { sample, chances, scale: all / taken, window_ns };
+        let smoother = Smoother::new(density::bins_of(window_ns));
+        let mut lesson = Lesson { sample, chances, scale: all / taken, smoother };
         let one = lesson.from(model);
+        if !is_thorough {
+            return one;
+        }
         let behind = lag::bin(one.quantile(USUAL));
         let is_clear = |request: &&Observed| request.candidates.iter().filter(|seen| seen.bin < behind).count() < 2;
         let clear: Vec<&Observed> = sample.iter().filter(is_clear).collect();
@@ -281,7 +305,8 @@ impl Model {
         }
         #[allow(clippy::cast_precision_loss, reason = "counts far below 2^53")]
         let scale = all / clear.len() as f64;
-        let other = lesson.from(Sums::of(&one, clear.iter().copied()).model(chances, scale, window_ns));
+        let behind_clear = Sums::of(&one, clear.iter().copied()).model(chances, scale, &mut lesson.smoother);
+        let other = lesson.from(behind_clear);
         let likelihood = |model: &Model| Sums::of(model, sample).likelihood;
         if likelihood(&other) > likelihood(&one) - BY_CHANCE { other } else { one }
     }
@@ -305,16 +330,16 @@ struct Lesson<'a> {
     chances: &'a Chances,
     /// Requests for each of the sample.
     scale: f64,
-    window_ns: u64,
+    smoother: Smoother,
 }
 
 impl Lesson<'_> {
     /// Learns, beginning with a model.
-    fn from(&self, mut model: Model) -> Model {
+    fn from(&mut self, mut model: Model) -> Model {
         let mut before: Option<Sums> = None;
         for _ in 0..ROUNDS {
             let sums = Sums::of(&model, self.sample);
-            model = sums.model(self.chances, self.scale, self.window_ns);
+            model = sums.model(self.chances, self.scale, &mut self.smoother);
             if before.is_some_and(|before| sums.distance(&before) < MOVED * sums.requests) {
                 break;
             }
@@ -383,16 +408,22 @@ impl Sums {
             sums.alone[role * RATE_CLASSES + usize::from(request.rate)] += nothing;
             sums.alone_stances[role * STANCES + usize::from(request.stance)] += nothing;
             sums.stances[role * STANCES + usize::from(request.stance)] += 1.0;
+            let (mut near, mut unrelated) = (0_u32, 0);
             for (seen, &weight) in request.candidates.iter().zip(&weights) {
-                let bin = usize::from(seen.bin);
-                sums.bins[bin] += weight;
-                sums.cells[role * CELLS + usize::from(seen.cell)] += weight;
-                sums.caused.add(role, *seen, weight);
+                if seen.bin < behind {
+                    near += 1;
+                } else if unrelated < UNRELATED {
+                    unrelated += 1;
+                    sums.not_caused.add(role, *seen, 1.0);
+                }
+                if weight > NEGLIGIBLE {
+                    sums.bins[usize::from(seen.bin)] += weight;
+                    sums.cells[role * CELLS + usize::from(seen.cell)] += weight;
+                    sums.caused.add(role, *seen, weight);
+                }
             }
             sums.requests += 1.0;
-            sums.near += request.candidates.iter().filter(|seen| seen.bin < behind).map(|_| 1.0).sum::<f64>();
-            let unrelated = request.candidates.iter().filter(|seen| behind <= seen.bin);
-            unrelated.take(UNRELATED).for_each(|seen| sums.not_caused.add(role, *seen, 1.0));
+            sums.near += f64::from(near);
         }
         sums
     }
@@ -404,9 +435,9 @@ impl Sums {
         apart(&self.bins, &before.bins) + apart(&self.cells, &before.cells) + apart(&self.alone, &before.alone)
     }
 
-    fn model(&self, chances: &Chances, scale: f64, window_ns: u64) -> Model {
+    fn model(&self, chances: &Chances, scale: f64, smoother: &mut Smoother) -> Model {
         Model {
-            density: density::learned(&self.bins, (self.near, self.requests), window_ns),
+            density: density::learned(&self.bins, (self.near, self.requests), smoother),
             reaction: self.reaction(chances, scale),
             background: self.background(chances, scale),
             relation: self.relations(),

@@ -29,11 +29,12 @@ pub(crate) struct Spent(HashMap<(usize, SymbolId), [Option<Cause>; REMEMBERED]>)
 impl Spent {
     /// Marks the candidates of a request that are spent.
     pub(crate) fn mark(&self, session: usize, time: Timestamp, case: &mut Case) {
-        for candidate in case.candidates.iter_mut().filter(|candidate| candidate.origin == Origin::Symbol) {
+        let all = case.candidates.iter().zip(&mut case.observed.candidates);
+        for (candidate, seen) in all.filter(|(candidate, _)| candidate.origin == Origin::Symbol) {
             let Some(causes) = self.0.get(&(session, candidate.symbol)) else { return };
             let cause = causes.iter().flatten().find(|cause| cause.message == message(candidate));
             // Several requests of one decision leave together, and those of several strategies after like latencies.
-            candidate.seen.is_spent = cause.is_some_and(|cause| {
+            seen.is_spent = cause.is_some_and(|cause| {
                 let (first, later) = (cause.request.since(cause.message.0).0, time.since(cause.request).0);
                 later > first.saturating_mul(2)
             });
@@ -42,10 +43,8 @@ impl Spent {
 
     /// A request was judged, for now.
     pub(crate) fn remember(&mut self, session: usize, time: Timestamp, case: &Case, verdict: &Verdict) {
-        let Some(candidate) = verdict.chosen.and_then(|(at, _)| case.candidates.get(at)) else { return };
-        if candidate.origin != Origin::Symbol {
-            return;
-        }
+        let chosen = verdict.chosen.and_then(|(at, _)| case.candidates.get(at));
+        let Some(candidate) = chosen.filter(|candidate| candidate.origin == Origin::Symbol) else { return };
         if self.0.len() >= MOST {
             self.0.clear();
         }
