@@ -255,6 +255,7 @@ impl<'a> Engine<'a> {
         let Engine { taps, points, live, pipeline, correlator, growing, serving, .. } = self;
         let figures = Figures { pipeline, correlator };
         serving.tick(growing, &figures, || tap_facts((taps, points), live, &figures));
+        self.serving.give_frames(self.recording.flight.as_ref());
         let is_second = self.ticks.is_multiple_of(TICKS_PER_SECOND);
         self.recording.tick(&self.live, is_second);
         self.reload.advance(self.arguments, &mut self.recording);

@@ -16,6 +16,7 @@ use super::config::Settings;
 use super::config::settings::SocketSetting;
 use super::grow::Growing;
 use super::{complain, facts};
+use crate::live::flight::Flight;
 use crate::live::{Metrics, Publisher, Socket, Tell};
 use crate::pipeline::Pipeline;
 use crate::pipeline::correlator::Correlator;
@@ -101,6 +102,15 @@ impl Serving {
     /// Whether somebody may ask for rows.
     pub(super) fn keeps_rows(&self) -> bool {
         self.opened.0.is_some() || self.socket.is_some()
+    }
+
+    /// Frames that somebody asked for, one question at a time: to look for them takes the engine up to a millisecond.
+    pub(super) fn give_frames(&self, flight: Option<&Flight>) {
+        let Some(socket) = &self.socket else { return };
+        if let Some(wanted) = socket.asked() {
+            let found = flight.map(|flight| flight.packets(&wanted.frames));
+            socket.frames(wanted, found);
+        }
     }
 
     /// To be called ten times a second.

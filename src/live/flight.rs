@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use thiserror::Error;
 use tickscope_model::{Frame, Nanos, TapId, Timestamp};
 
 use super::pcapng::{self, Packet};
@@ -105,18 +104,16 @@ pub struct Flight {
     chunk_bytes: usize,
 }
 
-/// Frames that were asked for and are not there: too old, or never captured.
-#[derive(Debug, Error)]
-#[error("{} of {asked} frames are not in the flight recorder, {}", missing.len(), reach(*.oldest))]
-pub struct AgedOut {
-    pub asked: usize,
+/// Frames that were asked for.
+#[derive(Debug)]
+pub struct Packets {
+    /// Those that are held, as a file.
+    pub pcapng: Vec<u8>,
+    pub found: usize,
+    /// Too old, or never captured.
     pub missing: Vec<(TapId, u64)>,
-    /// Of what is held; `None` where nothing is.
+    /// Time of the oldest frame that is held; `None` where there is none.
     pub oldest: Option<Timestamp>,
-}
-
-fn reach(oldest: Option<Timestamp>) -> String {
-    oldest.map_or_else(|| "which is empty".to_owned(), |oldest| format!("which goes back to {oldest}"))
 }
 
 /// What the recorder held at one moment, for another thread to write.
@@ -150,13 +147,13 @@ impl Flight {
     }
 
     /// These frames, by tap and number, in the order in which they came, as a pcapng file.
-    pub fn packets(&self, wanted: &[(TapId, u64)]) -> Result<Vec<u8>, AgedOut> {
+    pub fn packets(&self, wanted: &[(TapId, u64)]) -> Packets {
         let mut missing = wanted.to_vec();
         missing.sort_unstable();
         missing.dedup();
         let asked = missing.len();
-        let mut out = Vec::new();
-        begin(&mut out, &self.names, "frames from the flight recorder");
+        let mut pcapng = Vec::new();
+        begin(&mut pcapng, &self.names, "frames from the flight recorder");
         for chunk in self.chunks() {
             if !missing.iter().any(|&(tap, number)| chunk.may_hold(tap, number)) {
                 continue;
@@ -164,10 +161,10 @@ impl Flight {
             for (kept, bytes) in chunk.frames() {
                 let Ok(at) = missing.binary_search(&(kept.tap, kept.number)) else { continue };
                 missing.remove(at);
-                packet(&mut out, &self.names, kept, bytes);
+                packet(&mut pcapng, &self.names, kept, bytes);
             }
         }
-        if missing.is_empty() { Ok(out) } else { Err(AgedOut { asked, missing, oldest: self.oldest() }) }
+        Packets { pcapng, found: asked - missing.len(), missing, oldest: self.oldest() }
     }
 
     /// Time of the oldest frame that is held.
@@ -291,10 +288,11 @@ mod tests {
             push(&mut flight, 0, number, number * 10, 61);
             push(&mut flight, 1, number, number * 10 + 5, 1514);
         }
-        let packets = flight.packets(&[(TapId(1), 2), (TapId(0), 7), (TapId(0), 2), (TapId(0), 7)]).unwrap();
+        let packets = flight.packets(&[(TapId(1), 2), (TapId(0), 7), (TapId(0), 2), (TapId(0), 7)]);
+        assert_eq!((packets.found, packets.missing.len()), (3, 0));
         let expected = [("md", 20, 2, 61), ("ord", 25, 2, 1514), ("md", 70, 7, 61)];
         let expected = expected.map(|(tap, time, byte, length)| (tap.to_owned(), time, 2000, byte, length));
-        assert_eq!(read("asked", &packets), expected);
+        assert_eq!(read("asked", &packets.pcapng), expected);
     }
 
     #[test]
@@ -303,12 +301,13 @@ mod tests {
         for number in 1..=20_000 {
             push(&mut flight, 0, number, number, 200);
         }
-        let error = flight.packets(&[(TapId(0), 3), (TapId(0), 19_999)]).unwrap_err();
-        assert_eq!((error.asked, error.missing.as_slice()), (2, [(TapId(0), 3)].as_slice()));
-        let (oldest, kept) = (error.oldest.unwrap().0, 20_000 - error.oldest.unwrap().0 + 1);
+        let packets = flight.packets(&[(TapId(0), 3), (TapId(0), 19_999)]);
+        assert_eq!((packets.found, packets.missing.as_slice()), (1, [(TapId(0), 3)].as_slice()));
+        assert_eq!(read("aged", &packets.pcapng).len(), 1);
+        let oldest = packets.oldest.unwrap().0;
+        let kept = 20_000 - oldest + 1;
         assert!(kept * 200 > 1 << 19 && kept * 200 <= 1 << 20, "{kept}");
-        assert!(flight.packets(&[(TapId(0), oldest)]).is_ok());
-        assert!(flight.packets(&[(TapId(0), oldest - 1)]).is_err());
+        assert_eq!(flight.packets(&[(TapId(0), oldest), (TapId(0), oldest - 1)]).missing, [(TapId(0), oldest - 1)]);
         let bytes: usize = flight.chunks().map(|chunk| chunk.bytes.capacity() + 32 * chunk.frames.capacity()).sum();
         assert!(bytes <= 1 << 20);
     }
@@ -329,6 +328,6 @@ mod tests {
         assert_eq!(frames.iter().map(|frame| frame.1).collect::<Vec<_>>(), (4000..=5000).collect::<Vec<_>>());
         assert_eq!(held.newest(), Timestamp(5000));
         drop(held);
-        assert!(flight.packets(&[(TapId(0), 59_500)]).is_ok());
+        assert_eq!(flight.packets(&[(TapId(0), 59_500)]).found, 1);
     }
 }

@@ -27,7 +27,7 @@ use tickscope_nic::{OpenError, clock};
 pub use self::merge::Arrival;
 use self::merge::{Merge, Next};
 pub use self::scrape::Metrics;
-pub use self::socket::{Publisher, Socket, Tell};
+pub use self::socket::{Publisher, Socket, Tell, Wanted};
 use self::tap::Tap;
 pub use self::tap::TapOptions;
 use crate::capture::Captured;

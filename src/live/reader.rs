@@ -30,6 +30,9 @@ pub(super) struct Reader {
     pub(super) is_streaming: bool,
     /// It asked for the next one.
     pub(super) wants_snapshot: bool,
+    /// It asked for frames, which the engine has, so often.
+    pub(super) awaits: usize,
+    pub(super) number: u64,
     /// Gone, or to be dropped.
     pub(super) is_over: bool,
     has_asked: bool,
@@ -43,11 +46,13 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(stream: UnixStream) -> Reader {
+    pub(super) fn new(stream: UnixStream, number: u64) -> Reader {
         Reader {
             stream,
             is_streaming: true,
             wants_snapshot: false,
+            awaits: 0,
+            number,
             is_over: false,
             has_asked: false,
             has_ended: false,
@@ -99,7 +104,8 @@ impl Reader {
             }
         }
         // Whoever asked, and will not ask any more, has what it came for.
-        self.is_over |= self.has_ended && self.has_asked && !self.is_streaming && !self.wants_snapshot;
+        let is_served = !self.is_streaming && !self.wants_snapshot && self.awaits == 0;
+        self.is_over |= self.has_ended && self.has_asked && is_served;
     }
 
     /// The lines that have come.
@@ -146,7 +152,7 @@ mod tests {
     fn pair() -> (Reader, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        (Reader::new(ours), theirs)
+        (Reader::new(ours, 1), theirs)
     }
 
     #[test]

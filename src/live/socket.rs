@@ -13,16 +13,23 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 use std::thread::{self, JoinHandle};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tickscope_model::TapId;
 
+use super::flight::Packets;
 use super::reader::{Asked, Reader};
 use super::rows::Rows;
 use crate::stats::{Kept, Snapshot};
-use crate::write::{Question, Readers, candidates_answer, error_answer, named, session_answer, snapshot_line};
+use crate::write::{
+    Frames, Question, Readers, candidates_answer, error_answer, named, no_row, packets_answer, session_answer,
+    snapshot_line,
+};
 
 /// So many readers at once.
 const MOST_READERS: usize = 32;
 /// What may lie between the engine and this thread.
 const MESSAGES: usize = 64;
+/// Questions for frames that may wait for the engine, which looks at one ten times a second.
+const QUESTIONS: usize = 16;
 /// Rows in a snapshot.
 const NEWEST: usize = 20;
 /// At the end readers have so long to take what they were sent: looks, and how long each of them waits.
@@ -89,6 +96,16 @@ impl Drop for Socket {
 enum Message {
     Rows(Vec<Kept>),
     Snapshot(Box<Snapshot>),
+    Frames(Wanted, Option<Packets>),
+}
+
+/// Frames that a reader asked for, which the engine's flight recorder may have.
+#[derive(Debug)]
+pub struct Wanted {
+    pub frames: Vec<(TapId, u64)>,
+    reader: u64,
+    session: String,
+    clordid: String,
 }
 
 /// The engine's end.
@@ -98,6 +115,8 @@ pub struct Publisher {
     wanted: Arc<AtomicBool>,
     /// … and none is on its way.
     on_its_way: Arc<AtomicBool>,
+    /// What the engine is asked for.
+    questions: Receiver<Wanted>,
     /// A byte wakes the thread; its end ends it.
     bell: UnixStream,
     thread: JoinHandle<()>,
@@ -113,6 +132,7 @@ impl Publisher {
         bell.set_nonblocking(true)?;
         ear.set_nonblocking(true)?;
         let (wanted, on_its_way) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let (ask, questions) = sync_channel(QUESTIONS);
         let server = Server {
             socket,
             queue,
@@ -120,6 +140,8 @@ impl Publisher {
             wanted: Arc::clone(&wanted),
             on_its_way: Arc::clone(&on_its_way),
             tell,
+            ask,
+            connections: 0,
             readers: Vec::new(),
             counts: Readers::default(),
             rows: Rows::default(),
@@ -127,7 +149,7 @@ impl Publisher {
             taps: Vec::new(),
         };
         let thread = thread::Builder::new().name("socket".to_owned()).spawn(move || server.run())?;
-        Ok(Publisher { messages, wanted, on_its_way, bell, thread })
+        Ok(Publisher { messages, wanted, on_its_way, questions, bell, thread })
     }
 
     /// Whether somebody waits for a snapshot.
@@ -153,6 +175,16 @@ impl Publisher {
     /// False where they are not kept.
     pub fn rows(&self, rows: Vec<Kept>) -> bool {
         self.send(Message::Rows(rows))
+    }
+
+    /// Frames that somebody asked for; they are answered with [`Publisher::frames`].
+    pub fn asked(&self) -> Option<Wanted> {
+        self.questions.try_recv().ok()
+    }
+
+    /// `None`: no frames are kept.
+    pub fn frames(&self, wanted: Wanted, found: Option<Packets>) {
+        self.send(Message::Frames(wanted, found));
     }
 
     fn send(&self, message: Message) -> bool {
@@ -182,6 +214,9 @@ struct Server {
     wanted: Arc<AtomicBool>,
     on_its_way: Arc<AtomicBool>,
     tell: Tell,
+    ask: SyncSender<Wanted>,
+    /// Readers so far, who are numbered by it.
+    connections: u64,
     readers: Vec<Reader>,
     counts: Readers,
     rows: Rows,
@@ -240,6 +275,7 @@ impl Server {
                     self.on_its_way.store(false, Ordering::Relaxed);
                     self.publish(snapshot);
                 }
+                Ok(Message::Frames(wanted, found)) => self.give(wanted, found),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
@@ -265,6 +301,40 @@ impl Server {
         self.say_wanted();
     }
 
+    /// Answers who asked for frames, if it is still there.
+    fn give(&mut self, wanted: Wanted, found: Option<Packets>) {
+        let Wanted { reader, session, clordid, .. } = wanted;
+        let Some(reader) = self.readers.iter_mut().find(|one| one.number == reader) else { return };
+        let answer = match found {
+            Some(Packets { pcapng, found, missing, oldest }) => {
+                packets_answer(&Frames { session, clordid, pcapng, found, missing, oldest }, &self.taps)
+            }
+            None => error_answer(Some("packets"), "no frames are kept: --flight DURATION keeps the newest"),
+        };
+        reader.awaits -= 1;
+        reader.send(answer.into());
+    }
+
+    /// Asks the engine for the frames of a request; what is wrong with that is told at once.
+    fn ask(&mut self, at: usize, session: Option<&str>, clordid: &str) -> Option<Vec<u8>> {
+        let error = |text: &str| Some(error_answer(Some("packets"), text));
+        let Some(Kept { row, .. }) = self.rows.find(session, clordid) else {
+            let (rows, _, aged_out) = self.rows.kept();
+            return error(&no_row(rows, aged_out));
+        };
+        let (session, clordid) = (row.session.to_string(), row.clordid.to_string());
+        let reader = &mut self.readers[at];
+        let wanted = Wanted { frames: row.frames(), reader: reader.number, session, clordid };
+        match self.ask.try_send(wanted) {
+            Ok(()) => {
+                reader.awaits += 1;
+                None
+            }
+            Err(TrySendError::Full(_)) => error("too many questions for packets wait for their answers; ask again"),
+            Err(TrySendError::Disconnected(_)) => error("the run has ended"),
+        }
+    }
+
     fn accept(&mut self) {
         // An error is that of a connection that is gone again, or of too many open files: both pass.
         while let Ok((stream, _)) = self.socket.listener.accept() {
@@ -277,7 +347,8 @@ impl Server {
                 let _ = (&stream).write(&error_answer(None, "there are too many readers"));
                 continue;
             }
-            self.readers.push(Reader::new(stream));
+            self.connections += 1;
+            self.readers.push(Reader::new(stream, self.connections));
         }
         self.say_wanted();
     }
@@ -310,6 +381,7 @@ impl Server {
                 let found = self.rows.find(session.as_deref(), clordid);
                 Some(candidates_answer(found, &self.taps, self.rows.kept()))
             }
+            Asked::Question(Question::Packets { session, clordid }) => self.ask(at, session.as_deref(), clordid),
             Asked::Question(Question::Session { session }) => Some(match &self.latest {
                 Some(snapshot) => session_answer(session, snapshot),
                 None => error_answer(Some("session"), "no snapshot was made yet; ask for one first"),

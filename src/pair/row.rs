@@ -62,6 +62,16 @@ impl OrderRow {
         self.across.as_ref().and_then(|all| all.get(kind.index())).copied().unwrap_or_default()
     }
 
+    /// The frames that tell of it, each once: its trigger's, its own, and those of what was said to it.
+    pub fn frames(&self) -> Vec<(TapId, u64)> {
+        let trigger = self.trigger.iter().map(|trigger| (trigger.tap, trigger.frame));
+        let moments = self.timeline.iter().map(|moment| (moment.tap, moment.frame));
+        let mut frames: Vec<(TapId, u64)> = trigger.chain([(self.tap, self.frame)]).chain(moments).collect();
+        frames.sort_unstable();
+        frames.dedup();
+        frames
+    }
+
     /// Its latencies in table order, but for a TCP ACK that rode on the answer, which stays out of the network figures.
     pub fn segments(&self) -> impl Iterator<Item = (SegmentKind, Nanos)> + '_ {
         let rides = self.flags.has(Flag::AckWithAnswer);

@@ -1,5 +1,7 @@
 //! Questions on the socket and their answers, a line of JSON each: what is asked, and what is said to it.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use tickscope_model::{TapId, Timestamp};
 
@@ -13,6 +15,8 @@ use crate::stats::{Kept, Snapshot};
 pub enum Question {
     /// A request's row with its candidates.
     Order { session: Option<String>, clordid: String },
+    /// The frames that tell of a request, as a capture file.
+    Packets { session: Option<String>, clordid: String },
     /// One session's figures with their buckets.
     Session { session: String },
     /// The next snapshot.
@@ -25,6 +29,7 @@ impl Question {
     pub fn name(&self) -> &'static str {
         match self {
             Question::Order { .. } => "order",
+            Question::Packets { .. } => "packets",
             Question::Session { .. } => "session",
             Question::Snapshot => "snapshot",
             Question::Stream => "stream",
@@ -46,11 +51,13 @@ pub fn question(line: &[u8]) -> Result<Question, String> {
     let needed = |key: &str| text(key)?.ok_or_else(|| format!("\"{name}\" needs \"{key}\""));
     match name {
         "order" => Ok(Question::Order { session: text("session")?, clordid: needed("clordid")? }),
+        "packets" => Ok(Question::Packets { session: text("session")?, clordid: needed("clordid")? }),
         "session" => Ok(Question::Session { session: needed("session")? }),
         "snapshot" => Ok(Question::Snapshot),
         "stream" => Ok(Question::Stream),
         other => {
-            Err(format!("there is no query \"{other}\"; known are \"order\", \"session\", \"snapshot\", \"stream\""))
+            let known = "\"order\", \"packets\", \"session\", \"snapshot\", \"stream\"";
+            Err(format!("there is no query \"{other}\"; known are {known}"))
         }
     }
 }
@@ -70,13 +77,7 @@ pub fn error_answer(query: Option<&str>, error: &str) -> Vec<u8> {
 /// kept, since when, and how many were and are not any more.
 pub fn candidates_answer(found: Option<&Kept>, taps: &[String], kept: (usize, Option<Timestamp>, u64)) -> Vec<u8> {
     let (rows, since, aged_out) = kept;
-    let error = match (found, aged_out) {
-        (Some(_), _) => None,
-        (None, 0) => {
-            Some("no such row; a request has none until it is done, or [pairing] answer_timeout old".to_owned())
-        }
-        (None, _) => Some(format!("no such row among the newest {rows}; older ones have aged out")),
-    };
+    let error = found.is_none().then(|| no_row(rows, aged_out));
     let order = found.map(|kept| order(&kept.row, taps));
     let candidates =
         found.map(|kept| kept.candidates.iter().map(|it| candidate(it, kept, taps)).collect::<Vec<Value>>());
@@ -87,6 +88,47 @@ pub fn candidates_answer(found: Option<&Kept>, taps: &[String], kept: (usize, Op
         "order": order,
         "candidates": candidates,
         "kept": { "rows": rows, "since": time(since), "aged_out": aged_out },
+    }))
+}
+
+/// Why a row is not among so many, while so many others have aged out.
+pub fn no_row(rows: usize, aged_out: u64) -> String {
+    match aged_out {
+        0 => "no such row; a request has none until it is done, or [pairing] answer_timeout old".to_owned(),
+        _ => format!("no such row among the newest {rows}; older ones have aged out"),
+    }
+}
+
+/// Frames of a request, as far as they are still held.
+#[derive(Debug, Default)]
+pub struct Frames {
+    pub session: String,
+    pub clordid: String,
+    pub pcapng: Vec<u8>,
+    pub found: usize,
+    pub missing: Vec<(TapId, u64)>,
+    /// Time of the oldest frame that is held.
+    pub oldest: Option<Timestamp>,
+}
+
+/// The frames of a request as a pcapng in base64, and which of them have aged out.
+pub fn packets_answer(frames: &Frames, taps: &[String]) -> Vec<u8> {
+    let Frames { session, clordid, pcapng, found, missing, oldest } = frames;
+    let error = match missing.len() {
+        0 => None,
+        count => Some(format!("{count} of {} frames are not in the flight recorder any more", found + count)),
+    };
+    let frame = |(tap, number): &(TapId, u64)| json!({ "tap": taps.get(usize::from(tap.0)), "frame": number });
+    line(&json!({
+        "tickscope_answer": VERSION,
+        "query": "packets",
+        "error": error,
+        "session": session,
+        "clordid": clordid,
+        "frames": found,
+        "missing": missing.iter().map(frame).collect::<Vec<Value>>(),
+        "oldest": time(*oldest),
+        "pcapng": (*found > 0).then(|| BASE64_STANDARD.encode(pcapng)),
     }))
 }
 
@@ -150,7 +192,8 @@ mod tests {
             (b"[]", "a text \"query\""),
             (br#"{"query":"order"}"#, "needs \"clordid\""),
             (br#"{"query":"order","clordid":7}"#, "must be a text"),
-            (br#"{"query":"packets"}"#, "no query \"packets\""),
+            (br#"{"query":"packets"}"#, "needs \"clordid\""),
+            (br#"{"query":"frames"}"#, "no query \"frames\""),
         ] {
             let error = question(line).unwrap_err();
             assert!(error.contains(expected), "{error}");
@@ -172,6 +215,18 @@ mod tests {
         let aged = parsed(&candidates_answer(None, &[], (8, Some(Timestamp(5)), 3)));
         assert!(aged["error"].as_str().unwrap().ends_with("aged out"));
         assert_eq!((&aged["kept"]["aged_out"], &aged["kept"]["since"]["t_ns"]), (&3.into(), &5.into()));
+    }
+
+    #[test]
+    fn frames_come_as_base64_and_those_that_aged_out_are_named() {
+        let missing = vec![(TapId(0), 3)];
+        let frames = Frames { pcapng: b"any".to_vec(), found: 2, missing, ..Frames::default() };
+        let answer = parsed(&packets_answer(&frames, &["md".to_owned()]));
+        assert_eq!((&answer["pcapng"], &answer["frames"]), (&"YW55".into(), &2.into()));
+        assert_eq!(answer["missing"], json!([{ "tap": "md", "frame": 3 }]));
+        assert_eq!(answer["error"], "1 of 3 frames are not in the flight recorder any more");
+        let none = parsed(&packets_answer(&Frames { found: 0, ..frames }, &[]));
+        assert_eq!(none["pcapng"], Value::Null);
     }
 
     #[test]

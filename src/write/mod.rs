@@ -30,7 +30,7 @@ mod text;
 mod trail;
 mod why;
 
-pub use answer::{Question, candidates_answer, error_answer, question, session_answer};
+pub use answer::{Frames, Question, candidates_answer, error_answer, no_row, packets_answer, question, session_answer};
 pub use brief::brief;
 pub use hgrm::write_hgrm;
 pub use hlog::write_hlog;

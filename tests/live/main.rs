@@ -11,6 +11,7 @@ mod lab;
 #[path = "../../nic/tests/live/net.rs"]
 mod net;
 mod open_metrics;
+mod packets;
 mod readers;
 mod record;
 mod send;

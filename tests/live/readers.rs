@@ -18,7 +18,7 @@ use super::open_metrics;
 use super::send::replay;
 
 /// Tells of each snapshot, to the end of the stream; returns all of them.
-fn reader(path: &str, until: impl Fn(&Value) -> bool + Send + 'static) -> JoinHandle<Vec<Value>> {
+pub(crate) fn reader(path: &str, until: impl Fn(&Value) -> bool + Send + 'static) -> JoinHandle<Vec<Value>> {
     let stream = BufReader::new(UnixStream::connect(path).unwrap());
     thread::spawn(move || {
         let mut all = Vec::new();
@@ -33,7 +33,7 @@ fn reader(path: &str, until: impl Fn(&Value) -> bool + Send + 'static) -> JoinHa
 }
 
 /// Asks, closes this side, and reads all answers.
-fn ask(path: &str, lines: &str) -> Vec<Value> {
+pub(crate) fn ask(path: &str, lines: &str) -> Vec<Value> {
     let mut stream = UnixStream::connect(path).unwrap();
     stream.write_all(lines.as_bytes()).unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
@@ -58,7 +58,7 @@ fn scrape(lab: &Lab, address: &str) -> String {
     })
 }
 
-fn play(lab: &Lab, folder: &Folder) {
+pub(crate) fn play(lab: &Lab, folder: &Folder) {
     let made = Command::new(program()).args(["sim", "calm", "--write", &folder.file("sim")]).output().unwrap();
     assert!(made.status.success());
     let capture = folder.0.join("sim/tap.pcap");
@@ -66,7 +66,7 @@ fn play(lab: &Lab, folder: &Folder) {
 }
 
 /// Whether every request has become a row.
-fn is_done(snapshot: &Value) -> bool {
+pub(crate) fn is_done(snapshot: &Value) -> bool {
     let requests = &snapshot["quality"]["requests"];
     requests["in"].as_u64() > Some(300) && requests["in"] == requests["reported"]
 }

@@ -24,6 +24,7 @@ const UPSTREAM: &[(&str, &str, &str)] = &[("merge", "stats", "the delay of the o
 /// Crates of others, and the only places in `src/` that may name them.
 const ROOMS: &[(&str, &[&str])] = &[
     ("anyhow", &["app"]),
+    ("base64", &["write"]),
     ("clap", &["app"]),
     ("clap_complete", &["app"]),
     ("clap_mangen", &["app"]),

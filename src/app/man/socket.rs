@@ -15,6 +15,13 @@ const QUERIES: &[(&str, &str)] = &[
         r#"{"query":"session","session":NAME}"#,
         "The figures of one session with their buckets, as of the newest snapshot.",
     ),
+    (
+        r#"{"query":"packets","clordid":ID,"session":NAME}"#,
+        "The frames that tell of that request (its trigger's, its own, and those of its acknowledgement and answers) as a pcapng \
+         file in base64. Needs --flight. Frames that have aged out of the flight recorder are named in missing, and the others \
+         are given; a frame belongs to the tap by its name and is counted from 1. One such question is answered a tenth of a \
+         second, at most 16 wait.",
+    ),
     (r#"{"query":"snapshot"}"#, "The next snapshot, once."),
     (r#"{"query":"stream"}"#, "All snapshots from now on."),
 ];
@@ -40,7 +47,8 @@ pub(super) fn page() -> Page {
     page.section("QUERIES");
     page.paragraph(
         "A reader may send lines, each a JSON object with a query, of at most 64 KiB. From its first line on it is sent \
-         answers alone, a line each and in order, until it asks for the stream again. One that asked and then closes its \
+         answers alone, a line each and in order (but for packets, whose answers come when they are found), until it asks for \
+         the stream again. One that asked and then closes its \
          side is let go behind the last answer. What cannot be answered gives a line with error.",
     );
     for (query, text) in QUERIES {
