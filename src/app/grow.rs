@@ -88,6 +88,11 @@ impl Growing {
         &self.summary
     }
 
+    /// What the verdict is made of so far.
+    pub(super) fn for_verdict(&self) -> Summary {
+        self.summary.for_verdict(self.evidence.clone())
+    }
+
     /// The same as a report of its own.
     pub(super) fn snapshot(&self) -> Summary {
         let mut summary = self.summary.clone();

@@ -24,6 +24,7 @@ mod serve;
 mod sim;
 mod unmatched;
 pub mod values;
+mod watch;
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};

@@ -5,6 +5,7 @@ use std::fs::DirBuilder;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 use std::{env, io};
 
@@ -15,12 +16,13 @@ use tickscope_nic::clock;
 use super::config::Settings;
 use super::config::settings::SocketSetting;
 use super::grow::Growing;
+use super::watch::Watch;
 use super::{complain, facts};
 use crate::live::flight::Flight;
 use crate::live::{Metrics, Publisher, Socket, Tell};
 use crate::pipeline::Pipeline;
 use crate::pipeline::correlator::Correlator;
-use crate::stats::{Kept, Rates, Snapshot, Summary, Tap};
+use crate::stats::{Kept, Rates, Slowness, Snapshot, Summary, Tap};
 use crate::write::named;
 
 /// The name of the socket in its folder.
@@ -45,6 +47,7 @@ pub(super) struct Serving {
     rows_skipped: u64,
     spent_ns: u64,
     made: u64,
+    watch: Watch,
 }
 
 /// Where the figures are.
@@ -88,6 +91,7 @@ impl Serving {
             rows_skipped: 0,
             spent_ns: 0,
             made: 0,
+            watch: Watch::default(),
         })
     }
 
@@ -124,6 +128,9 @@ impl Serving {
         let is_behind = self.socket.as_ref().is_some_and(Publisher::is_behind);
         let by_metrics = self.metrics.as_ref().is_some_and(Metrics::is_wanted);
         self.skipped += u64::from(by_socket && is_behind);
+        if by_socket {
+            self.find_slowness(growing, figures);
+        }
         if by_socket && !is_behind || by_metrics {
             let snapshot = self.timed(|| {
                 let mut summary = growing.summary().figures_so_far();
@@ -151,9 +158,21 @@ impl Serving {
         copy.feeds.truncate(MOST);
         copy.sessions.drain(..copy.sessions.len().saturating_sub(MOST));
         let snapshot = groups(summary, copy, false);
-        let snapshot = self.complete(Snapshot { is_last: true, ..snapshot }, correlator);
+        let slowness = Some(Arc::new(Slowness::find(Timestamp(clock::now_utc_ns()), summary.clone())));
+        let snapshot = self.complete(Snapshot { is_last: true, slowness, ..snapshot }, correlator);
         if let Some(socket) = self.socket.take() {
             socket.finish(snapshot);
+        }
+    }
+
+    fn find_slowness(&mut self, growing: &Growing, figures: &Figures<'_>) {
+        let copy = || {
+            let mut summary = growing.for_verdict();
+            facts::counts(&mut summary, figures.pipeline, figures.correlator, MOST);
+            summary
+        };
+        if let Err(error) = self.watch.advance(Timestamp(clock::now_utc_ns()), copy) {
+            complain("warning", &format!("which side slowed is not looked for: {error}"));
         }
     }
 
@@ -184,6 +203,7 @@ impl Serving {
             feed_count: correlator.feeds.feeds.len() as u64,
             market_messages: correlator.messages.market,
             pace: self.rates.pace(),
+            slowness: snapshot.slowness.or_else(|| self.watch.latest()),
             skipped: self.skipped,
             rows_skipped: self.rows_skipped,
             spent_ns: self.spent_ns,

@@ -13,7 +13,7 @@ use tickscope_nic::{Capture, Counters, Direction, Driver, Event, OpenError, Opti
 use super::merge::Merge;
 use super::queue::{Tally, queue};
 use super::receive::{self, BUDGET, Handle, Running, Stamped};
-use crate::stats::{LiveTap, StampSource};
+use crate::stats::{LiveTap, QueueFrames, StampSource};
 
 /// What happened to a tap: so many sentences are kept, the newest.
 const EVENTS: usize = 20;
@@ -38,6 +38,7 @@ pub struct TapOptions {
 
 /// A ring or queue of the NIC, and the way from it to the engine.
 struct Queue {
+    number: u32,
     tally: Arc<Tally>,
     stamped: Arc<Stamped>,
     /// Until it was joined.
@@ -93,10 +94,11 @@ impl Tap {
             let (writer, reader) = queue(self.options.queue_bytes, thread::current());
             let (tally, stamped) = (Arc::clone(&reader.tally), Arc::new(Stamped::default()));
             let running = Running { processor: processors.next().copied(), hidden_ns };
-            let name = format!("{}/{}", self.options.name, receiver.queue());
+            let number = receiver.queue();
+            let name = format!("{}/{number}", self.options.name);
             let thread = receive::start(&name, receiver, writer, Arc::clone(&stamped), running)?;
             merge.add_queue(self.id, reader);
-            self.queues.push(Queue { tally, stamped, thread: Some(thread) });
+            self.queues.push(Queue { number, tally, stamped, thread: Some(thread) });
         }
         Ok(())
     }
@@ -181,8 +183,12 @@ impl Tap {
             }
             let ended = self.account(Some(&capture));
             // What went into a queue comes out of it.
-            let used = self.queues.iter().map(|queue| queue.tally.copied.load(Ordering::Relaxed)).sum();
-            self.past.add(&LiveTap { used, ..ended });
+            let copied = |queue: &Queue| queue.tally.copied.load(Ordering::Relaxed);
+            let mut ended = LiveTap { used: self.queues.iter().map(copied).sum(), ..ended };
+            for (frames, queue) in ended.queues.iter_mut().zip(&self.queues) {
+                frames.used = copied(queue);
+            }
+            self.past.add(&ended);
             self.queues.clear();
         }
         self.check(tell);
@@ -264,6 +270,13 @@ impl Tap {
         let sum = |of: fn(&Tally) -> u64| self.queues.iter().map(|queue| of(&queue.tally)).sum::<u64>();
         // What came out is read before what went in.
         (live.used, live.losses) = (sum(taken), vec![("queue_full", sum(dropped))]);
+        let frames = |queue: &Queue| QueueFrames {
+            queue: queue.number,
+            seen: 0,
+            used: taken(&queue.tally),
+            losses: vec![("queue_full", dropped(&queue.tally))],
+        };
+        live.queues = self.queues.iter().map(frames).collect();
         for counters in capture.and_then(|capture| capture.counters().ok()).unwrap_or_default() {
             live.add(&of_counters(&counters));
         }
@@ -312,6 +325,12 @@ fn of_counters(counters: &Counters) -> LiveTap {
     LiveTap {
         seen: counters.seen,
         losses: counters.losses().to_vec(),
+        queues: vec![QueueFrames {
+            queue: counters.queue,
+            seen: counters.seen,
+            used: 0,
+            losses: counters.losses().to_vec(),
+        }],
         cut: counters.truncated,
         super_frames: counters.super_frames,
         ..LiveTap::default()

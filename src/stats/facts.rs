@@ -59,6 +59,8 @@ pub struct LiveTap {
     pub waiting: u64,
     /// … that were lost, by reason. Reasons without a frame are there too.
     pub losses: Vec<(&'static str, u64)>,
+    /// The same of each of its queues.
+    pub queues: Vec<QueueFrames>,
     /// Of those that were used, which came later than they were waited for.
     pub late: u64,
     /// Of those that were used: cut by the ring, put together by NIC or kernel.
@@ -77,6 +79,32 @@ pub struct LiveTap {
     pub events: Vec<String>,
     /// Where the rule above did not hold: mistakes in tickscope or in the kernel.
     pub violations: Vec<String>,
+}
+
+/// What became of the frames of one queue of the NIC, or of one ring where there are several.
+#[derive(Clone, Debug, Default)]
+pub struct QueueFrames {
+    pub queue: u32,
+    pub seen: u64,
+    pub used: u64,
+    pub losses: Vec<(&'static str, u64)>,
+}
+
+impl QueueFrames {
+    fn add(&mut self, other: &QueueFrames) {
+        self.seen += other.seen;
+        self.used += other.used;
+        add_losses(&mut self.losses, &other.losses);
+    }
+}
+
+fn add_losses(losses: &mut Vec<(&'static str, u64)>, others: &[(&'static str, u64)]) {
+    for (name, frames) in others {
+        match losses.iter_mut().find(|(known, _)| known == name) {
+            Some((_, sum)) => *sum += frames,
+            None => losses.push((name, *frames)),
+        }
+    }
 }
 
 /// What became of a recording.
@@ -115,10 +143,11 @@ impl LiveTap {
 
     /// Adds the numbers of another capture of the same tap.
     pub fn add(&mut self, other: &LiveTap) {
-        for (name, frames) in &other.losses {
-            match self.losses.iter_mut().find(|(known, _)| known == name) {
-                Some((_, sum)) => *sum += frames,
-                None => self.losses.push((name, *frames)),
+        add_losses(&mut self.losses, &other.losses);
+        for queue in &other.queues {
+            match self.queues.iter_mut().find(|known| known.queue == queue.queue) {
+                Some(known) => known.add(queue),
+                None => self.queues.push(queue.clone()),
             }
         }
         for source in &other.stamps {

@@ -33,8 +33,8 @@ pub use clock_relations::{BoundsOfPairs, ClockRelations, Piece, relate};
 pub use evidence::Evidence;
 pub use explain::{Explanation, Reason, explanations};
 pub use facts::{
-    ClockRelation, ExchangeAhead, Feed, Gap, Hops, Lag, Line, LiveTap, Recorded, Relation, Session, StampSource, Tap,
-    Totals, TriggerRule,
+    ClockRelation, ExchangeAhead, Feed, Gap, Hops, Lag, Line, LiveTap, QueueFrames, Recorded, Relation, Session,
+    StampSource, Tap, Totals, TriggerRule,
 };
 pub use group::{Group, Groups, Latencies};
 pub use histogram::{FEW, Histogram, QUANTILES, Quantile};
@@ -45,7 +45,7 @@ pub use scopes::{ALPHA, VERDICT_TEST};
 pub(crate) use series::every_second;
 pub use series::{Sample, Series, SeriesSet};
 pub use slowest::{Slowest, first_answer};
-pub use snapshot::{Kept, Pace, Rates, Snapshot};
+pub use snapshot::{Kept, Pace, Rates, Slowness, Snapshot};
 pub use split::{Part, PartFigures, Split};
 pub use summary::Summary;
 #[cfg(test)]

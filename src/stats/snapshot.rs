@@ -2,10 +2,11 @@
 //! that the engine can go on while others write it out.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use tickscope_model::Timestamp;
 
-use super::{Group, Summary};
+use super::{Group, Summary, Verdict};
 use crate::pair::{OrderRow, Trigger};
 
 /// See the head of this file.
@@ -32,12 +33,30 @@ pub struct Snapshot {
     /// Market-data messages so far.
     pub market_messages: u64,
     pub pace: Pace,
+    /// Which side slowed, as far as that was found out already.
+    pub slowness: Option<Arc<Slowness>>,
     /// Snapshots that were not handed on, and rows that are not kept, since whoever takes them was behind.
     pub skipped: u64,
     pub rows_skipped: u64,
     /// What the engine has spent on snapshots, and on how many.
     pub spent_ns: u64,
     pub made: u64,
+}
+
+/// Which side slowed, as it was at a moment: it takes longer to find out than between two snapshots.
+#[derive(Debug)]
+pub struct Slowness {
+    pub time: Timestamp,
+    /// What it was found in.
+    pub summary: Summary,
+    pub verdict: Verdict,
+}
+
+impl Slowness {
+    pub fn find(time: Timestamp, summary: Summary) -> Slowness {
+        let verdict = Verdict::of(&summary);
+        Slowness { time, summary, verdict }
+    }
 }
 
 /// Events a second, over the last second or so.

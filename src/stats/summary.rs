@@ -217,6 +217,12 @@ impl Summary {
         }
     }
 
+    /// What the verdict is made of, with this evidence: a copy for another thread.
+    #[must_use]
+    pub fn for_verdict(&self, evidence: Evidence) -> Summary {
+        Summary { evidence, timeline: self.timeline.clone(), rates: self.rates.clone(), ..self.figures_so_far() }
+    }
+
     /// Market-data messages, for the time table.
     pub fn market(&mut self, time: Timestamp, count: u64) {
         self.timeline.market(time, count);

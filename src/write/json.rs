@@ -255,7 +255,7 @@ fn by_rate((rate, coverage): (u64, Coverage)) -> Value {
 }
 
 /// The clearest stretch, by the number of slow requests.
-fn slowed(verdict: &Verdict, summary: &Summary) -> Value {
+pub(super) fn slowed(verdict: &Verdict, summary: &Summary) -> Value {
     let n = |slow: &&Slow| slow.slow().first().map_or(0, |it| it.n);
     let Some(clearest) = verdict.slow.iter().rev().max_by_key(n) else { return Value::Null };
     let Some(slow) = clearest.slow().first().copied() else { return Value::Null };
@@ -290,7 +290,7 @@ fn compared(it: &Compared, summary: &Summary) -> Value {
 }
 
 /// Every slow stretch with what it rests on.
-fn verdicts(verdict: &Verdict, summary: &Summary) -> Value {
+pub(super) fn verdicts(verdict: &Verdict, summary: &Summary) -> Value {
     let side = |it: &Option<Compared>| it.as_ref().map(|it| compared(it, summary));
     let slow = |slow: &Slow| {
         json!({

@@ -248,11 +248,15 @@ fn taps(page: &mut Page, summary: &Summary) {
             page.sample("_total", &[("tap", tap)], of(live));
         }
     }
-    page.family("tickscope_frames_lost", "counter", "", "Frames that were seen and lost, by reason.");
+    page.family("tickscope_frames_lost", "counter", "", "Frames that were seen and lost, by queue and reason.");
     for (tap, live) in &taps {
-        live.losses
-            .iter()
-            .for_each(|(reason, count)| page.sample("_total", &[("tap", tap), ("reason", reason)], count));
+        for queue in &live.queues {
+            let number = queue.queue.to_string();
+            for (reason, count) in &queue.losses {
+                let labels = [("tap", *tap), ("queue", number.as_str()), ("reason", reason)];
+                page.sample("_total", &labels, count);
+            }
+        }
     }
     page.family(
         "tickscope_interface_frames_lost",

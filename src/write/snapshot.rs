@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 use tickscope_model::Nanos;
 
-use super::json::{counts, details, facts, groups, segments, slow_order, time};
+use super::json::{counts, details, facts, groups, segments, slow_order, slowed, time, verdicts};
 use super::jsonl;
 use super::table::TableRow;
 use crate::pair::OrderRow;
@@ -39,7 +39,7 @@ pub(super) fn document<'a>(snapshot: &Snapshot, newest: impl Iterator<Item = &'a
     let (first, last) = summary.span().unzip();
     let busiest: Vec<_> = snapshot.busiest.iter().collect();
     let left_out = |all: u64, shown: usize| all.saturating_sub(shown as u64);
-    let causes = summary.attribution.causes;
+    let (causes, slowness) = (summary.attribution.causes, snapshot.slowness.as_deref());
     json!({
         "tickscope_snapshot": VERSION,
         "version": env!("CARGO_PKG_VERSION"),
@@ -59,6 +59,9 @@ pub(super) fn document<'a>(snapshot: &Snapshot, newest: impl Iterator<Item = &'a
         "segments": with_buckets(segments(summary), &summary.overall),
         "sessions": groups(&busiest, summary),
         "sessions_left_out": left_out(snapshot.session_count, busiest.len()),
+        "slowed": slowness.map(|found| slowed(&found.verdict, &found.summary)),
+        "verdict": slowness.map(|found| verdicts(&found.verdict, &found.summary)),
+        "verdict_as_of": time(slowness.map(|found| found.time)),
         "slowest": { "t2t": slowest(&summary.slowest_internal, &taps), "answer": slowest(&summary.slowest_external, &taps) },
         "newest": newest.map(|kept| order(&kept.row, &taps)).collect::<Vec<Value>>(),
         "taps": summary.taps.iter().map(facts::tap).collect::<Vec<Value>>(),
@@ -127,16 +130,20 @@ pub(super) fn order(row: &OrderRow, taps: &[String]) -> Value {
 #[cfg(test)]
 pub(super) mod tests {
     use std::collections::BTreeSet;
+    use std::sync::Arc;
 
     use super::super::golden::sample;
     use super::super::snapshot_keys::{COUNTED, SNAPSHOT_KEYS};
     use super::*;
+    use crate::stats::Slowness;
     use tickscope_model::{SegmentKind, Timestamp};
 
     pub(crate) fn snapshot() -> Snapshot {
         let summary = sample::full();
         let busiest: Vec<_> = summary.by_session.busiest(64).into_iter().cloned().collect();
-        Snapshot { number: 7, time: Timestamp(5), earliest: busiest.clone(), busiest, summary, ..Snapshot::default() }
+        let slowness = Some(Arc::new(Slowness::find(Timestamp(4), summary.clone())));
+        let (number, time, earliest) = (7, Timestamp(5), busiest.clone());
+        Snapshot { number, time, earliest, busiest, slowness, summary, ..Snapshot::default() }
     }
 
     /// `segments.*.p50_ns`: names of segments, and keys of what is counted by name, are stars; lists are their elements.

@@ -5,7 +5,8 @@ type Row = (&'static str, &'static str);
 
 /// Objects whose keys are names of what is counted.
 #[cfg(test)]
-pub(super) const COUNTED: [&str; 4] = ["requests_by_kind", "causes", "sessions.causes", "taps.live.lost"];
+pub(super) const COUNTED: [&str; 5] =
+    ["requests_by_kind", "causes", "sessions.causes", "taps.live.lost", "taps.live.queues.lost"];
 
 /// Keys of a snapshot, in its order. Elements of a list have the path of the list. Keys of rows that are columns of `--orders`
 /// are left out.
@@ -87,6 +88,25 @@ pub static SNAPSHOT_KEYS: &[Row] = &[
     ("sessions.segments.*.tails_over.n", "As in segments."),
     ("sessions.segments.*.error_ns", "As in segments, nanoseconds."),
     ("sessions_left_out", "Sessions beyond those."),
+    (
+        "slowed",
+        "The clearest stretch of time in which a side slowed; null where there is none. It has the keys of --json.",
+    ),
+    ("slowed.side", "internal (us) or external (them)."),
+    ("slowed.factor", "How many times its usual median the latency was."),
+    ("slowed.from", "When it began, as an object with t_ns and t."),
+    ("slowed.to", "When it ended, likewise."),
+    ("slowed.sentence", "The same for people."),
+    ("verdict", "Every such stretch, in time order; null before the first was looked for. It has the keys of --json."),
+    ("verdict.is_testable", "There are enough samples to see a change at all."),
+    ("verdict.test", "The test that tells a change from luck."),
+    ("verdict.false_alarm", "The share of runs without a change in which one is found."),
+    ("verdict.slow", "The stretches."),
+    ("verdict.slow.culprit", "us, exchange, network, market data or both."),
+    ("verdict.slow.sentence", "For people."),
+    ("verdict_as_of", "When that was found out: every five seconds, while somebody reads; null before."),
+    ("verdict_as_of.t_ns", "Likewise, nanoseconds."),
+    ("verdict_as_of.t", "Likewise, text."),
     ("slowest", "The ten slowest requests, the slowest first, each with the keys of newest and value_ns."),
     ("slowest.t2t", "By tick-to-trade."),
     ("slowest.answer", "By the exchange's first answer."),
@@ -169,6 +189,12 @@ pub static SNAPSHOT_KEYS: &[Row] = &[
     ("taps.live.waiting", "Frames on their way, in a ring or a queue."),
     ("taps.live.lost", "Frames that were lost, by reason."),
     ("taps.live.lost.*", "Frames lost for that reason."),
+    ("taps.live.queues", "The same of each queue of the NIC, or of each ring where there are several."),
+    ("taps.live.queues.queue", "Number of the queue."),
+    ("taps.live.queues.seen", "Frames that matched."),
+    ("taps.live.queues.used", "Frames that the stages were given."),
+    ("taps.live.queues.lost", "Frames that were lost, by reason."),
+    ("taps.live.queues.lost.*", "Frames lost for that reason."),
     ("taps.live.late", "Of those used: frames that came later than they were waited for."),
     ("taps.live.cut", "Of those used: frames that the ring cut."),
     ("taps.live.super_frames", "Of those used: frames that NIC or kernel put together."),

@@ -15,3 +15,4 @@ mod packets;
 mod readers;
 mod record;
 mod send;
+mod verdict;

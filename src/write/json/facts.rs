@@ -6,7 +6,9 @@ use tickscope_model::{Level, Nanos, TapId, Timestamp};
 use super::super::across::drift_bounds;
 use super::{distribution, time};
 use crate::capture::stamp::{Counts, Edge, Undecided};
-use crate::stats::{ClockRelation, Feed, Histogram, LiveTap, Piece, Recorded, Relation, StampSource, Summary, Tap};
+use crate::stats::{
+    ClockRelation, Feed, Histogram, LiveTap, Piece, QueueFrames, Recorded, Relation, StampSource, Summary, Tap,
+};
 
 pub(in super::super) fn tap(tap: &Tap) -> Value {
     let mut object = json!({
@@ -40,12 +42,20 @@ pub(super) fn recorded(recorded: &Recorded) -> Value {
         "frames": recorded.frames,
         "bytes": recorded.bytes,
         "files": recorded.files,
-        "lost": recorded.losses.iter().map(|(name, frames)| ((*name).to_owned(), (*frames).into())).collect::<Map<_, Value>>(),
+        "lost": lost(&recorded.losses),
         "stopped": recorded.is_stopped,
         "slow_orders": recorded.slow_orders,
         "flights": recorded.flights,
         "flights_failed": recorded.flights_failed,
     })
+}
+
+fn lost(losses: &[(&'static str, u64)]) -> Map<String, Value> {
+    losses.iter().map(|(name, frames)| ((*name).to_owned(), (*frames).into())).collect()
+}
+
+fn queue(frames: &QueueFrames) -> Value {
+    json!({ "queue": frames.queue, "seen": frames.seen, "used": frames.used, "lost": lost(&frames.losses) })
 }
 
 fn live(live: &LiveTap) -> Value {
@@ -66,7 +76,8 @@ fn live(live: &LiveTap) -> Value {
         "seen": live.seen,
         "used": live.used,
         "waiting": live.waiting,
-        "lost": live.losses.iter().map(|(name, frames)| ((*name).to_owned(), (*frames).into())).collect::<Map<_, Value>>(),
+        "lost": lost(&live.losses),
+        "queues": live.queues.iter().map(queue).collect::<Vec<Value>>(),
         "late": live.late,
         "cut": live.cut,
         "super_frames": live.super_frames,
