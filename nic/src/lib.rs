@@ -36,6 +36,7 @@ mod multicast;
 mod netlink;
 mod options;
 mod privileges;
+pub mod realtime;
 mod receiver;
 mod sys;
 mod xdp;

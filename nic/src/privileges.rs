@@ -123,18 +123,21 @@ struct Sets {
 }
 
 const VERSION: u32 = 0x2008_0522;
+/// The number of CAP_SYS_NICE.
+const SYS_NICE: u64 = 23;
 
-/// Gives up every capability that capturing does not need, for good: children cannot get them back either. To be called before
-/// other threads are started, since each thread has its own. Returns what is left.
+/// Gives up every capability that capturing does not need, for good: children cannot get them back either. What
+/// [`crate::realtime`] needs is kept where that is asked for. To be called before other threads are started, since each thread
+/// has its own. Returns what is left.
 #[allow(unsafe_code, reason = "capset(2) and prctl(2) have no safe interface")]
-pub fn drop_other_capabilities() -> io::Result<Privileges> {
+pub fn drop_other_capabilities(keeps_realtime: bool) -> io::Result<Privileges> {
     let mut header = Header { version: VERSION, pid: 0 };
     let mut sets = [Sets { effective: 0, permitted: 0, inheritable: 0 }; 2];
     // SAFETY: version 3 reads one header and writes two sets.
     if unsafe { libc::syscall(libc::SYS_capget, &raw mut header, sets.as_mut_ptr()) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    let keep = bits(&Capability::ALL);
+    let keep = bits(&Capability::ALL) | if keeps_realtime { 1 << SYS_NICE } else { 0 };
     for number in 0..64u64 {
         // SAFETY: no memory is passed. Numbers that the kernel does not know, and a process that may not, are refused.
         if keep & 1 << number == 0 && unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number, 0, 0, 0) } != 0 {
@@ -188,7 +191,7 @@ mod tests {
     fn others_are_dropped_for_good() {
         let before = privileges();
         std::thread::spawn(move || {
-            let left = drop_other_capabilities().unwrap();
+            let left = drop_other_capabilities(false).unwrap();
             assert_eq!(left, before);
             let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
             for name in ["CapEff:", "CapPrm:"] {

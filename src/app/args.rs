@@ -42,7 +42,7 @@ pub enum Command {
     Decode(Box<DecodeArgs>),
     Live(Box<LiveArgs>),
     Sim(SimArgs),
-    Score(ScoreArgs),
+    Score(super::score::ScoreArgs),
     Doctor(DoctorArgs),
     Config(ConfigArgs),
     Completions(CompletionsArgs),
@@ -130,6 +130,10 @@ pub struct LiveArgs {
     /// Exit with 3 when data was lost, cut or could not be decoded
     #[arg(long, help_heading = "Input")]
     pub strict: bool,
+
+    /// How what happens is said on stderr
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t, help_heading = "Display")]
+    pub log: super::log::LogFormat,
 
     /// End after this time
     ///
@@ -259,47 +263,6 @@ pub enum TraderChoice {
     #[default]
     Reference,
     Own,
-}
-
-/// Compare an --orders file with a truth
-///
-/// Prints how many requests were found, missed and extra; for each latency how many are exact, within 1 microsecond,
-/// wrong or missing; and precision and recall of the triggers by method. Exits with 4 where a given threshold is not
-/// reached.
-#[derive(Args, Debug, Default)]
-#[command(after_help = values::EXAMPLES_SCORE)]
-pub struct ScoreArgs {
-    /// truth.csv, as `tickscope sim --write` makes it
-    #[arg(value_name = "TRUTH", value_hint = ValueHint::FilePath)]
-    pub truth: PathBuf,
-
-    /// The CSV file of `tickscope analyze --orders`
-    #[arg(value_name = "ORDERS", value_hint = ValueHint::FilePath)]
-    pub orders: PathBuf,
-
-    /// Print the comparison as one JSON document
-    #[arg(long)]
-    pub json: bool,
-
-    /// Share of external latencies that must be exact; 1 also forbids values where nothing could be seen
-    #[arg(long, value_name = "SHARE", help_heading = "Thresholds", value_parser = values::share)]
-    pub external: Option<f64>,
-
-    /// Requests that may be missed
-    #[arg(long, value_name = "N", help_heading = "Thresholds")]
-    pub missed: Option<u64>,
-
-    /// Rows that may be there for no request
-    #[arg(long, value_name = "N", help_heading = "Thresholds")]
-    pub extra: Option<u64>,
-
-    /// Least share of the given triggers that must be right
-    #[arg(long, value_name = "SHARE", help_heading = "Thresholds", value_parser = values::share)]
-    pub precision: Option<f64>,
-
-    /// Least share of the triggers in the truth that must be found
-    #[arg(long, value_name = "SHARE", help_heading = "Thresholds", value_parser = values::share)]
-    pub recall: Option<f64>,
 }
 
 /// Check whether this machine is fit to capture, and say what to change

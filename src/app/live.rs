@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use tickscope_model::{Nanos, TapId, Timestamp};
-use tickscope_nic::{Options, clock, drop_other_capabilities};
+use tickscope_nic::{Options, clock, drop_other_capabilities, realtime};
 
 use super::args::LiveArgs;
 use super::config::Settings;
@@ -54,6 +54,9 @@ pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Resul
     arguments.clock.check_taps(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
     let mut live = Live::default();
     for tap in &taps {
+        if tap.fifo > 0 {
+            may_run_first(tap)?;
+        }
         // The error says itself what the system said.
         live.open(options(arguments, tap)).map_err(|error| anyhow!("tap {}: {error}", tap.name))?;
     }
@@ -78,10 +81,21 @@ pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Resul
     let engine = Engine::new(arguments, &settings, &taps, live, (growing, serving, recording))?;
     let is_asked = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&is_asked))?;
-    if let Err(error) = drop_other_capabilities() {
+    if let Err(error) = drop_other_capabilities(taps.iter().any(|tap| tap.fifo > 0)) {
         complain("warning", &format!("capabilities that are not needed could not be given up: {error}"));
     }
     engine.run(&is_asked)
+}
+
+/// Receivers of a tap that could not run as it wants would be found out by what they lose.
+fn may_run_first(tap: &TapSetting) -> anyhow::Result<()> {
+    realtime::may_run_first(tap.fifo).map_err(|error| {
+        let name = &tap.name;
+        anyhow!(
+            "tap {name}: fifo: {error}; SCHED_FIFO needs CAP_SYS_NICE: sudo setcap with cap_sys_nice beside the others, or \
+             CAP_SYS_NICE in AmbientCapabilities of the unit"
+        )
+    })
 }
 
 /// What would be passed over silently.
@@ -115,6 +129,7 @@ fn options(arguments: &LiveArgs, tap: &TapSetting) -> TapOptions {
         offset: tap.offset,
         queue_bytes: usize::try_from(arguments.buffer).unwrap_or(usize::MAX).saturating_mul(1024),
         processors: tap.processors.clone(),
+        fifo: tap.fifo,
     }
 }
 

@@ -13,13 +13,14 @@ mod facts;
 mod grow;
 pub mod interval_log;
 mod live;
+pub mod log;
 pub mod man;
 mod open;
 mod prepare;
 pub mod recording;
 mod reload;
 mod rules;
-mod score;
+pub mod score;
 mod serve;
 mod sim;
 mod unmatched;
@@ -36,6 +37,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 use self::args::{Cli, Command, DisplayArgs, When};
+pub use self::log::complain;
 
 /// How a command ended that did what it could.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +95,7 @@ fn run(command: &Command) -> (anyhow::Result<Outcome>, bool) {
             (prepare::decode(arguments).and_then(|settings| decode::run(arguments, &settings)), arguments.input.strict)
         }
         Command::Live(arguments) => {
+            log::write_as(arguments.log);
             (prepare::live(arguments).and_then(|settings| live::run(arguments, settings)), arguments.strict)
         }
         Command::Sim(arguments) => (sim::run(arguments), false),
@@ -158,13 +161,6 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
         let json = cause.downcast_ref::<serde_json::Error>().and_then(serde_json::Error::io_error_kind);
         io.or(json) == Some(io::ErrorKind::BrokenPipe)
     })
-}
-
-/// One line on stderr, `tickscope: error: …`, whatever line breaks the text has.
-pub fn complain(kind: &str, text: &str) {
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    // Nobody is left to be told where this fails.
-    let _ = writeln!(io::stderr().lock(), "tickscope: {kind}: {text}");
 }
 
 /// The first Ctrl-C or SIGTERM asks for the report so far, the second ends the process as it would without us.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use std::{io, iter};
 
 use rustix::thread::{CpuSet, sched_setaffinity};
-use tickscope_nic::{CaptureError, Direction, Flags, Receiver, Source, Waited, clock};
+use tickscope_nic::{CaptureError, Direction, Flags, Receiver, Source, Waited, clock, realtime};
 
 use super::queue::{Head, Writer};
 
@@ -55,6 +55,8 @@ impl Stamped {
 pub(super) struct Running {
     /// On this processor only.
     pub processor: Option<usize>,
+    /// By `SCHED_FIFO` with this priority, unless it is 0.
+    pub fifo: u8,
     /// A frame may lie this long in the kernel after its stamp until the ring shows it.
     pub hidden_ns: u64,
 }
@@ -85,6 +87,10 @@ fn receive(
         only.set(processor);
         // It was checked when the tap was opened; a processor that was taken away since is no reason to stop.
         let _ = sched_setaffinity(None, &only);
+    }
+    if running.fifo > 0 {
+        // This was tried, too, before the first tap was opened.
+        let _ = realtime::run_first(running.fifo);
     }
     loop {
         let asked_ns = clock::now_utc_ns();

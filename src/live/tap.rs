@@ -34,6 +34,8 @@ pub struct TapOptions {
     pub queue_bytes: usize,
     /// Receivers run on these processors, in turn; anywhere where there are none.
     pub processors: Vec<usize>,
+    /// Receivers run before all ordinary threads, by `SCHED_FIFO` with this priority, unless it is 0.
+    pub fifo: u8,
 }
 
 /// A ring or queue of the NIC, and the way from it to the engine.
@@ -93,7 +95,7 @@ impl Tap {
         for receiver in capture.receivers() {
             let (writer, reader) = queue(self.options.queue_bytes, thread::current());
             let (tally, stamped) = (Arc::clone(&reader.tally), Arc::new(Stamped::default()));
-            let running = Running { processor: processors.next().copied(), hidden_ns };
+            let running = Running { processor: processors.next().copied(), fifo: self.options.fifo, hidden_ns };
             let number = receiver.queue();
             let name = format!("{}/{number}", self.options.name);
             let thread = receive::start(&name, receiver, writer, Arc::clone(&stamped), running)?;

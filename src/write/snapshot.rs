@@ -143,7 +143,7 @@ pub(super) mod tests {
         let busiest: Vec<_> = summary.by_session.busiest(64).into_iter().cloned().collect();
         let slowness = Some(Arc::new(Slowness::find(Timestamp(4), summary.clone())));
         let (number, time, earliest) = (7, Timestamp(5), busiest.clone());
-        Snapshot { number, time, earliest, busiest, slowness, summary, ..Snapshot::default() }
+        Snapshot { number, time, summary, busiest, earliest, slowness, ..Snapshot::default() }
     }
 
     /// `segments.*.p50_ns`: names of segments, and keys of what is counted by name, are stars; lists are their elements.

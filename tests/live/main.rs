@@ -15,4 +15,5 @@ mod packets;
 mod readers;
 mod record;
 mod send;
+mod threads;
 mod verdict;

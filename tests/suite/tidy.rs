@@ -44,7 +44,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("signal_hook", &["app"]),
     ("strsim", &["app"]),
     ("tempfile", &["write"]),
-    ("thiserror", &["capture", "dissect", "live"]),
+    ("thiserror", &["capture", "dissect"]),
     // `capture` holds what a decoder's skimmer saw in a block, and never calls one.
     ("tickscope_decoders", &["app", "capture", "flow", "merge", "pipeline"]),
     ("tickscope_nic", &["app", "live"]),

@@ -60,7 +60,9 @@ pub enum Kind {
     Speed(fn(&mut Settings, u64)),
     /// A duration that is not negative.
     Span(fn(&mut Settings, Nanos)),
-    /// A whole number up to the first one, or a list of them; the flag says which it was.
+    /// A whole number up to the first one.
+    Number(u64, fn(&mut Settings, u64)),
+    /// The same, or a list of them; the flag says which it was.
     Numbers(u64, fn(&mut Settings, Vec<u64>, bool)),
     Flag(fn(&mut Settings, bool)),
     /// A size; what is expected, for messages.
@@ -353,6 +355,15 @@ pub static KEYS: &[Key] = &[
         "",
         "[2, 3]",
         "Live: the processors on which the tap's receivers run, one each, in turn.",
+    ),
+    key(
+        Table::Tap,
+        "fifo",
+        Kind::Number(99, |settings, number| settings.last_tap().fifo = u8::try_from(number).unwrap_or(0)),
+        "0",
+        "10",
+        "Live: the tap's receivers run before all ordinary threads, by SCHED_FIFO with this priority; 0: they do not. Needs \
+         CAP_SYS_NICE.",
     ),
     // ── [[feed]] ──
     key(

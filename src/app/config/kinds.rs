@@ -17,6 +17,7 @@ impl Kind {
             Kind::Shift(_) => "a duration, such as \"-37us\" (units: ns, us, ms, s)".into(),
             Kind::Speed(_) => "a speed in bits per second, such as \"10G\" or \"100M\"".into(),
             Kind::Span(_) => "a duration of 0 or more, such as \"250us\" (units: ns, us, ms, s)".into(),
+            Kind::Number(most, _) => format!("a number from 0 to {most}"),
             Kind::Numbers(most, _) => format!("a number from 0 to {most}, or a list of them"),
             Kind::Flag(_) => "true or false".into(),
             Kind::Bytes(expected, _) | Kind::Over(expected, _) => (*expected).into(),

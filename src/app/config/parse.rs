@@ -125,6 +125,10 @@ impl Reader<'_> {
         let wrong = || format!("expected {}, found {}", kind.expected(), found(value));
         let settings = &mut self.settings;
         match kind {
+            Kind::Number(most, set) => match numbers(value, *most).as_deref() {
+                Some([number]) if !matches!(value, DeValue::Array(_)) => set(settings, *number),
+                _ => return Err(wrong()),
+            },
             Kind::Numbers(most, set) => {
                 let is_list = matches!(value, DeValue::Array(_));
                 set(settings, numbers(value, *most).ok_or_else(wrong)?, is_list);
@@ -183,6 +187,7 @@ impl Reader<'_> {
             Kind::Choices(..)
             | Kind::Fraction(_)
             | Kind::OrderTag(_)
+            | Kind::Number(..)
             | Kind::Numbers(..)
             | Kind::Flag(_)
             | Kind::Groups(_) => unreachable!("they are no texts"),

@@ -83,6 +83,8 @@ pub struct TapSetting {
     pub steal: bool,
     pub join: Vec<Group>,
     pub processors: Vec<usize>,
+    /// Priority by `SCHED_FIFO`; 0: none.
+    pub fifo: u8,
 }
 
 /// A multicast group from `GROUP` or `GROUP@SOURCE`.

@@ -76,7 +76,7 @@ impl Reader<'_> {
             Kind::Flag(_) if text.is_empty() => "true".to_owned(),
             Kind::Numbers(..) if is_list => format!("[{}]", text.replace('+', ",")),
             Kind::Groups(_) => format!("[{}]", text.split('+').map(quote).collect::<Vec<_>>().join(",")),
-            Kind::Flag(_) | Kind::Numbers(..) => text.to_owned(),
+            Kind::Flag(_) | Kind::Number(..) | Kind::Numbers(..) => text.to_owned(),
             _ => quote(text),
         };
         let value = DeValue::parse(&toml).map_err(|_| format!("{name}: expected {}", key.kind.expected()))?;

@@ -1,0 +1,57 @@
+//! What is said on stderr: a line for people, or a JSON object for whoever collects logs.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::ValueEnum;
+use serde_json::json;
+use tickscope_model::Timestamp;
+use tickscope_nic::clock;
+
+/// How a line of the log is written.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `tickscope: note: text`
+    #[default]
+    Text,
+    /// An object a line: time, level, text
+    Json,
+}
+
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// From now on lines are written so.
+pub(super) fn write_as(format: LogFormat) {
+    IS_JSON.store(format == LogFormat::Json, Ordering::Relaxed);
+}
+
+/// One line on stderr, `tickscope: error: …`, whatever line breaks the text has.
+pub fn complain(level: &str, text: &str) {
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = if IS_JSON.load(Ordering::Relaxed) {
+        as_json(Timestamp(clock::now_utc_ns()), level, &text)
+    } else {
+        format!("tickscope: {level}: {text}\n")
+    };
+    // Nobody is left to be told where this fails.
+    let _ = io::stderr().lock().write_all(line.as_bytes());
+}
+
+fn as_json(now: Timestamp, level: &str, text: &str) -> String {
+    let time = jiff::Timestamp::from_nanosecond(now.0.into()).map(|time| time.to_string()).unwrap_or_default();
+    format!("{}\n", json!({ "time": time, "t_ns": now.0, "level": level, "text": text }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_json_has_its_time_in_utc() {
+        let line = as_json(Timestamp(1_767_623_400_065_042_140), "note", "tap \"md\"");
+        assert_eq!(
+            line,
+            "{\"level\":\"note\",\"t_ns\":1767623400065042140,\"text\":\"tap \\\"md\\\"\",\"time\":\"2026-01-05T14:30:00.06504214Z\"}\n"
+        );
+    }
+}
