@@ -18,8 +18,8 @@ use super::config::settings::SocketSetting;
 use super::grow::Growing;
 use super::watch::Watch;
 use super::{complain, facts};
-use crate::live::flight::Flight;
-use crate::live::{Metrics, Publisher, Socket, Tell};
+use crate::live::flight::{Flight, Packets};
+use crate::live::{Metrics, Publisher, Socket, Tell, Wanted};
 use crate::pipeline::Pipeline;
 use crate::pipeline::correlator::Correlator;
 use crate::stats::{Kept, Rates, Slowness, Snapshot, Summary, Tap};
@@ -48,6 +48,8 @@ pub(super) struct Serving {
     spent_ns: u64,
     made: u64,
     watch: Watch,
+    /// An answer for which there was no room yet.
+    unsent: Option<(Wanted, Option<Packets>)>,
 }
 
 /// Where the figures are.
@@ -92,6 +94,7 @@ impl Serving {
             spent_ns: 0,
             made: 0,
             watch: Watch::default(),
+            unsent: None,
         })
     }
 
@@ -109,12 +112,14 @@ impl Serving {
     }
 
     /// Frames that somebody asked for, one question at a time: to look for them takes the engine up to a millisecond.
-    pub(super) fn give_frames(&self, flight: Option<&Flight>) {
+    pub(super) fn give_frames(&mut self, flight: Option<&Flight>) {
         let Some(socket) = &self.socket else { return };
-        if let Some(wanted) = socket.asked() {
+        let look = |wanted: Wanted| {
             let found = flight.map(|flight| flight.packets(&wanted.frames));
-            socket.frames(wanted, found);
-        }
+            (wanted, found)
+        };
+        let answer = self.unsent.take().or_else(|| socket.asked().map(look));
+        self.unsent = answer.and_then(|(wanted, found)| socket.frames(wanted, found));
     }
 
     /// To be called ten times a second.

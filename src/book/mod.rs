@@ -86,8 +86,10 @@ pub struct Effect {
 /// The books of one run, by feed and symbol.
 #[derive(Default)]
 pub struct Books {
-    books: HashMap<(usize, SymbolId), Book>,
+    by_feed: HashMap<(usize, SymbolId), Book>,
     orders: usize,
+    /// Feeds whose books were thrown away: should they go on, their books are not whole.
+    ended: Vec<usize>,
 }
 
 #[derive(Clone, Copy)]
@@ -124,8 +126,8 @@ pub struct Health {
 impl Books {
     /// A message of a feed about a symbol that has, or will have, a book.
     pub fn apply(&mut self, feed: usize, health: Health, event: &MarketEvent) -> Effect {
-        let book = self.books.entry((feed, event.symbol)).or_insert_with(|| Book {
-            is_partial: !health.is_whole || health.gaps > 0,
+        let book = self.by_feed.entry((feed, event.symbol)).or_insert_with(|| Book {
+            is_partial: !health.is_whole || health.gaps > 0 || self.ended.contains(&feed),
             gaps: health.gaps,
             ..Book::default()
         });
@@ -138,6 +140,15 @@ impl Books {
         let effect = book.apply(event, has_room);
         self.orders = self.orders + book.orders.len() - orders;
         effect
+    }
+
+    /// A feed has ended: what still stands in its books stands there no more. Once for each feed.
+    pub fn forget(&mut self, feed: usize) {
+        if !self.ended.contains(&feed) {
+            self.by_feed.retain(|(of, _), _| *of != feed);
+            self.orders = self.by_feed.values().map(|book| book.orders.len()).sum();
+            self.ended.push(feed);
+        }
     }
 }
 
@@ -423,6 +434,10 @@ mod tests {
         let add = event(BookChange::Add { order: 1, side: Side::Buy, price: cents(1), quantity: 1 });
         assert!(!books.apply(0, WHOLE, &add).is_partial);
         assert!(books.apply(0, Health { gaps: 1, ..WHOLE }, &add).is_partial);
+        books.apply(1, WHOLE, &add);
+        books.forget(0);
+        assert_eq!((books.orders, books.by_feed.len()), (1, 1), "that of the other feed");
+        assert!(books.apply(0, WHOLE, &add).is_partial, "what stood there before is not known any more");
     }
 
     #[test]

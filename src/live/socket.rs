@@ -182,16 +182,25 @@ impl Publisher {
         self.questions.try_recv().ok()
     }
 
-    /// `None`: no frames are kept.
-    pub fn frames(&self, wanted: Wanted, found: Option<Packets>) {
-        self.send(Message::Frames(wanted, found));
+    /// The answer, where `None` says that no frames are kept. It is given back where it has to be sent once more, later.
+    pub fn frames(&self, wanted: Wanted, found: Option<Packets>) -> Option<(Wanted, Option<Packets>)> {
+        let refused = self.try_send(Message::Frames(wanted, found))?;
+        if let Message::Frames(wanted, found) = refused { Some((wanted, found)) } else { None }
     }
 
     fn send(&self, message: Message) -> bool {
-        let is_sent = !matches!(self.messages.try_send(message), Err(TrySendError::Full(_)));
+        self.try_send(message).is_none()
+    }
+
+    /// Gives back what has no room.
+    fn try_send(&self, message: Message) -> Option<Message> {
+        let refused = match self.messages.try_send(message) {
+            Err(TrySendError::Full(message)) => Some(message),
+            Ok(()) | Err(TrySendError::Disconnected(_)) => None,
+        };
         // Where the bell is full it rings anyway.
         let _ = (&self.bell).write(&[0]);
-        is_sent
+        refused
     }
 
     /// The last snapshot; gives readers the time to take what was sent, a second at most.
@@ -234,6 +243,10 @@ impl Server {
             if !is_open {
                 break;
             }
+        }
+        for reader in self.readers.iter_mut().filter(|reader| reader.awaits > 0) {
+            reader.awaits = 0;
+            reader.send(error_answer(Some("packets"), "the run has ended").into());
         }
         for _ in 0..LAST_LOOKS {
             self.serve();

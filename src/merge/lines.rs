@@ -2,30 +2,25 @@
 //! the other line is behind. A feed is one stream of sequence numbers (a MoldUDP64 session, an IEX-TP channel) at one
 //! observation point; its lines are the flows that carry it, and a unicast flow is a retransmission on request.
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::ops::Range;
 use std::sync::Arc;
 
-use tickscope_decoders::{Fresh, Protocol, Sequenced, UnitKind};
+use tickscope_decoders::{Fresh, Sequenced, UnitKind};
 use tickscope_model::{TapId, Timestamp};
 
-use super::arrivals::{Arrivals, Brought};
-use super::lags::{Lag, Lags};
+use super::arrivals::Brought;
+use super::feed::Feed;
+use super::lags::Lag;
 use crate::capture::Packets;
 use crate::flow::{Datagram, Endpoint};
 use crate::hash::HashMap;
 use crate::stats::Histogram;
 
-/// Separate gaps of a feed that are remembered until they are filled.
-const GAPS: usize = 4096;
 /// So many packets in a row that only repeat what a line itself had sent before: the feed was started again.
 const RESTART: u32 = 256;
 /// No feed gets this far (nine years at a million messages a second): a higher number is damage, and what follows from
 /// it would not even fit into the counters.
 pub const HIGHEST_SEQUENCE: u64 = 1 << 48;
-/// A packet whose number is this far ahead is believed only when the next one goes on behind it.
-const FAR: u64 = 1 << 24;
 /// The second copy of a frame from a mirror port comes within this time.
 const DUPLICATE_NS: i64 = 1_000_000;
 
@@ -59,63 +54,6 @@ pub struct Line {
     repeats: u32,
 }
 
-/// One stream of sequence numbers at one observation point.
-pub struct Feed {
-    pub point: u16,
-    pub protocol: &'static Protocol,
-    /// When its first packet came.
-    since: Timestamp,
-    /// The session as text where it is text, else in hex.
-    pub session: String,
-    /// Messages seen for the first time.
-    pub messages: u64,
-    /// Messages that had been seen before.
-    pub duplicates: u64,
-    /// Gaps that were open at some time, and the messages that later arrived after all.
-    pub gaps: u64,
-    pub recovered: u64,
-    /// When messages were last noticed to be missing.
-    pub last_gap: Option<Timestamp>,
-    pub ended: bool,
-    pub restarts: u64,
-    /// Messages missing in gaps that were too many to remember one by one.
-    forgotten: u64,
-    /// It stands for all that are too many to be told apart: nothing is missing in it.
-    is_rest: bool,
-    key: Vec<u8>,
-    /// The first number that a live line brought: what a retransmission tells of before is the past.
-    start: Option<u64>,
-    next: Option<u64>,
-    /// The numbers of the last packet, where they were too far ahead to be believed.
-    far: Option<Range<u64>>,
-    /// By how much packets came later on one line than on the first one.
-    pub lags: Lags,
-    has_multicast: bool,
-    /// Open gaps and when they were noticed.
-    missing: Vec<(Range<u64>, Timestamp)>,
-    arrivals: Arrivals,
-}
-
-impl Feed {
-    /// Messages that came on no line.
-    pub fn lost(&self) -> u64 {
-        self.missing.iter().map(|(range, _)| range.end - range.start).sum::<u64>() + self.forgotten
-    }
-
-    /// Whether it was captured from its first message on.
-    pub fn is_whole(&self) -> bool {
-        self.start.is_some_and(|start| start <= 1)
-    }
-
-    /// The gaps that are still open, largest first: when noticed, first number and size.
-    pub fn open_gaps(&self) -> Vec<(Timestamp, u64, u64)> {
-        let gap = |(range, time): &(Range<u64>, Timestamp)| (*time, range.start, range.end - range.start);
-        let mut gaps: Vec<_> = self.missing.iter().map(gap).collect();
-        gaps.sort_by_key(|&(_, first, size)| (std::cmp::Reverse(size), first));
-        gaps
-    }
-}
-
 /// What the arbiter says of a packet.
 pub struct Verdict {
     pub fresh: Fresh,
@@ -137,6 +75,8 @@ pub struct Feeds {
     /// The line of all that are too many.
     rest: Option<usize>,
     by_session: HashMap<(u16, usize, Vec<u8>), usize>,
+    /// Some feed is [`Feed::is_left`].
+    has_left: bool,
     configured: Vec<(Endpoint, char)>,
 }
 
@@ -290,8 +230,29 @@ impl Feeds {
             None => self.rest(at, unit),
         };
         let number = u16::try_from(number).expect("there are fewer lines");
-        self.by_flow[place] = Some((at.flow, number));
+        if let Some((flow, old)) = self.by_flow[place].replace((at.flow, number))
+            && flow == at.flow
+        {
+            self.leave(usize::from(old));
+        }
+        self.feeds[self.lines[usize::from(number)].feed].flows += 1;
         number
+    }
+
+    /// A flow goes over to another session.
+    fn leave(&mut self, line: usize) {
+        let feed = self.lines[line].feed;
+        self.feeds[feed].flows = self.feeds[feed].flows.saturating_sub(1);
+        if self.feeds[feed].flows == 0 {
+            (self.feeds[feed].is_left, self.has_left) = (true, true);
+        }
+    }
+
+    /// Feeds whose last flow has gone over to another session, as on the next day, since this was asked last.
+    #[inline]
+    pub fn left(&mut self) -> impl Iterator<Item = usize> {
+        let feeds = if std::mem::take(&mut self.has_left) { self.feeds.as_mut_slice() } else { &mut [] };
+        feeds.iter_mut().enumerate().filter_map(|(at, feed)| std::mem::take(&mut feed.is_left).then_some(at))
     }
 
     /// The feed of a packet; `None` where there are too many.
@@ -411,119 +372,6 @@ impl Line {
     }
 }
 
-impl Feed {
-    fn new(at: &Datagram<'_>, unit: &Sequenced<'_>) -> Feed {
-        let printable = unit.session.iter().all(|byte| (b' '..=b'~').contains(byte));
-        let session = if printable {
-            String::from_utf8_lossy(unit.session).trim().to_owned()
-        } else {
-            unit.session.iter().fold(String::new(), |mut text, byte| {
-                let _ = write!(text, "{byte:02x}"); // a String takes everything
-                text
-            })
-        };
-        Feed {
-            point: at.key.point,
-            protocol: at.protocol,
-            since: at.time,
-            session,
-            messages: 0,
-            duplicates: 0,
-            gaps: 0,
-            recovered: 0,
-            last_gap: None,
-            ended: false,
-            restarts: 0,
-            forgotten: 0,
-            is_rest: false,
-            key: unit.session.to_vec(),
-            start: None,
-            next: None,
-            far: None,
-            lags: Lags::default(),
-            has_multicast: false,
-            missing: Vec::new(),
-            arrivals: Arrivals::default(),
-        }
-    }
-
-    /// Whether a packet is so far ahead that its number is more likely damaged than a gap. If the next packet goes on
-    /// behind it, it was a gap after all.
-    fn is_doubtful(&mut self, unit: &Sequenced<'_>, time: Timestamp) -> bool {
-        let Some(expected) = self.next.filter(|next| unit.first > next.saturating_add(FAR)) else { return false };
-        match self.far.take() {
-            Some(far) if far.end == unit.first => {
-                self.jump(expected, far.start, time, false);
-                self.next = Some(far.end);
-                false
-            }
-            _ => {
-                self.far = Some(unit.first..unit.first + unit.count);
-                true
-            }
-        }
-    }
-
-    /// The numbers `expected..first` were skipped.
-    fn jump(&mut self, expected: u64, first: u64, time: Timestamp, recovery: bool) {
-        if recovery {
-            return;
-        }
-        self.gaps += 1;
-        self.last_gap = Some(time);
-        if self.missing.len() < GAPS {
-            self.missing.push((expected..first, time));
-        } else {
-            self.forgotten += first - expected;
-        }
-    }
-
-    /// Which messages of a packet are new, and how many of them fill a gap.
-    fn fresh(&mut self, expected: u64, unit: &Sequenced<'_>, recovery: bool) -> (Fresh, u64) {
-        let end = unit.first + unit.count;
-        if unit.first >= expected && !(recovery && unit.first > expected) {
-            return (Fresh::All, 0);
-        }
-        let mut ranges: Vec<Range<u64>> = Vec::new();
-        let mut recovered = 0;
-        let mut rest = Vec::with_capacity(self.missing.len());
-        for (gap, time) in self.missing.drain(..) {
-            let overlap = gap.start.max(unit.first)..gap.end.min(end);
-            if overlap.start < overlap.end {
-                recovered += overlap.end - overlap.start;
-                ranges.push(overlap.start - unit.first..overlap.end - unit.first);
-                let parts = [gap.start..overlap.start, overlap.end..gap.end];
-                rest.extend(parts.into_iter().filter(|part| !part.is_empty()).map(|part| (part, time)));
-            } else {
-                rest.push((gap, time));
-            }
-        }
-        self.missing = rest;
-        if end > expected {
-            ranges.push(expected.max(unit.first) - unit.first..unit.count);
-        }
-        ranges.sort_by_key(|range| range.start);
-        let covered: u64 = ranges.iter().map(|range| range.end - range.start).sum();
-        let fresh = if covered == unit.count || (recovery && end <= self.start.unwrap_or(0)) {
-            Fresh::All
-        } else if covered == 0 {
-            Fresh::None
-        } else {
-            Fresh::Some(ranges)
-        };
-        (fresh, recovered)
-    }
-
-    fn restart(&mut self, first: u64) {
-        self.restarts += 1;
-        self.forgotten = self.lost();
-        self.missing.clear();
-        self.arrivals = Arrivals::default();
-        self.start = Some(first);
-        self.next = Some(first);
-    }
-}
-
 fn is_multicast(address: IpAddr) -> bool {
     address.is_multicast() || matches!(address, IpAddr::V4(v4) if v4.is_broadcast())
 }
@@ -558,6 +406,22 @@ mod tests {
         assert_eq!(told(&[1, 2, 3 << 40, 7 << 40, 3]), (5, 0, 0), "and so is another one elsewhere");
         assert_eq!(told(&[1, 2, 1 << 30, (1 << 30) + 1, (1 << 30) + 2]), (5, (1 << 30) - 3, 1), "a gap after all");
         assert_eq!(told(&[1, 2, u64::MAX, 3]), (4, 0, 0));
+    }
+
+    #[test]
+    fn a_feed_is_left_once_all_its_flows_bring_another_session() {
+        let end = |host: u8| Endpoint { address: IpAddr::V4(Ipv4Addr::new(239, 0, 0, host)), port: 5000 };
+        let key = FlowKey { point: 0, source: end(1), target: end(2) };
+        let mut feeds = Feeds::default();
+        let mut left = |flow: u32, session: &[u8]| {
+            let (protocol, time) = (tickscope_decoders::PROTOCOLS[0], Timestamp(1));
+            let at = Datagram { protocol, key: &key, flow, tap: TapId(0), frame: 1, time, ip_id: 1 };
+            feeds.packet(&at, &Sequenced { session, first: 1, count: 1, kind: UnitKind::Data });
+            feeds.left().collect::<Vec<usize>>()
+        };
+        let days: [(u32, &[u8]); 5] =
+            [(0, b"monday"), (1, b"monday"), (0, b"tuesday"), (1, b"tuesday"), (1, b"tuesday")];
+        assert_eq!(days.map(|(flow, session)| left(flow, session)), [vec![], vec![], vec![], vec![0], vec![]]);
     }
 
     #[test]

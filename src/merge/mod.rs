@@ -2,6 +2,7 @@
 //! which messages are missing, and the ticks that a request can be looked up in.
 
 mod arrivals;
+mod feed;
 mod kept;
 mod lags;
 mod lines;
@@ -9,8 +10,9 @@ mod recent;
 mod symbols;
 mod ticks;
 
+pub use feed::Feed;
 pub use lags::Lag;
-pub use lines::{Feed, Feeds, HIGHEST_SEQUENCE, Line};
+pub use lines::{Feeds, HIGHEST_SEQUENCE, Line};
 pub use recent::{Passed, Recent};
 pub use symbols::Symbols;
 pub use ticks::{Tick, Ticks, Walk};

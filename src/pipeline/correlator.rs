@@ -155,9 +155,10 @@ impl Correlator {
     /// A message about a symbol that the order flow names.
     fn book(&mut self, point: u16, tick: Tick, event: &MarketEvent) {
         let Some(line) = self.feeds.lines.get(usize::from(tick.line)) else { return };
-        let feed = &self.feeds.feeds[line.feed];
+        let (number, feed) = (line.feed, &self.feeds.feeds[line.feed]);
         let health = Health { is_whole: feed.is_whole(), gaps: feed.gaps };
-        let effect = self.books.apply(line.feed, health, event);
+        self.feeds.left().for_each(|left| self.books.forget(left));
+        let effect = self.books.apply(number, health, event);
         if !self.links.is_empty() {
             self.links.see(point, &tick, event, &effect, &self.symbols);
         }

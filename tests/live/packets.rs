@@ -58,18 +58,3 @@ fn the_packets_of_a_request_are_a_capture_that_gives_its_row() {
         }
     }
 }
-
-#[test]
-fn who_asks_for_packets_without_a_recorder_is_told_so() {
-    let Some(lab) = Lab::new() else { return };
-    let folder = Folder::new("no-packets");
-    let socket = folder.file("live.sock");
-    let running = live(&lab, "afpacket", &["--json", "--socket", &socket]);
-    let done = reader(&socket, is_done);
-    play(&lab, &folder);
-    done.join().unwrap();
-    let answers = ask(&socket, "{\"query\":\"packets\",\"clordid\":\"T01-000017\"}\n");
-    assert!(answers[0]["error"].as_str().unwrap().contains("--flight"), "{answers:#?}");
-    let (status, _, said) = running.end(libc::SIGTERM);
-    assert!(status.success(), "{said:#?}");
-}

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::daemon::{Folder, live, program};
 use super::lab::Lab;
-use super::readers::{is_done, reader};
+use super::readers::{ask, is_done, reader};
 use super::send::replay;
 
 #[test]
@@ -23,6 +23,9 @@ fn readers_are_told_which_side_slowed_and_what_became_of_each_queue() {
     assert_eq!(told["slowed"]["side"], "external", "{:#}", told["verdict"]);
     assert_eq!(told["verdict"]["slow"][0]["culprit"], "exchange");
     assert!(told["verdict_as_of"]["t_ns"].as_u64() <= told["t_ns"].as_u64());
+    let clordid = &told["newest"][0]["clordid"];
+    let answers = ask(&socket, &json!({ "query": "packets", "clordid": clordid }).to_string());
+    assert!(answers[0]["error"].as_str().unwrap().contains("--flight"), "there is no recorder: {answers:#?}");
     let last = reader(&socket, |_| false);
     let (status, report, said) = running.end(libc::SIGTERM);
     assert!(status.success(), "{said:#?}");
