@@ -14,3 +14,4 @@ mod open_metrics;
 mod readers;
 mod record;
 mod send;
+mod stamps;
