@@ -54,6 +54,11 @@ impl Restamp {
         self.online.has_enough() || self.voting_since.is_some_and(is_over)
     }
 
+    /// Whether some frame has come that waits for the end of the vote.
+    pub(super) fn has_begun(&self) -> bool {
+        self.voting_since.is_some()
+    }
+
     pub(super) fn decide(&mut self) -> String {
         self.online.decide()
     }

@@ -32,7 +32,7 @@ fn stamp(ahead_ns: u64) -> Vec<u8> {
     [ns / 1_000_000_000, ns % 1_000_000_000].map(|part| u32::try_from(part).unwrap().to_be_bytes()).concat()
 }
 
-/// The frame as a MetaWatch forwards it, its check sequences left out: no checksum helps to find the stamp.
+/// The frame as a `MetaWatch` forwards it, its check sequences left out: no checksum helps to find the stamp.
 fn with_trailer(bytes: &[u8], ahead_ns: u64) -> Vec<u8> {
     let mut frame = bytes.to_vec();
     frame.resize(bytes.len().max(60), 0);
@@ -69,7 +69,9 @@ fn both(name: &str, config: &str, send: impl FnOnce(&Path) -> [u64; 2] + Send) -
     for ((_, path), sent) in dumps.iter().zip(sent) {
         await_frames(path, sent);
     }
-    dumping.into_iter().for_each(|dump| drop(dump.end(libc::SIGINT)));
+    for dump in dumping {
+        dump.end(libc::SIGINT);
+    }
     let taps = [format!("md={}", dumps[0].1.display()), format!("ord={}", dumps[1].1.display())];
     let analyzed = run(&["analyze", &taps[0], &taps[1], "--config", &config, "--orders", &offline, "--json"]);
     let live: Value = serde_json::from_str(&report).unwrap();
@@ -194,7 +196,7 @@ fn between_a_device_and_this_host_there_is_no_latency_unless_their_clocks_are_sa
     }
     let config =
         "[[tap]]\nname = \"md\"\ntrailer = \"metamako\"\nclock = \"ptp\"\n[[tap]]\nname = \"ord\"\nclock = \"ptp\"\n";
-    if let Some(both) = both("agree", &config, |capture| stamped_market(capture, 0)) {
+    if let Some(both) = both("agree", config, |capture| stamped_market(capture, 0)) {
         both.rows_are_equal();
         let (triggers, latencies) = both.triggers();
         assert!(triggers > 100 && latencies * 100 >= triggers * 95, "{latencies} of {triggers}");
@@ -215,7 +217,7 @@ fn times_of_the_end_of_a_frame_are_moved_to_its_start() {
     assert_eq!((&ord["edge"], &ord["moved_to_start"]), (&"eof".into(), &false.into()));
 }
 
-/// Frames of a real MetaWatch, with its own trailers, of which the stamps are set to this day: those are years old.
+/// Frames of a real `MetaWatch`, with its own trailers, of which the stamps are set to this day: those are years old.
 #[test]
 fn stamps_of_a_real_device_are_read_as_analyze_reads_them() {
     let folder = std::env::var_os("TICKSCOPE_CAPTURES").map_or_else(|| "/work/shared/captures".into(), PathBuf::from);

@@ -76,9 +76,13 @@ impl Online {
         if let State::Stamped(stamper) = &mut self.state { stamper.take(frame, own) } else { own }
     }
 
-    /// Whether a device's stamps count, and so its clock.
+    /// Whether a device's stamps count, and so its clock. A format that was named does, whatever the vote finds out of it.
     pub fn is_stamped(&self) -> bool {
-        matches!(&self.state, State::Stamped(stamper) if stamper.format.is_some())
+        match &self.state {
+            State::Voting(_) => matches!(self.rule.trailer, Trailer::Format(_)),
+            State::Own(_) => false,
+            State::Stamped(stamper) => stamper.format.is_some(),
+        }
     }
 
     /// Who stamps, and how that goes.
