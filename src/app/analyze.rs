@@ -97,7 +97,7 @@ fn correlator(
         to: prepared.window.1,
         symbols: arguments.selection.symbols.clone(),
         sessions: arguments.selection.sessions.clone(),
-        clocks: by_point(clocks, prepared),
+        clocks: clocks.by_point(|tap| prepared.point(tap)),
         tap_clocks: clocks.between.clone(),
         answer_timeout: None,
     };
@@ -105,19 +105,6 @@ fn correlator(
         prepared.captures.taps().iter().enumerate().map(|(at, tap)| (tap.name.clone(), prepared.point(at))).collect();
     let points = open::nearest(settings, &names);
     Ok(Correlator::new(open::symbols(settings)?, rules::feeds(settings), Pairer::new(rules), points))
-}
-
-/// The clock of each point.
-fn by_point(clocks: &Clocks, prepared: &Prepared) -> Vec<String> {
-    let mut by_point: Vec<String> = Vec::new();
-    for (at, clock) in clocks.of_tap.iter().enumerate() {
-        let point = usize::from(prepared.point(at));
-        if by_point.len() <= point {
-            by_point.resize(point + 1, String::new());
-        }
-        by_point[point].clone_from(clock);
-    }
-    by_point
 }
 
 fn taps(summary: &mut Summary, settings: &Settings, prepared: &Prepared, correlator: &Correlator) {

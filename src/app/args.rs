@@ -430,8 +430,9 @@ pub struct ClockArgs {
 
     /// Take the times that a device wrote into the frames: md=metamako, ord=none, or auto for all
     ///
-    /// auto (the default): the first frames of a tap decide, by what nine tenths of them carry; a vote that no format wins
-    /// is reported, and the capture's times count. none: the times of the capture file. Else: metamako, exablaze-hpt, exalink, arista-7280, and, unproven (no capture of others was at hand
+    /// auto (the default but for live): the first frames of a tap decide, by what nine tenths of them carry; a vote that no format
+    /// wins is reported, and the capture's times count. none (the default of live): the times of the capture file, or of NIC and
+    /// kernel. Else: metamako, exablaze-hpt, exalink, arista-7280, and, unproven (no capture of others was at hand
     /// to test them with): arista-7150, ixia, cpacket, vss, ttag, broadcom, expcap, erf. Without TAP= it is for every tap
     /// that has none of its own. Replaces `trailer` of the tap's [[tap]] in the configuration.
     #[arg(long = "trailer", value_name = "[TAP=]FORMAT", value_parser = values::trailer)]

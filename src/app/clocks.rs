@@ -7,7 +7,6 @@ use super::config::Settings;
 use super::config::keys::Table;
 use super::config::settings;
 use super::open::{self, Prepared};
-use crate::capture::Tap;
 use crate::capture::stamp::Lead;
 use crate::pair::{Across, TapClocks};
 use crate::pipeline::Pipeline;
@@ -31,31 +30,15 @@ pub(super) struct Clocks {
 impl Clocks {
     /// Finds out what is known, and opens the captures anew where a clock is to be brought onto another.
     pub(super) fn relate(settings: &Settings, prepared: &mut Prepared) -> anyhow::Result<Clocks> {
-        let taps = prepared.captures.taps().to_vec();
-        let named = |tap: &Tap| settings.tap(&tap.name).and_then(|tap| tap.clock.clone()).unwrap_or_default();
-        let names: Vec<String> = taps.iter().map(named).collect();
-        let mut distinct: Vec<String> = Vec::new();
-        for name in &names {
-            if !distinct.contains(name) {
-                distinct.push(name.clone());
-            }
-        }
+        let taps: Vec<(String, u64)> =
+            prepared.captures.taps().iter().map(|tap| (tap.name.clone(), tap.tick_ns)).collect();
+        let named = |name: &String| settings.tap(name).and_then(|tap| tap.clock.clone()).unwrap_or_default();
+        let names: Vec<String> = taps.iter().map(|(name, _)| named(name)).collect();
+        let (distinct, of_tap) = numbers(&names);
         if distinct.len() < 2 {
             return Ok(Clocks { of_tap: names, ..Clocks::default() });
         }
-        let number = |name: &String| distinct.iter().position(|other| other == name).unwrap_or(0);
-        let of_tap: Vec<usize> = names.iter().map(number).collect();
-        let clock = |(number, name): (usize, &String)| {
-            let taps = taps.iter().zip(&of_tap).filter(|(_, clock)| **clock == number).map(|(tap, _)| tap);
-            Clock::new(settings, name, &taps.collect::<Vec<&Tap>>())
-        };
-        let mut clocks: Vec<Clock> = distinct.iter().enumerate().map(clock).collect();
-        // Where the first clock's offset is given, so is the difference of each other one to it.
-        let is_all = clocks[0].is_given;
-        for clock in &mut clocks {
-            clock.is_given |= is_all;
-        }
-        clocks[0].is_given = false;
+        let clocks = clocks(settings, &distinct, &of_tap, &taps);
         let needs_bounds = clocks.iter().skip(1).any(|clock| !clock.is_given);
         let bounds = if needs_bounds { estimate(settings, prepared, &of_tap)? } else { BoundsOfPairs::new() };
         let found = Found::new(clocks, bounds);
@@ -63,14 +46,79 @@ impl Clocks {
             let of =
                 |tap: usize| found.related.clocks.get(of_tap[tap]).map_or(&[][..], |clock| clock.pieces.as_slice());
             let leads =
-                (0..taps.len()).filter(|tap| !of(*tap).is_empty()).map(|tap| (taps[tap].name.clone(), leads(of(tap))));
+                (0..taps.len()).filter(|tap| !of(*tap).is_empty()).map(|tap| (taps[tap].0.clone(), leads(of(tap))));
             prepared.captures = open::open_all(settings, &leads.collect::<Vec<_>>())?;
         }
+        Ok(Clocks::of(&found, &distinct, of_tap))
+    }
+
+    /// Those of interfaces: for each its name, and whether a device's stamps count. All others have the clock of this host.
+    /// Nothing is said where that is the only one.
+    pub(super) fn live(settings: &Settings, taps: &[(&str, bool)]) -> Clocks {
+        if taps.iter().all(|(_, is_stamped)| !is_stamped) {
+            return Clocks::default();
+        }
+        let named = |name: &str| settings.tap(name).and_then(|tap| tap.clock.clone());
+        let host = taps.iter().filter(|(_, is_stamped)| !is_stamped).find_map(|(name, _)| named(name));
+        let host = host.unwrap_or_else(|| "UTC of this host".to_owned());
+        let clock = |(name, is_stamped): &(&str, bool)| {
+            if *is_stamped { named(name).unwrap_or_default() } else { host.clone() }
+        };
+        let names: Vec<String> = taps.iter().map(clock).collect();
+        let (distinct, of_tap) = numbers(&names);
+        let taps: Vec<(String, u64)> = taps.iter().map(|(name, _)| ((*name).to_owned(), 1)).collect();
+        let found = Found::new(clocks(settings, &distinct, &of_tap, &taps), BoundsOfPairs::new());
+        Clocks::of(&found, &distinct, of_tap)
+    }
+
+    fn of(found: &Found, distinct: &[String], of_tap: Vec<usize>) -> Clocks {
         let labels = of_tap.iter().map(|clock| found.clocks[*clock].label.clone()).collect();
         let references = of_tap.iter().map(|clock| distinct[found.reference(*clock)].clone());
         let (of_tap_names, relations) = (references.collect(), found.relations());
-        Ok(Clocks { of_tap: of_tap_names, relations, labels, between: found.between(of_tap) })
+        Clocks { of_tap: of_tap_names, relations, labels, between: found.between(of_tap) }
     }
+
+    /// The clock of each point.
+    pub(super) fn by_point(&self, point: impl Fn(usize) -> u16) -> Vec<String> {
+        let mut by_point: Vec<String> = Vec::new();
+        for (at, clock) in self.of_tap.iter().enumerate() {
+            let point = usize::from(point(at));
+            if by_point.len() <= point {
+                by_point.resize(point + 1, String::new());
+            }
+            by_point[point].clone_from(clock);
+        }
+        by_point
+    }
+}
+
+/// The distinct names of the taps' clocks, and the number of each tap's.
+fn numbers(names: &[String]) -> (Vec<String>, Vec<usize>) {
+    let mut distinct: Vec<String> = Vec::new();
+    for name in names {
+        if !distinct.contains(name) {
+            distinct.push(name.clone());
+        }
+    }
+    let number = |name: &String| distinct.iter().position(|other| other == name).unwrap_or(0);
+    let of_tap = names.iter().map(number).collect();
+    (distinct, of_tap)
+}
+
+/// What is known of each clock by itself. `taps`: name and tick of each.
+fn clocks(settings: &Settings, distinct: &[String], of_tap: &[usize], taps: &[(String, u64)]) -> Vec<Clock> {
+    let clock = |(number, name): (usize, &String)| {
+        let taps = taps.iter().zip(of_tap).filter(|(_, clock)| **clock == number).map(|(tap, _)| tap);
+        Clock::new(settings, name, &taps.collect::<Vec<_>>())
+    };
+    let mut clocks: Vec<Clock> = distinct.iter().enumerate().map(clock).collect();
+    // Where the first clock's offset is given, so is the difference of each other one to it.
+    let is_all = clocks[0].is_given;
+    for clock in &mut clocks {
+        clock.is_given |= is_all;
+    }
+    clocks[0].is_given = false;
+    clocks
 }
 
 /// What is known of a clock by itself.
@@ -86,16 +134,17 @@ struct Clock {
 }
 
 impl Clock {
-    fn new(settings: &Settings, name: &str, taps: &[&Tap]) -> Clock {
-        let has_offset = |tap: &&Tap| {
-            let index = settings.taps.iter().position(|setting| setting.name == tap.name);
+    /// `taps`: name and tick of each that it stamps.
+    fn new(settings: &Settings, name: &str, taps: &[&(String, u64)]) -> Clock {
+        let has_offset = |(tap, _): &&(String, u64)| {
+            let index = settings.taps.iter().position(|setting| setting.name == *tap);
             index.is_some_and(|index| settings.entry(Table::Tap, index, "offset").is_some())
         };
-        let first = taps.first().map_or("", |tap| tap.name.as_str());
+        let first = taps.first().map_or("", |(tap, _)| tap.as_str());
         Clock {
             label: if name.is_empty() { format!("the clock of {first}") } else { name.to_owned() },
-            error: taps.iter().filter_map(|tap| settings.tap(&tap.name)?.error).max(),
-            tick_ns: taps.iter().filter_map(|tap| i64::try_from(tap.tick_ns).ok()).max().unwrap_or(1),
+            error: taps.iter().filter_map(|(tap, _)| settings.tap(tap)?.error).max(),
+            tick_ns: taps.iter().filter_map(|(_, tick_ns)| i64::try_from(*tick_ns).ok()).max().unwrap_or(1),
             is_given: taps.iter().all(has_offset),
         }
     }

@@ -75,7 +75,8 @@ fn found(summary: &mut Summary, settings: &Settings, correlator: &Correlator) {
         min_ns: u64::try_from(rule.min.0).unwrap_or(0),
         messages: settings.trigger.messages.clone(),
     };
-    if summary.taps.len() > 1 && settings.taps.iter().all(|tap| tap.clock.is_none()) {
+    let is_one = summary.clocks.is_empty() && settings.taps.iter().all(|tap| tap.clock.is_none());
+    if summary.taps.len() > 1 && is_one {
         summary.notes.push("all taps are taken to share one clock; [[tap]] clock says otherwise".to_owned());
     }
 }

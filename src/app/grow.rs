@@ -7,9 +7,9 @@ use super::args::OutputArgs;
 use super::complain;
 use super::recording::Recording;
 use super::values::TableOutput;
-use crate::pair::{OrderRow, Paired, SegmentRow};
+use crate::pair::{OrderRow, Paired, SegmentRow, TapClocks};
 use crate::pipeline::correlator::Correlator;
-use crate::stats::{Evidence, Kept, Summary};
+use crate::stats::{ClockRelation, Evidence, Kept, Summary};
 use crate::write::GrowingTable;
 
 /// See the head of this file.
@@ -47,6 +47,11 @@ impl Growing {
     /// The rows that came since this was called last.
     pub(super) fn take_kept(&mut self) -> Vec<Kept> {
         self.kept.as_mut().map(mem::take).unwrap_or_default()
+    }
+
+    /// What is known of the taps' clocks.
+    pub(super) fn set_clocks(&mut self, relations: Vec<ClockRelation>, between: TapClocks) {
+        (self.summary.clocks, self.summary.tap_clocks) = (relations, between);
     }
 
     /// Takes what is ready out of the correlator.

@@ -11,7 +11,9 @@ use anyhow::{Context, anyhow};
 use tickscope_model::{Nanos, TapId, Timestamp};
 use tickscope_nic::{Options, clock, drop_other_capabilities, realtime};
 
+use super::apart::Apart;
 use super::args::LiveArgs;
+use super::clocks::Clocks;
 use super::config::Settings;
 use super::config::settings::TapSetting;
 use super::decode::is_lossy;
@@ -20,14 +22,14 @@ use super::recording::{self, Recording};
 use super::reload::Reload;
 use super::serve::{Figures, Serving};
 use super::{Outcome, WrongUsage, complain, facts, open, rules, stop, unmatched};
-use crate::capture::stamp::{Edge, Trailer};
+use crate::capture::stamp::Trailer;
 use crate::dissect::Filter;
 use crate::live::{Live, Step, TapOptions};
 use crate::pair::attribution::Learning;
 use crate::pair::{Pairer, Rules};
 use crate::pipeline::Pipeline;
 use crate::pipeline::correlator::Correlator;
-use crate::stats::{self, Summary};
+use crate::stats::{self, Relation, Summary};
 use crate::write::{Style, brief};
 
 /// Frames between two looks at the clock.
@@ -36,6 +38,8 @@ const FRAMES_AT_ONCE: usize = 1024;
 const TICK: Duration = Duration::from_millis(100);
 /// … and of that, links, clocks and the screen this often.
 const TICKS_PER_SECOND: u64 = 10;
+/// … and for conversations whose directions come apart.
+const LOOK_EVERY: u64 = 10 * TICKS_PER_SECOND;
 /// How long the engine sleeps at most where nothing comes; receivers wake it.
 const NAP: Duration = Duration::from_millis(20);
 
@@ -49,7 +53,6 @@ pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Resul
         let text = "no --tap is given, and no [[tap]] of the configuration names an interface";
         return Err(WrongUsage(text.to_owned()).into());
     }
-    refuse(&settings, &taps)?;
     let names: Vec<String> = taps.iter().map(|tap| tap.name.clone()).collect();
     arguments.clock.check_taps(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
     let mut live = Live::default();
@@ -58,7 +61,7 @@ pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Resul
             may_run_first(tap)?;
         }
         // The error says itself what the system said.
-        live.open(options(arguments, tap)).map_err(|error| anyhow!("tap {}: {error}", tap.name))?;
+        live.open(options(arguments, &settings, tap)).map_err(|error| anyhow!("tap {}: {error}", tap.name))?;
     }
     let mut growing = Growing::create(&arguments.output, names, settings.trigger.confidence)?;
     let serving = Serving::open(&settings, arguments.display.quiet)?;
@@ -66,7 +69,7 @@ pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Resul
         growing.keep();
     }
     let about = |(tap, id): (&TapOptions, TapId)| {
-        let offset = match tap.offset {
+        let offset = match tap.time.offset {
             Nanos(0) => String::new(),
             offset => format!("; {:+} ns of offset are not in the times", offset.0),
         };
@@ -98,24 +101,7 @@ fn may_run_first(tap: &TapSetting) -> anyhow::Result<()> {
     })
 }
 
-/// What would be passed over silently.
-fn refuse(settings: &Settings, taps: &[TapSetting]) -> anyhow::Result<()> {
-    for tap in taps {
-        if let Trailer::Format(format) = tap.trailer.unwrap_or(settings.trailer) {
-            let (name, format) = (&tap.name, format.name);
-            let text =
-                format!("tap {name}: live takes the stamps of NIC and kernel, not those of {format} in the frames");
-            return Err(WrongUsage(text).into());
-        }
-        if tap.edge == Some(Edge::End) && tap.speed.is_some() {
-            let text = format!("tap {}: live does not move times from the end of a frame to its start", tap.name);
-            return Err(WrongUsage(text).into());
-        }
-    }
-    Ok(())
-}
-
-fn options(arguments: &LiveArgs, tap: &TapSetting) -> TapOptions {
+fn options(arguments: &LiveArgs, settings: &Settings, tap: &TapSetting) -> TapOptions {
     let mut nic = Options::new(tap.interface.as_deref().unwrap_or_default());
     nic.driver = tap.driver;
     nic.filter.ports.clone_from(&tap.ports);
@@ -126,7 +112,8 @@ fn options(arguments: &LiveArgs, tap: &TapSetting) -> TapOptions {
     TapOptions {
         name: tap.name.clone(),
         nic,
-        offset: tap.offset,
+        // Stamps in frames are looked for where somebody says that there are any.
+        time: open::tap_time(tap, tap.trailer.or(settings.trailer).unwrap_or(Trailer::None)),
         queue_bytes: usize::try_from(arguments.buffer).unwrap_or(usize::MAX).saturating_mul(1024),
         processors: tap.processors.clone(),
         fifo: tap.fifo,
@@ -149,6 +136,7 @@ struct Engine<'a> {
     settings: &'a Settings,
     taps: &'a [TapSetting],
     points: Vec<u16>,
+    clocks: Clocks,
     live: Live,
     pipeline: Pipeline,
     correlator: Correlator,
@@ -156,6 +144,7 @@ struct Engine<'a> {
     serving: Serving,
     recording: Recording,
     reload: Reload,
+    apart: Apart,
     has_screen: bool,
     ticks: u64,
 }
@@ -190,21 +179,34 @@ impl<'a> Engine<'a> {
         let mut correlator =
             Correlator::new(open::symbols(settings)?, rules::feeds(settings), Pairer::new(rules), nearest);
         rules::watch_instruments(settings, &mut correlator)?;
-        Ok(Engine {
+        let mut engine = Engine {
             arguments,
             settings,
             taps,
             pipeline: Pipeline::new(open::configured(settings)?, filter, points.clone()),
             points,
+            clocks: Clocks::default(),
             live,
             correlator,
             growing,
             serving,
             recording,
             reload: Reload::start(arguments)?,
+            apart: Apart::default(),
             has_screen: !arguments.headless && arguments.output.prints_report() && io::stdout().is_terminal(),
             ticks: 0,
-        })
+        };
+        engine.relate_clocks();
+        Ok(engine)
+    }
+
+    /// Each time that it is known whose times a tap's are.
+    fn relate_clocks(&mut self) {
+        let stamped = self.live.taps().map(|(tap, id)| (tap.name.as_str(), self.live.is_stamped(id)));
+        self.clocks = Clocks::live(self.settings, &stamped.collect::<Vec<_>>());
+        let by_point = self.clocks.by_point(|tap| self.points.get(tap).copied().unwrap_or(0));
+        self.correlator.pairer.set_clocks(by_point, self.clocks.between.clone());
+        self.growing.set_clocks(self.clocks.relations.clone(), self.clocks.between.clone());
     }
 
     #[allow(
@@ -249,9 +251,10 @@ impl<'a> Engine<'a> {
                     if let Some(since) = arrival.lost_since {
                         self.correlator.pairer.capture_lost(since, time);
                     }
-                    self.correlator.advance(time);
+                    self.correlator.advance(arrival.reached);
                     self.pipeline.frame(&captured, &mut self.correlator);
                 }
+                Step::Decided(_) => self.relate_clocks(),
                 Step::Nothing(floor) => {
                     self.recording.reached(floor);
                     self.correlator.advance(floor);
@@ -267,9 +270,9 @@ impl<'a> Engine<'a> {
     fn tick(&mut self) -> io::Result<()> {
         self.ticks += 1;
         self.growing.take(&mut self.correlator, &mut self.recording)?;
-        let Engine { taps, points, live, pipeline, correlator, growing, serving, .. } = self;
+        let Engine { taps, points, clocks, live, pipeline, correlator, growing, serving, .. } = self;
         let figures = Figures { pipeline, correlator };
-        serving.tick(growing, &figures, || tap_facts((taps, points), live, &figures));
+        serving.tick(growing, &figures, || tap_facts((taps, points, clocks), live, &figures));
         self.serving.give_frames(self.recording.flight.as_ref());
         let is_second = self.ticks.is_multiple_of(TICKS_PER_SECOND);
         self.recording.tick(&self.live, is_second);
@@ -278,6 +281,9 @@ impl<'a> Engine<'a> {
             self.growing.flush()?;
             let is_quiet = self.arguments.display.quiet || self.has_screen;
             self.live.advance(&mut |tap, text| say(is_quiet, tap, text))?;
+            if self.ticks.is_multiple_of(LOOK_EVERY) {
+                self.apart.look(&self.pipeline, (self.taps, &self.points), is_quiet);
+            }
             if self.has_screen {
                 self.show()?;
             }
@@ -313,7 +319,7 @@ impl<'a> Engine<'a> {
 
     fn tap_facts(&self) -> Vec<stats::Tap> {
         let figures = Figures { pipeline: &self.pipeline, correlator: &self.correlator };
-        tap_facts((self.taps, &self.points), &self.live, &figures)
+        tap_facts((self.taps, &self.points, &self.clocks), &self.live, &figures)
     }
 
     /// The report of what was collected.
@@ -322,12 +328,21 @@ impl<'a> Engine<'a> {
         summary.recorded = self.recording.report();
         summary.notes.extend(summary.recorded.iter().flat_map(recording::notes));
         facts::facts(summary, self.settings, &self.pipeline, &self.correlator);
-        if self.taps.iter().any(|tap| tap.clock.is_some()) {
-            let text = "live, all taps have the clock of this host's UTC; clock of [[tap]] says nothing here";
-            summary.notes.push(text.to_owned());
-        }
+        summary.notes.extend(self.about_clocks());
+        summary.notes.extend(self.apart.notes());
         let names: Vec<&str> = self.taps.iter().map(|tap| tap.name.as_str()).collect();
         summary.notes.extend(unmatched::notes(self.settings, &self.arguments.selection, &names, &self.correlator));
+    }
+
+    /// What is to be known of the taps' clocks.
+    fn about_clocks(&self) -> Option<String> {
+        if self.clocks.of_tap.is_empty() {
+            let text = "live, all taps have the clock of this host's UTC; clock of [[tap]] says nothing here";
+            return self.taps.iter().any(|tap| tap.clock.is_some()).then(|| text.to_owned());
+        }
+        let text = "live looks for nothing that bounds the difference of two clocks: give taps whose clocks agree the same clock in \
+                    [[tap]], or an offset and error; or have a recording analysed";
+        self.clocks.relations.iter().any(|clock| matches!(clock.how, Relation::Unknown)).then(|| text.to_owned())
     }
 
     /// Prints the report as it would be now, on a thread of its own: what is found out at the end takes its time.
@@ -349,6 +364,7 @@ impl<'a> Engine<'a> {
 
     /// The taps have ended: everything that is open is closed, and the last report is written.
     fn finish(mut self) -> anyhow::Result<Outcome> {
+        self.apart.look(&self.pipeline, (self.taps, &self.points), self.arguments.display.quiet);
         self.pipeline.end(&mut self.correlator);
         let mut is_open = true;
         while is_open {
@@ -369,7 +385,11 @@ impl<'a> Engine<'a> {
 }
 
 /// What every tap has brought so far.
-fn tap_facts((taps, points): (&[TapSetting], &[u16]), live: &Live, figures: &Figures<'_>) -> Vec<stats::Tap> {
+fn tap_facts(
+    (taps, points, clocks): (&[TapSetting], &[u16], &Clocks),
+    live: &Live,
+    figures: &Figures<'_>,
+) -> Vec<stats::Tap> {
     let fact = |(at, tap): (usize, &TapSetting)| {
         let id = TapId(u16::try_from(at).unwrap_or(u16::MAX));
         let counts = figures.pipeline.taps.get(at).copied().unwrap_or_default();
@@ -385,10 +405,12 @@ fn tap_facts((taps, points): (&[TapSetting], &[u16]), live: &Live, figures: &Fig
             has_market,
             has_orders,
             resolution_ns: 1,
+            stamps: live.stamps(id),
             edge: tap.edge,
             offset: tap.offset,
             exchange: figures.correlator.exchange_clocks.ahead(id),
             clock: open::offset_text(tap.offset),
+            clock_name: clocks.labels.get(at).cloned().unwrap_or_default(),
             live: Some(live.report(id)),
             ..stats::Tap::default()
         }

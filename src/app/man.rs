@@ -195,6 +195,13 @@ fn stamps(page: &mut Writer) {
          edge each tap's times mean; a capture's own times have none that is known, unless edge of [[tap]] says it, and are \
          taken for the start.",
     );
+    page.paragraph(
+        "tickscope-live(1) looks for stamps where trailer of [[tap]] or --trailer says that there are any. Its taps then have two \
+         clocks: that of the device, for taps behind it, and UTC of this host, for the others. Between the two there are figures \
+         only where both have the same clock in [[tap]], or an offset is given. Taps behind two devices share a clock unless clock \
+         says otherwise. While the first frames of a tap decide, they wait, and with them later frames of other taps: 5 \
+         seconds at most, or until a queue is half full. What was decided holds for the whole run.",
+    );
     for format in FORMATS {
         let unproven =
             if format.is_proven { "" } else { " Unproven: no capture of others was at hand to test it with." };

@@ -2,6 +2,7 @@
 //! Exit codes are those of INTERFACE.md: 0 done, 1 could not, 2 wrong usage, 3 data lost under `--strict`, 4 a check failed.
 
 pub mod analyze;
+mod apart;
 pub mod args;
 mod clocks;
 mod collect;

@@ -14,7 +14,7 @@ use super::args::{ClockArgs, DisplayArgs, SelectionArgs};
 use super::config::settings;
 use super::config::{Settings, instruments};
 use super::{WrongUsage, complain, stop};
-use crate::capture::stamp::{Lead, TapTime};
+use crate::capture::stamp::{Lead, TapTime, Trailer};
 use crate::capture::{Input, Merged};
 use crate::dissect::Filter;
 use crate::flow::{Endpoint, Lane, NamedEnd, NamedSession};
@@ -85,11 +85,13 @@ pub(super) fn open_all(settings: &Settings, leads: &[(String, Vec<Lead>)]) -> an
         path: capture.input.path().unwrap_or(Path::new("-")).to_owned(),
     };
     let inputs: Vec<Input> = settings.captures.iter().map(input).collect();
-    let rest = TapTime { trailer: settings.trailer, ..TapTime::default() };
-    let mut rules: Vec<TapTime> = settings.taps.iter().map(|tap| tap_time(settings, tap)).chain([rest]).collect();
+    let trailer = settings.trailer.unwrap_or_default();
+    let rest = TapTime { trailer, ..TapTime::default() };
+    let mut rules: Vec<TapTime> =
+        settings.taps.iter().map(|tap| tap_time(tap, tap.trailer.unwrap_or(trailer))).chain([rest]).collect();
     for (name, leads) in leads {
         let at = rules.iter().position(|rule| rule.name == *name).unwrap_or_else(|| {
-            rules.insert(0, TapTime { name: name.clone(), trailer: settings.trailer, ..TapTime::default() });
+            rules.insert(0, TapTime { name: name.clone(), trailer, ..TapTime::default() });
             0
         });
         rules[at].leads.clone_from(leads);
@@ -97,8 +99,8 @@ pub(super) fn open_all(settings: &Settings, leads: &[(String, Vec<Lead>)]) -> an
     Ok(Merged::open(&inputs, &rules)?)
 }
 
-fn tap_time(settings: &Settings, tap: &settings::TapSetting) -> TapTime {
-    let trailer = tap.trailer.unwrap_or(settings.trailer);
+/// What is said of a tap's times.
+pub(super) fn tap_time(tap: &settings::TapSetting, trailer: Trailer) -> TapTime {
     TapTime { name: tap.name.clone(), offset: tap.offset, trailer, edge: tap.edge, speed: tap.speed, leads: Vec::new() }
 }
 

@@ -65,6 +65,8 @@ struct Conversation {
     key: FlowKey,
     number: u32,
     streams: [Stream; 2],
+    /// Whether frames of each direction were seen.
+    seen: [bool; 2],
     state: State,
     /// Which direction comes from the side that opened the connection.
     client: Option<usize>,
@@ -120,6 +122,11 @@ impl Conversations {
         self.bytes
     }
 
+    /// The newest conversations, up to so many, and which of their directions were seen; the lower end is the source of the first.
+    pub fn newest(&self, most: usize) -> impl Iterator<Item = (FlowKey, [bool; 2])> {
+        self.all.iter().rev().take(most).map(|conversation| (conversation.key, conversation.seen))
+    }
+
     pub fn segment<L: Lane>(&mut self, key: &FlowKey, peer: &Peer<'_>, arrival: Arrival, lane: &mut L) {
         let (conversation_key, swapped) = key.conversation();
         let at = match self.index.get(&conversation_key) {
@@ -133,6 +140,7 @@ impl Conversations {
             return;
         }
         conversation.frames += 1;
+        conversation.seen[way] = true;
         conversation.last = arrival.time;
         if peer.flags.syn() {
             conversation.open(way, peer, &mut self.next_number, lane);
@@ -168,6 +176,7 @@ impl Conversations {
             key,
             number: self.next_number,
             streams: [Stream::default(), Stream::default()],
+            seen: [false; 2],
             state: State::Probing { segments: 0 },
             client: None,
             frames: 0,

@@ -1,5 +1,5 @@
 //! Frames from interfaces instead of files: one thread for each queue of a NIC copies frames from its ring (`receive`) into a
-//! bounded queue (`queue`); the engine's thread merges the queues by time (`merge`) and hands each frame to the same stages
+//! bounded queue (`queue`); the engine's thread merges the queues by time (`merge`; by stamps in the frames: `restamp`) and hands each frame to the same stages
 //! that read captures. Frames can be kept: all of them in files (`record`), the newest in memory (`flight`). What comes of it
 //! others can read meanwhile: snapshots on a Unix socket (`socket`, its `reader`s, the newest `rows`) and metrics over HTTP
 //! (`scrape`). Each of these has a thread of its own that the engine never waits for. What a frame is and who stamps it is
@@ -14,6 +14,7 @@ mod reader;
 mod receive;
 pub mod record;
 mod record_files;
+mod restamp;
 mod rows;
 mod scrape;
 mod socket;
@@ -31,6 +32,7 @@ pub use self::socket::{Publisher, Socket, Tell, Wanted};
 use self::tap::Tap;
 pub use self::tap::TapOptions;
 use crate::capture::Captured;
+use crate::capture::stamp::Stamps;
 use crate::stats::LiveTap;
 
 /// All taps of a run.
@@ -44,6 +46,8 @@ pub struct Live {
 /// What comes next.
 pub enum Step<'a> {
     Frame(Captured<'a>, Arrival),
+    /// It was decided whose times those of this tap are: its first frame is still to come.
+    Decided(TapId),
     /// No frame is ready. Nothing comes any more that is older than this.
     Nothing(Timestamp),
     /// The taps were stopped, and everything was read.
@@ -53,7 +57,7 @@ pub enum Step<'a> {
 impl Live {
     /// Opens an interface. From now on its frames are captured or counted.
     pub fn open(&mut self, options: TapOptions) -> Result<(), OpenError> {
-        let id = self.merge.add_tap(options.offset);
+        let id = self.merge.add_tap(&options.time);
         self.taps.push(Tap::open(options, id)?);
         Ok(())
     }
@@ -68,6 +72,7 @@ impl Live {
     pub fn step(&mut self) -> Step<'_> {
         match self.merge.next(clock::now_utc_ns) {
             Next::Frame(captured, arrival) => Step::Frame(captured, arrival),
+            Next::Decided(tap) => Step::Decided(tap),
             Next::End if self.is_stopped => Step::End,
             // Where there is no interface any more, time goes by the clock.
             Next::End => Step::Nothing(Timestamp(clock::now_utc_ns())),
@@ -89,12 +94,22 @@ impl Live {
 
     /// After the end: the account must be exact.
     pub fn finish(&mut self, tell: &mut dyn FnMut(&str, &str)) {
-        self.taps.iter_mut().for_each(|tap| tap.finish(tell));
+        self.taps.iter_mut().for_each(|tap| tap.finish(&mut self.merge, tell));
     }
 
     /// By [`TapId`].
     pub fn taps(&self) -> impl Iterator<Item = (&TapOptions, TapId)> {
         self.taps.iter().map(|tap| (&tap.options, tap.id))
+    }
+
+    /// Who stamps a tap's frames, where that is not NIC or kernel alone.
+    pub fn stamps(&self, tap: TapId) -> Option<Stamps> {
+        self.merge.stamps(tap)
+    }
+
+    /// Whether a tap's times are those of a device's clock and not of this host's.
+    pub fn is_stamped(&self, tap: TapId) -> bool {
+        self.merge.is_stamped(tap)
     }
 
     /// What became of every frame of a tap.

@@ -2,6 +2,7 @@
 //! there from the start and goes round: full batches one way, empty ones back. Writing takes no lock, allocates nothing and
 //! waits for nobody; where no empty batch is left the newest frames are dropped and counted.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
@@ -83,6 +84,10 @@ pub(super) struct Reader {
     byte: usize,
     full: Receiver<Box<Batch>>,
     empty: SyncSender<Box<Batch>>,
+    /// Batches that were looked at already, and wait to be read.
+    seen: VecDeque<Box<Batch>>,
+    /// So many go round.
+    count: usize,
     pub tally: Arc<Tally>,
 }
 
@@ -96,7 +101,8 @@ pub(super) fn queue(bytes: usize, engine: Thread) -> (Writer, Reader) {
     }
     let tally = Arc::new(Tally::default());
     let writer = Writer { batch: None, full, empty: from_empty, tally: Arc::clone(&tally), engine, has_dropped: false };
-    (writer, Reader { batch: None, frame: 0, byte: 0, full: from_full, empty, tally })
+    let seen = VecDeque::with_capacity(count);
+    (writer, Reader { batch: None, frame: 0, byte: 0, full: from_full, empty, seen, count, tally })
 }
 
 impl Writer {
@@ -170,14 +176,49 @@ impl Reader {
                 }
                 self.give_back();
             }
-            match self.full.try_recv() {
-                Ok(batch) => {
-                    self.tally.waiting.fetch_sub(1, Ordering::Relaxed);
-                    (self.batch, self.frame, self.byte) = (Some(batch), 0, 0);
-                }
+            let next = self.seen.pop_front().map_or_else(|| self.receive(), Ok);
+            match next {
+                Ok(batch) => (self.batch, self.frame, self.byte) = (Some(batch), 0, 0),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => return None,
             }
         }
+    }
+
+    /// The bytes of the frame whose head was shown last; it stays where it is.
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8] {
+        let Some((batch, head)) = self.batch.as_ref().and_then(|batch| Some((batch, batch.heads.get(self.frame)?)))
+        else {
+            return &[];
+        };
+        &batch.bytes[self.byte..self.byte + head.length as usize]
+    }
+
+    /// Shows the frames that have come since this was called last, and leaves them to be read. Nothing may have been read
+    /// of them before.
+    pub(super) fn look_ahead(&mut self, mut show: impl FnMut(&Head, &[u8])) {
+        while let Ok(batch) = self.receive() {
+            let mut from = 0;
+            for head in &batch.heads {
+                let length = head.length as usize;
+                show(head, &batch.bytes[from..from + length]);
+                from += length;
+            }
+            self.seen.push_back(batch);
+        }
+    }
+
+    #[inline]
+    fn receive(&mut self) -> Result<Box<Batch>, TryRecvError> {
+        self.full.try_recv().inspect(|_| {
+            self.tally.waiting.fetch_sub(1, Ordering::Relaxed);
+        })
+    }
+
+    /// Whether half of what the queue can hold waits to be read.
+    pub(super) fn is_half_full(&self) -> bool {
+        let waiting = usize::try_from(self.tally.waiting.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        waiting.saturating_add(self.seen.len()).saturating_mul(2) >= self.count
     }
 
     fn give_back(&mut self) {

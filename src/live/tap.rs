@@ -13,6 +13,7 @@ use tickscope_nic::{Capture, Counters, Direction, Driver, Event, OpenError, Opti
 use super::merge::Merge;
 use super::queue::{Tally, queue};
 use super::receive::{self, BUDGET, Handle, Running, Stamped};
+use crate::capture::stamp::TapTime;
 use crate::stats::{LiveTap, QueueFrames, StampSource};
 
 /// What happened to a tap: so many sentences are kept, the newest.
@@ -28,8 +29,8 @@ const PACKET_SLACK_NS: u64 = 100_000_000;
 pub struct TapOptions {
     pub name: String,
     pub nic: Options,
-    /// Added to every time.
-    pub offset: Nanos,
+    /// Whose times count, and what is added to them. Without a format named or `auto`, those of NIC and kernel.
+    pub time: TapTime,
     /// Memory between each of its receivers and the engine.
     pub queue_bytes: usize,
     /// Receivers run on these processors, in turn; anywhere where there are none.
@@ -126,6 +127,7 @@ impl Tap {
             };
             self.happened(text, tell);
         }
+        self.tell_decided(merge, tell);
         self.check(tell);
         if events.contains(&Event::Removed) || self.has_failed(tell) {
             self.close(tell);
@@ -134,6 +136,13 @@ impl Tap {
             self.reopen(merge, tell)?;
         }
         Ok(())
+    }
+
+    /// Whose times count, once that is known.
+    fn tell_decided(&mut self, merge: &mut Merge, tell: &mut dyn FnMut(&str, &str)) {
+        for text in merge.take_told(self.id) {
+            self.happened(text, tell);
+        }
     }
 
     fn happened(&mut self, text: String, tell: &mut dyn FnMut(&str, &str)) {
@@ -214,7 +223,8 @@ impl Tap {
     }
 
     /// Everything was read: the account must be exact.
-    pub(super) fn finish(&mut self, tell: &mut dyn FnMut(&str, &str)) {
+    pub(super) fn finish(&mut self, merge: &mut Merge, tell: &mut dyn FnMut(&str, &str)) {
+        self.tell_decided(merge, tell);
         for error in self.join() {
             self.happened(error, tell);
         }

@@ -196,6 +196,11 @@ impl Pairer {
         &self.rules
     }
 
+    /// More is known of the clocks: for points, and for taps. It counts for what is settled from now on.
+    pub fn set_clocks(&mut self, clocks: Vec<String>, tap_clocks: TapClocks) {
+        (self.rules.clocks, self.rules.tap_clocks) = (clocks, tap_clocks);
+    }
+
     pub fn losses(&self) -> &Losses {
         &self.losses
     }

@@ -19,6 +19,9 @@ use crate::capture::{Captured, Merged, Packets, Place, Step};
 use crate::dissect::{Dissector, Filter, Transport, dissect};
 use crate::flow::{Arrival, Conversations, Endpoint, FlowKey, Lane, NamedSession, Peer, StreamBytes, UdpFlows};
 
+/// So many conversations are looked at for directions that come apart.
+const NEWEST: usize = 4096;
+
 /// What the user has said about flows.
 #[derive(Default)]
 pub struct Configured {
@@ -191,6 +194,12 @@ impl Pipeline {
     /// Bytes of the TCP streams that were followed; complete after [`Pipeline::finish`].
     pub fn stream_bytes(&self) -> StreamBytes {
         self.tcp.bytes()
+    }
+
+    /// Points at which the two directions of some TCP conversation come apart, among the newest conversations: pairs, with
+    /// such a conversation.
+    pub fn split_points(&self) -> Vec<(u16, u16, FlowKey)> {
+        points::split(self.tcp.newest(NEWEST))
     }
 
     /// One frame, through all stages.

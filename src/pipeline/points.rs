@@ -69,6 +69,21 @@ pub fn find(mut captures: Merged, groups: &[TapGroup]) -> Found {
     Found { points, is_shared: !hops.ways().is_empty() }
 }
 
+/// The same of conversations that are kept by point: pairs of points that see opposite directions, and one conversation of each.
+pub fn split(conversations: impl Iterator<Item = (FlowKey, [bool; 2])>) -> Vec<(u16, u16, FlowKey)> {
+    let mut ways: HashMap<FlowKey, HashMap<TapId, [bool; 2]>> = HashMap::new();
+    for (key, seen) in conversations {
+        ways.entry(FlowKey { point: 0, ..key }).or_default().insert(TapId(key.point), seen);
+    }
+    // Of what came once only nothing is to be said.
+    ways.retain(|_, points| points.len() > 1);
+    let example = |(one, other): (TapId, TapId)| {
+        let (key, _) = ways.iter().find(|(_, points)| points.contains_key(&one) && points.contains_key(&other))?;
+        Some((one.0, other.0, *key))
+    };
+    complements(&ways).into_iter().filter_map(example).collect()
+}
+
 fn join_named(points: &mut [u16], groups: &[Option<String>]) {
     for tap in 0..points.len() {
         let first = groups.iter().position(|group| group.is_some() && *group == groups[tap]);
@@ -97,4 +112,27 @@ fn complements(ways: &HashMap<FlowKey, HashMap<TapId, [bool; 2]>>) -> Vec<(TapId
         votes.into_iter().filter(|(_, (apart, same))| *apart > 0 && *same == 0).map(|(pair, _)| pair).collect();
     pairs.sort();
     pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::flow::Endpoint;
+
+    #[test]
+    fn points_that_see_opposite_directions_are_found_and_those_that_see_the_same_are_not() {
+        let end = |port| Endpoint { address: IpAddr::V4(Ipv4Addr::LOCALHOST), port };
+        let key = |point, port| FlowKey { point, source: end(1), target: end(port) };
+        let found = |seen: &[(u16, u16, [bool; 2])]| -> Vec<(u16, u16)> {
+            let all = seen.iter().map(|(point, port, seen)| (key(*point, *port), *seen));
+            split(all).into_iter().map(|(one, other, _)| (one, other)).collect()
+        };
+        assert_eq!(found(&[(0, 5, [true, false]), (1, 5, [false, true])]), [(0, 1)]);
+        assert_eq!(found(&[(0, 5, [true, false]), (1, 6, [false, true])]), [], "two conversations");
+        assert_eq!(found(&[(0, 5, [true, true]), (1, 5, [false, true])]), [], "the same packets at two taps");
+        let mixed = [(0, 5, [true, false]), (1, 5, [false, true]), (0, 6, [true, true]), (1, 6, [true, true])];
+        assert_eq!(found(&mixed), [], "somewhere they see the same");
+    }
 }

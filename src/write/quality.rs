@@ -58,7 +58,12 @@ fn captures(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
         lines.push(line);
         lines.extend(about_tap(tap));
         match &tap.live {
-            Some(live) => interfaces::about(live, style, lines),
+            Some(live) => {
+                if tap.stamps.is_some() || tap.edge.is_some() {
+                    about_stamps(tap, style, lines);
+                }
+                interfaces::about(live, style, lines);
+            }
             None => about_stamps(tap, style, lines),
         }
         lines.extend(tap.exchange.filter(ExchangeAhead::is_tai).map(|ahead| style.warning(&about_tai(tap, ahead))));
@@ -77,8 +82,10 @@ fn captures(summary: &Summary, style: &Style, lines: &mut Vec<String>) {
 
 fn about_tap(tap: &Tap) -> Option<String> {
     let point = tap.point.map(|letter| format!("point {letter}"));
-    let clock = (!tap.clock.is_empty()).then(|| printable(&tap.clock));
-    let words: Vec<String> = point.into_iter().chain(clock).collect();
+    let offset = (!tap.clock.is_empty()).then(|| printable(&tap.clock));
+    // Of captures it is said where there are several clocks.
+    let clock = (tap.live.is_some() && !tap.clock_name.is_empty()).then(|| printable(&tap.clock_name));
+    let words: Vec<String> = point.into_iter().chain(clock).chain(offset).collect();
     (!words.is_empty()).then(|| format!("    {}", words.join(", ")))
 }
 
@@ -211,10 +218,12 @@ fn about_stamps(tap: &Tap, style: &Style, lines: &mut Vec<String>) {
             Some(edge) => format!("{}, as [[tap]] edge says", edge.text()),
             None => "edge unknown, taken for the start of frame".into(),
         };
-        lines.push(format!("    times: those of the capture file, {edge}"));
+        let whose = if tap.live.is_some() { "NIC and kernel" } else { "the capture file" };
+        lines.push(format!("    times: those of {whose}, {edge}"));
         return;
     };
-    let mut words = vec![stamps.title.to_owned()];
+    let is_live = tap.live.is_some() && stamps.format.is_none();
+    let mut words = vec![if is_live { "those of NIC and kernel".to_owned() } else { stamps.title.to_owned() }];
     words.extend((!stamps.is_proven).then(|| "unproven".to_owned()));
     words.push(edge_text(stamps));
     lines.push(format!("    times: {}", words.join(", ")));

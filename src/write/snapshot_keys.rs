@@ -174,7 +174,7 @@ pub static SNAPSHOT_KEYS: &[Row] = &[
         "How far its clock is ahead of the exchange's stamps, whole hours aside, nanoseconds.",
     ),
     ("taps.looks_like_tai", "By that it may show TAI instead of UTC."),
-    ("taps.stamps", "Stamps of devices in frames; live those of NIC and kernel count, see taps.live.stamps."),
+    ("taps.stamps", "Whose times count; those of NIC and kernel, which taps.live.stamps tells of, are capture."),
     ("taps.stamps.source", "Who stamped: capture, or a format of devices."),
     ("taps.stamps.edge", "Which edge of a frame is meant: sof, eof, unknown."),
     ("taps.stamps.moved_to_start", "Times were moved from the end to the start."),

@@ -49,7 +49,7 @@ pub(crate) fn rows(path: &Path) -> Rows {
 }
 
 /// Waits until a capture that is being written has so many frames.
-fn await_frames(path: &Path, frames: u64) {
+pub(crate) fn await_frames(path: &Path, frames: u64) {
     for _ in 0..600 {
         let mut capture = Merged::open(&[Input { name: None, path: path.to_owned() }], &[]).unwrap();
         let mut found = 0;

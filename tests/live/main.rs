@@ -15,5 +15,6 @@ mod packets;
 mod readers;
 mod record;
 mod send;
+mod stamps;
 mod threads;
 mod verdict;

@@ -15,6 +15,12 @@ const LONGEST_GAP_NS: u64 = 2_000_000;
 
 /// Sends all frames; how many on each interface. To be called in the sender's namespace.
 pub(crate) fn replay(capture: &Path) -> [u64; 2] {
+    // IPv4: TCP are orders.
+    replay_with(capture, |bytes| (usize::from(bytes.get(23) == Some(&6)), bytes.to_vec()))
+}
+
+/// The same; `change` says on which interface a frame goes, and what is sent.
+pub(crate) fn replay_with(capture: &Path, mut change: impl FnMut(&[u8]) -> (usize, Vec<u8>)) -> [u64; 2] {
     let mut frames = Merged::open(&[Input { name: None, path: capture.to_owned() }], &[]).unwrap();
     let sockets = SENT.map(Raw::open);
     let mut sent = [0; 2];
@@ -25,9 +31,8 @@ pub(crate) fn replay(capture: &Path) -> [u64; 2] {
         before = Some(frame.time.0);
         due_ns += gap.min(LONGEST_GAP_NS);
         wait_until(start, Duration::from_nanos(due_ns));
-        // IPv4: TCP are orders.
-        let way = usize::from(frame.bytes.get(23) == Some(&6));
-        assert!(sockets[way].send(frame.bytes), "{}", Error::last_os_error());
+        let (way, bytes) = change(frame.bytes);
+        assert!(sockets[way].send(&bytes), "{}", Error::last_os_error());
         sent[way] += 1;
     }
     sent

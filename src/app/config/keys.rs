@@ -238,7 +238,8 @@ pub static KEYS: &[Key] = &[
         "",
         "\"ptp0\"",
         "Name of the clock that stamps this tap. Taps without it share one clock. Figures between clocks need the offset of \
-         one, or bounds that the captures give; see CLOCKS in tickscope-analyze(1).",
+         one, or bounds that the captures give; see CLOCKS in tickscope-analyze(1). Live, all taps whose frames carry no \
+         stamps of a device have the clock of this host, which has the first name that one of them gives it.",
     ),
     key(
         Table::Tap,
@@ -256,7 +257,9 @@ pub static KEYS: &[Key] = &[
         "\"metamako\"",
         "Which times count: those that a switch or capture device wrote into the frames, in the form of this name (see \
          STAMPS); none: those of the capture file; auto: the first 64 to 256 frames of the tap decide, by what nine tenths \
-         of them carry, and is what holds without this key. --trailer on the command line replaces it.",
+         of them carry, and is what holds without this key. --trailer on the command line replaces it. Live, the times of NIC \
+         and kernel count without this key and --trailer; the frames that decide are those of the first 5 seconds in which \
+         the tap has any, at most 256.",
     ),
     key(
         Table::Tap,

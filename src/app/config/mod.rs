@@ -173,7 +173,7 @@ impl Settings {
     pub fn apply(&mut self, overrides: &Overrides<'_>) {
         for TapTrailer { tap, name, trailer } in overrides.trailers {
             let Some(tap) = tap else {
-                self.trailer = *trailer;
+                self.trailer = Some(*trailer);
                 continue;
             };
             let index = self.tap_index(tap, "--trailer");
@@ -269,7 +269,7 @@ mod tests {
         });
         assert_eq!(settings.live.socket, settings::SocketSetting::None);
         assert_eq!(settings.live.metrics.map(|address| address.to_string()).as_deref(), Some("127.0.0.1:9464"));
-        assert_eq!(settings.trailer, Trailer::None);
+        assert_eq!(settings.trailer, Some(Trailer::None));
         assert_eq!(settings.tap("md").and_then(|tap| tap.trailer), Trailer::named("ixia"));
         assert_eq!(settings.tap("md").map(|tap| tap.offset), Some(Nanos(5)));
         assert_eq!(settings.tap("new").map(|tap| tap.offset), Some(Nanos(-6)));

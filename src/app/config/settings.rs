@@ -20,8 +20,8 @@ pub struct Settings {
     /// Files to read, in the order of the command line; never empty once `analyze` or `decode` runs.
     pub captures: Vec<Capture>,
     pub taps: Vec<TapSetting>,
-    /// Which stamps count, of taps that say nothing of it.
-    pub trailer: Trailer,
+    /// Which stamps count, of taps that say nothing of it; `--trailer` without a tap.
+    pub trailer: Option<Trailer>,
     pub feeds: Vec<FeedSetting>,
     pub sessions: Vec<SessionSetting>,
     /// The CSV file of [`super::instruments::read`].

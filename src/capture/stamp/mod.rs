@@ -14,6 +14,7 @@ mod expcap;
 mod file;
 mod ixia;
 mod metamako;
+mod online;
 mod stamper;
 mod view;
 mod vote;
@@ -25,6 +26,7 @@ use tickscope_model::{Nanos, Timestamp};
 
 pub(super) use self::erf::{LINK as ERF, unwrap as unwrap_erf};
 pub(super) use self::file::{Stampers, rule_of};
+pub use self::online::Online;
 use self::stamper::Stamper;
 pub use self::stamper::{Counts, Stamps};
 use self::view::View;

@@ -12,7 +12,7 @@ use super::view::View;
 use super::{Edge, FORMATS, Format, Place, TapTime, Trailer, erf};
 
 /// So many frames of a tap vote.
-const VOTERS: usize = 256;
+pub(super) const VOTERS: usize = 256;
 /// A tap with fewer in a capture that goes on is looked for further behind.
 const ENOUGH: usize = 64;
 /// Without a checksum it takes as many stamps that keep pace.
@@ -44,7 +44,7 @@ impl Ballot {
     }
 }
 
-fn sample(frame: &Frame<'_>) -> Sample {
+pub(super) fn sample(frame: &Frame<'_>) -> Sample {
     Sample { time: frame.time, link: frame.link, wire_len: frame.wire_len, bytes: frame.bytes.to_vec() }
 }
 
