@@ -18,7 +18,7 @@ use super::open_metrics;
 use super::send::replay;
 
 /// Tells of each snapshot, to the end of the stream; returns all of them.
-fn reader(path: &str, until: impl Fn(&Value) -> bool + Send + 'static) -> JoinHandle<Vec<Value>> {
+pub(crate) fn reader(path: &str, until: impl Fn(&Value) -> bool + Send + 'static) -> JoinHandle<Vec<Value>> {
     let stream = BufReader::new(UnixStream::connect(path).unwrap());
     thread::spawn(move || {
         let mut all = Vec::new();

@@ -15,6 +15,11 @@ const LONGEST_GAP_NS: u64 = 2_000_000;
 
 /// Sends all frames; how many on each interface. To be called in the sender's namespace.
 pub(crate) fn replay(capture: &Path) -> [u64; 2] {
+    replay_beside(capture, |_| {})
+}
+
+/// The same, and behind each frame others on its interface.
+pub(crate) fn replay_beside(capture: &Path, mut others: impl FnMut(&mut dyn FnMut(&[u8]))) -> [u64; 2] {
     let mut frames = Merged::open(&[Input { name: None, path: capture.to_owned() }], &[]).unwrap();
     let sockets = SENT.map(Raw::open);
     let mut sent = [0; 2];
@@ -27,8 +32,12 @@ pub(crate) fn replay(capture: &Path) -> [u64; 2] {
         wait_until(start, Duration::from_nanos(due_ns));
         // IPv4: TCP are orders.
         let way = usize::from(frame.bytes.get(23) == Some(&6));
-        assert!(sockets[way].send(frame.bytes), "{}", Error::last_os_error());
-        sent[way] += 1;
+        let mut send = |frame: &[u8]| {
+            assert!(sockets[way].send(frame), "{}", Error::last_os_error());
+            sent[way] += 1;
+        };
+        send(frame.bytes);
+        others(&mut send);
     }
     sent
 }
