@@ -64,7 +64,8 @@ impl Trader {
 
     /// An order, and its answer.
     fn trade(&mut self) {
-        let there = Ends { source: (Ipv4Addr::new(10, 200, 0, 1), 40_001), target: (Ipv4Addr::new(10, 200, 0, 2), 9_001) };
+        let there =
+            Ends { source: (Ipv4Addr::new(10, 200, 0, 1), 40_001), target: (Ipv4Addr::new(10, 200, 0, 2), 9_001) };
         self.orders += 1;
         let id = u16::try_from(self.orders).unwrap();
         let number = self.orders;

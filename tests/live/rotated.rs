@@ -22,7 +22,8 @@ fn the_files_of_a_rotated_recording_give_the_orders_of_live() {
     let file = |name: &str| folder.file(name);
     run(&["sim", "calm", "--write", &file("sim")]);
     let (recorded, online) = (file("recorded"), file("live.csv"));
-    let running = live(&lab, "afpacket", &["--json", "--record", &recorded, "--record-time", "1s", "--orders", &online]);
+    let running =
+        live(&lab, "afpacket", &["--json", "--record", &recorded, "--record-time", "1s", "--orders", &online]);
     let sent: u64 = lab.in_sender(|| replay(&folder.0.join("sim/tap.pcap"))).iter().sum();
     let (status, report, said) = running.end(libc::SIGTERM);
     assert!(status.success(), "{said:#?}");
