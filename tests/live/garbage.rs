@@ -247,7 +247,7 @@ fn garbage(driver: &str) {
     }
     counted(&before, &report, &beside);
     as_without_garbage(&folder, rows(Path::new(&online)));
-    assert!(peak.own_kib < MOST_MIB << 10 && peak.resident_kib < 2 * MOST_MIB << 10, "{peak:?}");
+    assert!(peak.own_kib < MOST_MIB << 10 && peak.resident_kib < (2 * MOST_MIB) << 10, "{peak:?}");
 }
 
 fn account(report: &Value, sent: [u64; 2]) {
