@@ -60,9 +60,11 @@ fn as_one_point(folder: &Folder, parts: &[PathBuf], online: &Rows) {
     }
     fs::write(folder.file("point.toml"), config).unwrap();
     let (config, offline) = (folder.file("point.toml"), folder.file("point.csv"));
-    let mut arguments = vec!["analyze", "--config", &config, "--orders", &offline];
+    let mut arguments = vec!["analyze", "--json", "--config", &config, "--orders", &offline];
     arguments.extend(inputs.iter().map(String::as_str));
-    run(&arguments);
+    let report: Value = serde_json::from_str(&run(&arguments)).unwrap();
+    let said = report["notes"].to_string();
+    assert!(!said.contains("no such tap"), "the name of a file means its interfaces: {said}");
     same(online, &rows(Path::new(&offline)));
 }
 
