@@ -1,105 +1,26 @@
 //! A real FIX engine talks to the live mock exchange: `QuickFIX` logs on, trades, is dropped, resends, logs out, in FIX
-//! 4.2, 4.4 and 5.0 SP2, and neither side sends a session-level reject. It is the Python package, where an interpreter has
-//! it (`TICKSCOPE_QUICKFIX_PYTHON`, else `python3`), else the C++ library (Debian: libquickfix-dev g++).
-//! `QUICKFIX_DICTIONARIES` is a folder with its data dictionaries; the package brings them, Debian's library does not.
+//! 4.2, 4.4 and 5.0 SP2, and neither side sends a session-level reject. See engine/mod.rs for where the engine comes from.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test, which says where it cannot run")]
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::process::Command;
 
 use tickscope_sim::Scenario;
 use tickscope_sim::live::{Live, MarketData, Options};
 
-const SCENARIO: &str = r#"
-duration = "120s"
-[market]
-symbols = 3
-names = ["ALPHA"]
-prices = [100.0]
-rate = 2000.0
-[orders]
-drops = ["4s"]
-[exchange]
-pending = 0.2
-unsolicited = 0.1
-# Answers take long while the connection is dropped: some are due then for certain, and must come again afterwards.
-latency = { median = "100us", sigma = 0.3, slow = [{ from = "3500ms", to = "6s", add = "400ms" }] }
-"#;
-
-/// The engine: a program and its first arguments, or why there is none.
-fn engine() -> Result<Vec<String>, String> {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let python = std::env::var("TICKSCOPE_QUICKFIX_PYTHON").unwrap_or_else(|_| "python3".into());
-    let tried = Command::new(&python).args(["-c", "import quickfix"]).output();
-    if tried.is_ok_and(|output| output.status.success()) {
-        return Ok(vec![python, tests.join("quickfix_initiator.py").display().to_string()]);
-    }
-    let (source, folder) = (tests.join("quickfix_initiator.cpp"), Path::new(env!("CARGO_TARGET_TMPDIR")));
-    let program = folder.join("quickfix_initiator");
-    let written = |path: &Path| path.metadata().and_then(|file| file.modified()).ok();
-    if written(&program).is_some_and(|made| written(&source).is_some_and(|source| source < made)) {
-        return Ok(vec![program.display().to_string()]);
-    }
-    // Tests run in processes of their own, side by side: each compiles its own file, and the last one gives it its name.
-    let unfinished = folder.join(format!("quickfix_initiator.{}", std::process::id()));
-    // QuickFIX 1.15 of Debian 12 has exception specifications, which C++17 no longer knows.
-    let mut compiler = Command::new("c++");
-    compiler.args(["-std=c++14", "-w", "-o"]).arg(&unfinished).arg(source);
-    match compiler.args(["-lquickfix", "-lpthread"]).output() {
-        Ok(output) if output.status.success() => {
-            std::fs::rename(unfinished, &program).unwrap();
-            Ok(vec![program.display().to_string()])
-        }
-        Ok(_) => Err(format!("`{python}` has no package `quickfix`, and there is no C++ library (libquickfix-dev)")),
-        Err(error) => Err(format!("`{python}` has no package `quickfix`, and c++: {error}")),
-    }
-}
+mod engine;
 
 fn talk(version: &str) {
-    // Compiled once, whichever of the tests comes first.
-    static ENGINE: OnceLock<Result<Vec<String>, String>> = OnceLock::new();
-    let engine = match ENGINE.get_or_init(engine) {
-        Ok(engine) => engine,
-        Err(reason) => {
-            let required = std::env::var("TICKSCOPE_REQUIRE_QUICKFIX").is_ok_and(|value| value == "1");
-            assert!(!required, "QuickFIX is required: {reason}");
-            eprintln!("SKIPPED: no QuickFIX: {reason}");
-            return;
-        }
-    };
-    let scenario = Scenario::parse(SCENARIO, "quickfix").unwrap();
+    let Some(engine) = engine::engine(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")) else { return };
+    let scenario = Scenario::parse(engine::SCENARIO, "quickfix").unwrap();
     let options = Options::new(scenario, MarketData::parse("127.0.0.1:36477"), "127.0.0.1:0".parse().unwrap());
     let live = Live::bind(options).unwrap();
-    let address = live.fix_address().unwrap();
     let folder = std::env::temp_dir().join(format!("tickscope-quickfix-{}-{version}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let stop = AtomicBool::new(false);
-    let dictionaries = std::env::var("QUICKFIX_DICTIONARIES").unwrap_or_default();
-    let mut command = Command::new(&engine[0]);
-    command.args(&engine[1..]).args([version, &address.to_string(), "ALPHA"]).arg(&folder).arg(dictionaries);
-    let mut client = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(client.stdout.take().unwrap()).lines();
-    let ready = lines.next().and_then(Result::ok);
-    let (output, seen, summary) = std::thread::scope(|scope| {
-        let exchange = scope.spawn(|| live.run(&stop));
-        let seen = lines.map_while(Result::ok).last().unwrap_or_default();
-        let output = client.wait_with_output().unwrap();
-        stop.store(true, Ordering::Relaxed);
-        (output, seen, exchange.join().unwrap().unwrap())
-    });
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{complaint}\nlogs: {}", folder.display());
-    assert_eq!(ready.as_deref(), Some("ready"));
-    let seen: serde_json::Value = serde_json::from_str(&seen).unwrap();
-    assert_eq!(seen["rejects"], serde_json::json!([]), "{seen}");
-    // One drop is arranged; a machine that stands still for seconds loses heartbeats, and then there are more.
-    assert!(seen["logons"].as_u64().unwrap() >= 2, "{seen}");
-    assert!(summary.connections >= 2);
-    assert_eq!(summary.session_rejects, 0);
+    let mut client = Command::new(&engine[0]);
+    client.args(&engine[1..]).args(engine::arguments(version, live.fix_address().unwrap(), &folder));
+    let (seen, summary) = engine::trade(live, client);
     for at_least_one in ["fills", "cancelled", "replaced", "copies", "resend_requests"] {
         assert!(seen[at_least_one].as_u64().unwrap() > 0, "{at_least_one}: {seen}");
     }

@@ -17,7 +17,11 @@ pub(super) fn notes(
     correlator: &Correlator,
 ) -> Vec<String> {
     let mut notes = Vec::new();
-    for tap in settings.taps.iter().filter(|tap| !taps.contains(&tap.name.as_str())) {
+    // A file's name stands for its interfaces, `NAME:INTERFACE`.
+    let is_there = |name: &str| {
+        taps.iter().any(|tap| tap.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':')))
+    };
+    for tap in settings.taps.iter().filter(|tap| !is_there(&tap.name)) {
         notes.push(format!("[[tap]] \"{}\": there is no such tap; the taps are {}", tap.name, taps.join(", ")));
     }
     let groups = settings.feeds.iter().filter_map(|feed| feed.group);

@@ -17,10 +17,12 @@ const MOST_UNACKNOWLEDGED: usize = 1 << 14;
 impl Pairer {
     /// A request whose last byte the other side has not acknowledged yet.
     pub(super) fn await_acknowledgement(&mut self, key: (u32, bool), end: u64, id: RequestId) {
-        if self.unacknowledged.len() > 2 * MOST_CONVERSATIONS {
-            // Of conversations that were cut off, and those of which one side is seen only.
+        if self.unacknowledged.len() > 2 * MOST_CONVERSATIONS.max(self.unacknowledged_kept) {
+            // Of conversations that were cut off, and those of which one side is seen only. All may still be open, then it is
+            // looked at once there are twice as many: each request would look at all of them otherwise.
             let is_open = |(_, id): &(u64, RequestId)| self.requests.get(*id).is_some();
             self.unacknowledged.retain(|_, waiting| waiting.back().is_some_and(is_open));
+            self.unacknowledged_kept = self.unacknowledged.len();
         }
         let waiting = self.unacknowledged.entry(key).or_default();
         if waiting.len() >= MOST_UNACKNOWLEDGED {

@@ -118,6 +118,8 @@ pub struct Pairer {
     pub(super) early: EarlyAnswers,
     /// Requests whose last byte the other side has not acknowledged yet, by conversation and direction.
     pub(super) unacknowledged: HashMap<(u32, bool), VecDeque<(u64, RequestId)>>,
+    /// So many of them were worth keeping when that was last looked at.
+    pub(super) unacknowledged_kept: usize,
     /// Requests whose trigger has not been looked up, and how many market-data messages had come when they came.
     waiting: VecDeque<(Timestamp, u32, RequestId)>,
     /// Requests that are done, by the time when that was noticed.
@@ -163,6 +165,7 @@ impl Pairer {
             walls: Walls::default(),
             early: EarlyAnswers::default(),
             unacknowledged: HashMap::default(),
+            unacknowledged_kept: 0,
             waiting: VecDeque::new(),
             closing: VecDeque::new(),
             timely: Timely::new(timeout),
@@ -269,11 +272,12 @@ impl Pairer {
                 .is_some_and(|session| session.point == point && session.name.as_bytes() == self.scratch.as_slice())
         };
         let last = self.last_session.get(&direction.conversation).copied().filter(is_it);
-        if last.is_none() && self.sessions.len() >= MOST_SESSIONS {
+        let mut known = last.or_else(|| self.by_name.get(&(point, self.scratch.as_slice().into())).copied());
+        if known.is_none() && self.sessions.len() >= MOST_SESSIONS {
             self.scratch.clear();
             self.scratch.extend_from_slice(OTHERS);
+            known = self.by_name.get(&(point, self.scratch.as_slice().into())).copied();
         }
-        let known = last.or_else(|| self.by_name.get(&(point, self.scratch.as_slice().into())).copied());
         let at = known.unwrap_or_else(|| {
             let name: Arc<str> = String::from_utf8_lossy(&self.scratch).into();
             let mut session = Session::new(name, point, seen.time, direction.protocol.name);

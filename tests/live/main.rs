@@ -5,16 +5,24 @@
 #![allow(clippy::disallowed_methods, reason = "a test of live capture lives in real time")]
 
 mod daemon;
+mod engine;
 mod equal;
 mod faults;
+mod flows;
+mod garbage;
 mod lab;
+mod memory;
 #[path = "../../nic/tests/live/net.rs"]
 mod net;
 mod open_metrics;
 mod packets;
+#[path = "../../sim/tests/engine/mod.rs"]
+mod quickfix;
 mod readers;
 mod record;
+mod rotated;
 mod send;
 mod stamps;
 mod threads;
 mod verdict;
+mod wire;

@@ -37,7 +37,7 @@ fn send(lab: &Lab, count: u32) -> u64 {
 }
 
 /// Files of a folder whose names begin so, as they sort.
-fn files(folder: &Path, prefix: &str) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path, prefix: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<PathBuf> =
         entries.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with(prefix)).collect();
@@ -59,7 +59,7 @@ fn parse(report: &str) -> Value {
 }
 
 /// A recording of one file, whose interfaces are called by file and tap.
-fn tap_alone(mut row: Row) -> Row {
+pub(crate) fn tap_alone(mut row: Row) -> Row {
     let tap = row["tap"].rsplit(':').next().unwrap().to_owned();
     row.insert("tap".to_owned(), tap);
     row

@@ -15,12 +15,29 @@ const LONGEST_GAP_NS: u64 = 2_000_000;
 
 /// Sends all frames; how many on each interface. To be called in the sender's namespace.
 pub(crate) fn replay(capture: &Path) -> [u64; 2] {
-    // IPv4: TCP are orders.
-    replay_with(capture, |bytes| (usize::from(bytes.get(23) == Some(&6)), bytes.to_vec()))
+    play(capture, by_way, |_| {})
+}
+
+/// Market data and orders, each on its interface. IPv4: TCP are orders.
+fn by_way(bytes: &[u8]) -> (usize, Vec<u8>) {
+    (usize::from(bytes.get(23) == Some(&6)), bytes.to_vec())
 }
 
 /// The same; `change` says on which interface a frame goes, and what is sent.
-pub(crate) fn replay_with(capture: &Path, mut change: impl FnMut(&[u8]) -> (usize, Vec<u8>)) -> [u64; 2] {
+pub(crate) fn replay_with(capture: &Path, change: impl FnMut(&[u8]) -> (usize, Vec<u8>)) -> [u64; 2] {
+    play(capture, change, |_| {})
+}
+
+/// The same, and behind each frame others on its interface.
+pub(crate) fn replay_beside(capture: &Path, others: impl FnMut(&mut dyn FnMut(&[u8]))) -> [u64; 2] {
+    play(capture, by_way, others)
+}
+
+fn play(
+    capture: &Path,
+    mut change: impl FnMut(&[u8]) -> (usize, Vec<u8>),
+    mut others: impl FnMut(&mut dyn FnMut(&[u8])),
+) -> [u64; 2] {
     let mut frames = Merged::open(&[Input { name: None, path: capture.to_owned() }], &[]).unwrap();
     let sockets = SENT.map(Raw::open);
     let mut sent = [0; 2];
@@ -32,8 +49,12 @@ pub(crate) fn replay_with(capture: &Path, mut change: impl FnMut(&[u8]) -> (usiz
         due_ns += gap.min(LONGEST_GAP_NS);
         wait_until(start, Duration::from_nanos(due_ns));
         let (way, bytes) = change(frame.bytes);
-        assert!(sockets[way].send(&bytes), "{}", Error::last_os_error());
-        sent[way] += 1;
+        let mut send = |frame: &[u8]| {
+            assert!(sockets[way].send(frame), "{}", Error::last_os_error());
+            sent[way] += 1;
+        };
+        send(&bytes);
+        others(&mut send);
     }
     sent
 }
