@@ -12,13 +12,25 @@ use super::net::Raw;
 
 /// Frames in one system call.
 const AT_ONCE: usize = 64;
-/// Where the session of a MoldUDP64 packet stands in a frame without VLAN, and how long it is.
-const SESSION: std::ops::Range<usize> = 42..52;
+/// Where number and count of the messages of a MoldUDP64 packet stand in a frame without VLAN.
+const SEQUENCE: std::ops::Range<usize> = 52..60;
+const COUNT: std::ops::Range<usize> = 60..62;
+
+/// Number of the first message of a market-data packet, and how many it has.
+fn numbers(frame: &[u8]) -> Option<(u64, u64)> {
+    if frame.get(23) != Some(&17) {
+        return None;
+    }
+    let (first, count) = (frame.get(SEQUENCE)?, frame.get(COUNT)?);
+    Some((u64::from_be_bytes(first.try_into().ok()?), u16::from_be_bytes(count.try_into().ok()?).into()))
+}
 
 /// Frames to be sent, over and over.
 pub(crate) struct Load {
     frames: Vec<Vec<u8>>,
     messages: u64,
+    /// The number behind the last message.
+    behind: u64,
 }
 
 /// What was sent.
@@ -48,14 +60,12 @@ impl Load {
         while let Some(captured) = merged.next() {
             frames.push(captured.frame.bytes.to_vec());
         }
-        // Bytes 18 and 19 of MoldUDP64 say how many messages a packet has.
-        let count = |frame: &Vec<u8>| match frame.get(23) {
-            Some(17) => frame.get(60..62).map_or(0, |count| u64::from(u16::from_be_bytes([count[0], count[1]]))),
-            _ => 0,
-        };
-        let messages = frames.iter().map(count).filter(|count| *count < 0xffff).sum();
+        // What ends the session would end it in the middle.
+        frames.retain(|frame| numbers(frame).is_none_or(|(_, count)| count < 0xffff));
+        let messages = frames.iter().filter_map(|frame| Some(numbers(frame)?.1)).sum();
+        let behind = frames.iter().filter_map(|frame| numbers(frame).map(|(first, count)| first + count)).max();
         std::fs::remove_dir_all(&folder).expect("our own folder");
-        Load { frames, messages }
+        Load { frames, messages, behind: behind.unwrap_or_default() }
     }
 
     /// The rate of packets that brings so many messages a second.
@@ -67,8 +77,8 @@ impl Load {
         &self.frames[at % self.frames.len()]
     }
 
-    /// Sends for so long at so many packets a second, from the frame with this number on; each time around it is another session,
-    /// as on another day. To be called in the sender's namespace.
+    /// Sends for so long at so many packets a second, from the frame with this number on; each time around the numbers of its messages
+    /// go on behind those before. To be called in the sender's namespace.
     pub(crate) fn send(&self, first: u64, rate: u64, time: Duration) -> Sent {
         let socket = Raw::open(SENT[0]);
         socket.bypass_queues();
@@ -86,8 +96,8 @@ impl Load {
             for number in first + sent..first + sent + count {
                 let mut frame = self.frame(usize::try_from(number).unwrap()).to_vec();
                 let turn = number / self.frames.len() as u64;
-                if turn > 0 && frame.get(23) == Some(&17) && frame.len() > SESSION.end {
-                    frame[SESSION].copy_from_slice(format!("{turn:>10}").as_bytes());
+                if let Some((first, _)) = numbers(&frame).filter(|_| turn > 0) {
+                    frame[SEQUENCE].copy_from_slice(&(first + turn * (self.behind - 1)).to_be_bytes());
                     frame[40..42].fill(0); // no UDP checksum
                 }
                 batch.push(frame);

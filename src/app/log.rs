@@ -49,9 +49,13 @@ mod tests {
     #[test]
     fn a_line_of_json_has_its_time_in_utc() {
         let line = as_json(Timestamp(1_767_623_400_065_042_140), "note", "tap \"md\"");
-        assert_eq!(
-            line,
-            "{\"level\":\"note\",\"t_ns\":1767623400065042140,\"text\":\"tap \\\"md\\\"\",\"time\":\"2026-01-05T14:30:00.06504214Z\"}\n"
-        );
+        let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let expected = json!({
+            "time": "2026-01-05T14:30:00.06504214Z",
+            "t_ns": 1_767_623_400_065_042_140_u64,
+            "level": "note",
+            "text": "tap \"md\"",
+        });
+        assert!(value == expected && line.ends_with('\n') && line.lines().count() == 1, "{line}");
     }
 }

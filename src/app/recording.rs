@@ -30,7 +30,8 @@ pub struct RecordArgs {
     /// Record everything that is captured into this folder
     ///
     /// Files are pcapng with nanosecond stamps, the taps as interfaces, the way of each frame and what was lost, packed by
-    /// zstd; their names sort by time. Written once a second at the latest. `analyze` gives the figures of live from them.
+    /// zstd; their names sort by time. Written once a second at the latest. `analyze` gives the figures of live from them; where
+    /// there are several, give it one stream, cat DIR/record-* | tickscope analyze -, since files are different taps.
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub record: Option<PathBuf>,
 

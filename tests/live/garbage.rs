@@ -17,7 +17,7 @@ use super::send::replay_beside;
 use super::wire::{Burst, Ends, Random, ethernet, fix, ipv4, itch, tcp, udp};
 
 /// On each interface, as fast as it goes.
-const FLOOD: u32 = 200_000;
+const FLOOD: u32 = 100_000;
 /// Then, beside each frame of the market.
 const BESIDE: usize = 3;
 /// The link's.

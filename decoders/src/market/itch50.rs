@@ -3,6 +3,7 @@
 
 mod messages;
 mod skim;
+mod stocks;
 
 pub use skim::Skimmer;
 
@@ -15,6 +16,7 @@ use messages::{
     StockTradingAction, SystemEvent, Trade,
 };
 use serde_json::Value;
+use stocks::{KnownStock, Stocks};
 use tickscope_model::{BookChange, Decimal, Loss, MarketEvent, MarketKind, Side, SymbolId};
 
 use super::layout::{Fields, Message, Price4, Stock, at_least, exactly, text};
@@ -80,18 +82,11 @@ fn is_plausible(bytes: &[u8]) -> bool {
     message.size == bytes.len() && is_locate_plausible && (message.is_plausible)(bytes)
 }
 
-/// The state of one flow: which stock each locate code stands for. At most 65,536 entries, since the code has 16 bits.
+/// The state of one flow.
 #[derive(Default)]
 struct Itch50 {
-    stocks: Vec<KnownStock>,
+    stocks: Stocks,
     lessons: Lessons,
-}
-
-#[derive(Clone, Copy, Default)]
-struct KnownStock {
-    /// [`Stock::key`]; 0 where nothing is known.
-    key: u64,
-    symbol: SymbolId,
 }
 
 /// A message about a stock. Without its symbol it is counted as lost, but `decode` still prints it.
@@ -149,7 +144,7 @@ impl Decoder for Itch50 {
     fn gap(&mut self) {}
 
     fn skimmer(&self) -> Option<Arc<dyn Skim>> {
-        Some(Arc::new(Skimmer::new(&self.stocks)))
+        Some(Arc::new(Skimmer::new(&self.stocks.all())))
     }
 
     fn lessons(&self) -> Lessons {
@@ -221,7 +216,7 @@ impl Itch50 {
     #[inline]
     fn known(&self, locate: u16) -> Option<KnownStock> {
         // Locate 0 is shared by all stocks that have none of their own.
-        self.stocks.get(usize::from(locate)).copied().filter(|known| locate != 0 && known.key != 0)
+        self.stocks.get(locate).filter(|known| locate != 0 && known.key != 0)
     }
 
     /// The symbol of a message that names its stock. A capture that begins in mid-session has no directory, so the names
@@ -229,7 +224,7 @@ impl Itch50 {
     #[inline]
     fn learned(&mut self, locate: u16, stock: Stock, out: &mut dyn Output) -> Option<SymbolId> {
         let key = stock.key();
-        match self.stocks.get(usize::from(locate)) {
+        match self.stocks.get(locate) {
             Some(known) if known.key == key && key != 0 => Some(known.symbol),
             _ => self.learn(locate, stock, out),
         }
@@ -241,12 +236,8 @@ impl Itch50 {
         if key == 0 {
             return None;
         }
-        let index = usize::from(locate);
-        if self.stocks.len() <= index {
-            self.stocks.resize(index + 1, KnownStock::default());
-        }
         let symbol = out.symbol(&stock.0);
-        let before = std::mem::replace(self.stocks.get_mut(index)?, KnownStock { key, symbol });
+        let before = self.stocks.replace(locate, KnownStock { key, symbol });
         // Locate 0 changes all the time, and skimmers leave it alone.
         if locate != 0 {
             self.lessons.learned += u32::from(before.key == 0);
