@@ -8,6 +8,8 @@ use serde_json::json;
 use tickscope_model::Timestamp;
 use tickscope_nic::clock;
 
+use crate::write::utc;
+
 /// How a line of the log is written.
 #[derive(ValueEnum, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
@@ -38,8 +40,7 @@ pub fn complain(level: &str, text: &str) {
 }
 
 fn as_json(now: Timestamp, level: &str, text: &str) -> String {
-    let time = jiff::Timestamp::from_nanosecond(now.0.into()).map(|time| time.to_string()).unwrap_or_default();
-    format!("{}\n", json!({ "time": time, "t_ns": now.0, "level": level, "text": text }))
+    format!("{}\n", json!({ "time": utc(now).to_string(), "t_ns": now.0, "level": level, "text": text }))
 }
 
 #[cfg(test)]

@@ -18,12 +18,12 @@ use super::config::settings::SocketSetting;
 use super::grow::Growing;
 use super::watch::Watch;
 use super::{complain, facts};
-use crate::live::flight::{Flight, Packets};
+use crate::live::flight::Flight;
 use crate::live::{Metrics, Publisher, Socket, Tell, Wanted};
 use crate::pipeline::Pipeline;
 use crate::pipeline::correlator::Correlator;
 use crate::stats::{Kept, Rates, Slowness, Snapshot, Summary, Tap};
-use crate::write::named;
+use crate::write::{Packets, named};
 
 /// The name of the socket in its folder.
 const NAME: &str = "live.sock";
@@ -106,9 +106,9 @@ impl Serving {
         Ok(())
     }
 
-    /// Whether somebody may ask for rows.
+    /// Whether somebody will be able to ask for rows.
     pub(super) fn keeps_rows(&self) -> bool {
-        self.opened.0.is_some() || self.socket.is_some()
+        self.opened.0.is_some()
     }
 
     /// Frames that somebody asked for, one question at a time: to look for them takes the engine up to a millisecond.
@@ -163,7 +163,10 @@ impl Serving {
         copy.feeds.truncate(MOST);
         copy.sessions.drain(..copy.sessions.len().saturating_sub(MOST));
         let snapshot = groups(summary, copy, false);
-        let slowness = Some(Arc::new(Slowness::find(Timestamp(clock::now_utc_ns()), summary.clone())));
+        let slowness = Some(Arc::new(Slowness::find(
+            Timestamp(clock::now_utc_ns()),
+            summary.for_verdict(summary.evidence.clone()),
+        )));
         let snapshot = self.complete(Snapshot { is_last: true, slowness, ..snapshot }, correlator);
         if let Some(socket) = self.socket.take() {
             socket.finish(snapshot);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tickscope_model::{Frame, Nanos, TapId, Timestamp};
 
 use super::pcapng::{self, Packet};
+use crate::write::Packets;
 
 /// Memory is divided into so many chunks: what is thrown away at once is a small part of it …
 const CHUNKS: usize = 64;
@@ -102,18 +103,6 @@ pub struct Flight {
     sealed: VecDeque<Arc<Chunk>>,
     free: Vec<Chunk>,
     chunk_bytes: usize,
-}
-
-/// Frames that were asked for.
-#[derive(Debug)]
-pub struct Packets {
-    /// Those that are held, as a file.
-    pub pcapng: Vec<u8>,
-    pub found: usize,
-    /// Too old, or never captured.
-    pub missing: Vec<(TapId, u64)>,
-    /// Time of the oldest frame that is held; `None` where there is none.
-    pub oldest: Option<Timestamp>,
 }
 
 /// What the recorder held at one moment, for another thread to write.

@@ -1,9 +1,9 @@
 //! Frames from interfaces instead of files: one thread for each queue of a NIC copies frames from its ring (`receive`) into a
-//! bounded queue (`queue`); the engine's thread merges the queues by time (`merge`; by stamps in the frames: `restamp`) and hands each frame to the same stages
-//! that read captures. Frames can be kept: all of them in files (`record`), the newest in memory (`flight`). What comes of it
-//! others can read meanwhile: snapshots on a Unix socket (`socket`, its `reader`s, the newest `rows`) and metrics over HTTP
-//! (`scrape`). Each of these has a thread of its own that the engine never waits for. What a frame is and who stamps it is
-//! `tickscope-nic`'s work.
+//! bounded queue (`queue`); the engine's thread merges the queues by time (`merge`; by stamps in the frames: `restamp`) and
+//! hands each frame to the same stages that read captures. Frames can be kept: all of them in files (`record`), the newest in
+//! memory (`flight`). What comes of it others can read meanwhile: snapshots on a Unix socket (`socket`, its `reader`s, the
+//! newest `rows`) and metrics over HTTP (`scrape`). Each of these has a thread of its own that the engine never waits for.
+//! What a frame is and who stamps it is `tickscope-nic`'s work.
 
 pub mod flight;
 pub mod flight_files;

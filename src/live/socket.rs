@@ -15,12 +15,11 @@ use std::thread::{self, JoinHandle};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tickscope_model::TapId;
 
-use super::flight::Packets;
 use super::reader::{Asked, Reader};
 use super::rows::Rows;
 use crate::stats::{Kept, Snapshot};
 use crate::write::{
-    Frames, Question, Readers, candidates_answer, error_answer, named, no_row, packets_answer, session_answer,
+    Packets, Question, Readers, candidates_answer, error_answer, named, no_row, packets_answer, session_answer,
     snapshot_line,
 };
 
@@ -319,9 +318,7 @@ impl Server {
         let Wanted { reader, session, clordid, .. } = wanted;
         let Some(reader) = self.readers.iter_mut().find(|one| one.number == reader) else { return };
         let answer = match found {
-            Some(Packets { pcapng, found, missing, oldest }) => {
-                packets_answer(&Frames { session, clordid, pcapng, found, missing, oldest }, &self.taps)
-            }
+            Some(packets) => packets_answer((&session, &clordid), &packets, &self.taps),
             None => error_answer(Some("packets"), "no frames are kept: --flight DURATION keeps the newest"),
         };
         reader.awaits -= 1;

@@ -99,21 +99,21 @@ pub fn no_row(rows: usize, aged_out: u64) -> String {
     }
 }
 
-/// Frames of a request, as far as they are still held.
+/// Frames that were asked for, as far as they are still held.
 #[derive(Debug, Default)]
-pub struct Frames {
-    pub session: String,
-    pub clordid: String,
+pub struct Packets {
+    /// Those that are held, as a file.
     pub pcapng: Vec<u8>,
     pub found: usize,
+    /// Too old, or never captured.
     pub missing: Vec<(TapId, u64)>,
-    /// Time of the oldest frame that is held.
+    /// Time of the oldest frame that is held; `None` where there is none.
     pub oldest: Option<Timestamp>,
 }
 
-/// The frames of a request as a pcapng in base64, and which of them have aged out.
-pub fn packets_answer(frames: &Frames, taps: &[String]) -> Vec<u8> {
-    let Frames { session, clordid, pcapng, found, missing, oldest } = frames;
+/// The frames of a request, by session and ClOrdID, as a pcapng in base64, and which of them have aged out.
+pub fn packets_answer((session, clordid): (&str, &str), packets: &Packets, taps: &[String]) -> Vec<u8> {
+    let Packets { pcapng, found, missing, oldest } = packets;
     let error = match missing.len() {
         0 => None,
         count => Some(format!("{count} of {} frames are not in the flight recorder any more", found + count)),
@@ -220,12 +220,13 @@ mod tests {
     #[test]
     fn frames_come_as_base64_and_those_that_aged_out_are_named() {
         let missing = vec![(TapId(0), 3)];
-        let frames = Frames { pcapng: b"any".to_vec(), found: 2, missing, ..Frames::default() };
-        let answer = parsed(&packets_answer(&frames, &["md".to_owned()]));
+        let packets = Packets { pcapng: b"any".to_vec(), found: 2, missing, oldest: None };
+        let answer = parsed(&packets_answer(("A->B", "7"), &packets, &["md".to_owned()]));
+        assert_eq!((&answer["session"], &answer["clordid"]), (&"A->B".into(), &"7".into()));
         assert_eq!((&answer["pcapng"], &answer["frames"]), (&"YW55".into(), &2.into()));
         assert_eq!(answer["missing"], json!([{ "tap": "md", "frame": 3 }]));
         assert_eq!(answer["error"], "1 of 3 frames are not in the flight recorder any more");
-        let none = parsed(&packets_answer(&Frames { found: 0, ..frames }, &[]));
+        let none = parsed(&packets_answer(("A->B", "7"), &Packets { found: 0, ..packets }, &[]));
         assert_eq!(none["pcapng"], Value::Null);
     }
 

@@ -30,14 +30,16 @@ mod text;
 mod trail;
 mod why;
 
-pub use answer::{Frames, Question, candidates_answer, error_answer, no_row, packets_answer, question, session_answer};
+pub use answer::{
+    Packets, Question, candidates_answer, error_answer, no_row, packets_answer, question, session_answer,
+};
 pub use brief::brief;
 pub use hgrm::write_hgrm;
 pub use hlog::write_hlog;
 pub use json::write_json;
 pub use openmetrics::write_openmetrics;
 pub use output::{Output, named};
-pub use screen::{Style, file_time};
+pub use screen::{Style, file_time, utc};
 pub(crate) use screen::{grouped, latency, plural, printable, signed_latency, wrapped};
 pub use snapshot::{Readers, snapshot_line};
 pub use snapshot_keys::{ANSWER_KEYS, SNAPSHOT_KEYS};

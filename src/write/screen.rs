@@ -305,7 +305,8 @@ pub fn file_time(time: Timestamp) -> String {
     utc(time).strftime("%Y%m%dT%H%M%S.%9fZ").to_string()
 }
 
-fn utc(time: Timestamp) -> jiff::Timestamp {
+/// For people and others' programs; its text is that of RFC 3339.
+pub fn utc(time: Timestamp) -> jiff::Timestamp {
     jiff::Timestamp::from_nanosecond(i128::from(time.0)).unwrap_or(jiff::Timestamp::MAX)
 }
 
