@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -18,16 +18,23 @@ use super::net::inside;
 use super::open_metrics;
 use super::send::replay;
 
+/// So long a reader goes on at most: a daemon that never says what is waited for is a failure, with the last that it said.
+const LONGEST: Duration = Duration::from_secs(240);
+
 /// Tells of each snapshot, to the end of the stream; returns all of them.
 pub(crate) fn reader(path: &str, until: impl Fn(&Value) -> bool + Send + 'static) -> JoinHandle<Vec<Value>> {
-    let stream = BufReader::new(UnixStream::connect(path).unwrap());
+    let stream = UnixStream::connect(path).unwrap();
+    stream.set_read_timeout(Some(LONGEST)).unwrap();
     thread::spawn(move || {
-        let mut all = Vec::new();
-        for line in stream.lines().map_while(Result::ok) {
+        let (mut all, start): (Vec<Value>, _) = (Vec::new(), Instant::now());
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
             all.push(serde_json::from_str(&line).unwrap());
-            if until(all.last().unwrap()) {
+            let last = all.last().unwrap();
+            if until(last) {
                 break;
             }
+            let (quality, verdict) = (&last["quality"], &last["verdict"]);
+            assert!(start.elapsed() < LONGEST, "it never came to that: {quality:#} {verdict:#} {:#}", last["readers"]);
         }
         all
     })
