@@ -47,9 +47,10 @@ fn main() -> ExitCode {
             shares(&lab, &load);
             stamps::errors(&lab, &load);
         }
+        ["shares"] => shares(&lab, &load),
         ["soak", seconds] => soak(&lab, &load, seconds.parse().expect("SECONDS")),
         _ => {
-            eprintln!("cargo bench --bench live [-- soak SECONDS]");
+            eprintln!("cargo bench --bench live [-- shares | soak SECONDS]");
             return ExitCode::FAILURE;
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde_json::{Value, json};
 
@@ -29,9 +30,12 @@ fn watch(lab: &Lab, number: usize) -> Value {
     let (socket, recorded) = (folder.file("live.sock"), folder.file("recorded"));
     let running = live(lab, "afpacket", &["--json", "--socket", &socket, "--record", &recorded]);
     // One that was found out when everything was there.
-    let done = reader(&socket, |snapshot| {
-        let found = snapshot["verdict_as_of"]["t_ns"].as_u64();
-        is_done(snapshot) && snapshot["last"]["t_ns"].as_u64() < found.map(|found| found.saturating_sub(1_000_000_000))
+    let done_ns = AtomicU64::new(u64::MAX);
+    let done = reader(&socket, move |snapshot| {
+        if is_done(snapshot) {
+            done_ns.fetch_min(snapshot["t_ns"].as_u64().unwrap(), Relaxed);
+        }
+        snapshot["verdict_as_of"]["t_ns"].as_u64() > Some(done_ns.load(Relaxed))
     });
     let capture = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures/exchange-slows.pcap");
     lab.in_sender(|| replay(&capture));
