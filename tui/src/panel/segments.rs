@@ -1,0 +1,155 @@
+//! All segments as a table, or one of them by session, symbol, venue, outcome or method.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Widget;
+
+use super::Look;
+use super::parts::{Cell, Column, boxed, fitting, judged, left, percentile, right, row, titles, window};
+use crate::app::{By, SegmentSort};
+use crate::chart::spark;
+use crate::history::{added, percentile as rank};
+use crate::units::grouped;
+use crate::wire::Figures;
+
+/// Points of a trend.
+const TREND: usize = 10;
+
+pub(super) fn draw(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
+    let app = look.app;
+    let what = match app.by {
+        By::Segment => "segments".to_owned(),
+        by => format!("{} by {}", app.chosen(), by.name()),
+    };
+    let sorted = if app.sort == SegmentSort::Given { String::new() } else { format!("  sorted by {}", app.sort.name()) };
+    let of = if app.by == By::Segment { app.span.name() } else { "whole run" };
+    let title = Line::from(vec![
+        Span::styled(format!(" {what} "), look.styles.title),
+        Span::styled(format!(" {of}{sorted} "), look.styles.faint),
+    ]);
+    let inner = boxed(buffer, area, look, title);
+    let [head, body, note] =
+        Layout::vertical([Constraint::Length(1), Constraint::Min(1), Constraint::Length(1)]).areas(inner);
+    let columns = columns(look, inner.width);
+    titles(buffer, head, look, &columns);
+    let lines = app.segment_lines();
+    let first = window(look, body, app.selected(), lines.len());
+    for (at, ((name, figures), y)) in lines.iter().skip(first).zip(body.top()..body.bottom()).enumerate() {
+        let line = Rect { y, height: 1, ..body };
+        row(buffer, line, &columns, &cells(look, name, figures));
+        if first + at == app.selected() {
+            buffer.set_style(line, look.styles.selected);
+        }
+    }
+    if lines.is_empty() {
+        buffer.set_string(body.x + 1, body.y, "…", look.styles.faint);
+    }
+    notes(look).render(note, buffer);
+}
+
+fn columns(look: &Look<'_>, width: u16) -> Vec<Column> {
+    let is_grouped = look.app.by != By::Segment;
+    let name = if width >= 110 { 22 } else { 14 };
+    let mut all = vec![
+        left(if is_grouped { look.app.by.name() } else { "segment" }, name),
+        right("n", 8),
+        right("p50", 11),
+        right("p99", 12),
+        right("p99/p50", 8),
+        right("max", 11),
+        right("trend p50", 10),
+        right("p99.9", 12),
+        right("p90", 12),
+        right("p99.99", 12),
+        right("min", 11),
+        right("mean", 11),
+        left("letters", 10),
+        right("negative", 8),
+    ];
+    if is_grouped {
+        // Groups come without history.
+        all.retain(|column| column.title != "trend p50" && column.title != "letters");
+    }
+    fitting(all, width)
+}
+
+fn cells(look: &Look<'_>, name: &str, figures: &Figures) -> Vec<Cell> {
+    let Look { app, styles, .. } = look;
+    let is_grouped = app.by != By::Segment;
+    let segment = if is_grouped { app.chosen() } else { name };
+    let style = match segment {
+        "t2t" | "w2w" | "fill_to_request" => styles.internal,
+        _ => styles.external,
+    };
+    let budget = app.budget(segment);
+    let of = |value_ns: u64, key: &str| (percentile(look, figures, value_ns, key), judged(look, value_ns, budget, styles.text));
+    let ratio = match figures.p99_over_p50 {
+        Some(ratio) if ratio >= 1000.0 => format!("×{ratio:.0}"),
+        Some(ratio) => format!("×{ratio:.2}"),
+        None => "–".to_owned(),
+    };
+    let plain = |text: String| (text, styles.text);
+    let value = |value_ns: u64| if figures.n == 0 { "– ".to_owned() } else { format!("{} ", app.unit.latency(value_ns)) };
+    let mut all = vec![
+        (if name.is_empty() { "(none)".to_owned() } else { name.to_owned() }, style),
+        plain(grouped(figures.n)),
+        of(figures.p50_ns, "p50"),
+        of(figures.p99_ns, "p99"),
+        plain(ratio),
+        (value(figures.max_ns), judged(look, figures.max_ns, budget, styles.text)),
+        (trend(look, name), style),
+        of(figures.p99_9_ns, "p99_9"),
+        of(figures.p90_ns, "p90"),
+        of(figures.p99_99_ns, "p99_99"),
+        plain(value(figures.min_ns)),
+        plain(value(figures.mean_ns)),
+        (figures.letters.clone(), styles.faint),
+        plain(if figures.negative > 0 { grouped(figures.negative) } else { String::new() }),
+    ];
+    if is_grouped {
+        all.remove(12);
+        all.remove(6);
+    }
+    all
+}
+
+/// The median in each tenth of the shown time.
+fn trend(look: &Look<'_>, segment: &str) -> String {
+    let app = look.app;
+    let Some((from_ns, to_ns)) = app.time_range() else { return String::new() };
+    let first = app.history.get(app.history.at_time(from_ns)).filter(|moment| moment.t_ns <= from_ns);
+    let mut before = first.and_then(|moment| Some(moment.segments.get(segment)?.buckets.clone())).unwrap_or_default();
+    let medians: Vec<Option<u64>> = app
+        .history
+        .columns(from_ns, to_ns, TREND)
+        .into_iter()
+        .map(|moment| {
+            let now = moment?.segments.get(segment)?.buckets.clone();
+            let between = added(&before, &now);
+            before = now;
+            (!between.is_empty()).then(|| rank(&between, 500_000))
+        })
+        .collect();
+    spark(&medians, &look.glyphs)
+}
+
+/// What the marks mean, where there are any.
+fn notes(look: &Look<'_>) -> Line<'static> {
+    let app = look.app;
+    let mut text = " * fewer than 10 samples above it".to_owned();
+    if app.is_rough() && app.by == By::Segment {
+        text.push_str("   ~ of buckets 1/16 of a power of two wide");
+    }
+    if app.by != By::Segment {
+        text.push_str("   h l: another segment");
+    }
+    if let Some((by, _, left_out)) = app.groups.as_ref().filter(|(by, _, left_out)| by == app.by.name() && *left_out > 0) {
+        text.push_str(&format!("   {} more by {by}, with fewer requests", grouped(*left_out)));
+    }
+    let sure = app.snapshot().and_then(|shown| shown.segments.get("t2t")?.tails_over.clone());
+    if let Some(sure) = sure.filter(|_| !app.is_rough()) {
+        text.push_str(&format!("   t2t from p99 on: over {} pairs with confidence ≥ {}", grouped(sure.n), sure.confidence));
+    }
+    Line::styled(text, look.styles.faint)
+}
