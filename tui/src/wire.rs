@@ -229,6 +229,12 @@ wire! {
     Gaps { count: u64, missing: u64, recovered: u64, }
     OrderSession {
         session: String,
+        logons: u64,
+        heartbeats: u64,
+        retransmitted: u64,
+        gaps: u64,
+        last: Option<Time>,
+        last_msg: Option<String>,
         protocol: String,
         client: String,
         server: String,
@@ -289,8 +295,11 @@ wire! {
         frame: Option<u64>,
         trigger_tap: Option<String>,
         trigger_frame: Option<u64>,
+        bbo: Option<Bbo>,
         timeline: Vec<Step>,
     }
+    /// The best prices in the book of its symbol when it was sent; null where that side was empty.
+    Bbo { bid: Option<String>, bid_qty: u64, ask: Option<String>, ask_qty: u64, }
     Step { t_ns: u64, what: String, tap: Option<String>, frame: u64, detail: String, }
     Candidate {
         tap: Option<String>,

@@ -163,7 +163,8 @@ pub(crate) struct App {
     pub(crate) depth: Depth,
     dissect: Dissect,
     pub(crate) screen: Screen,
-    pub(crate) has_help: bool,
+    /// The help is open, and so many of its lines are above the window.
+    pub(crate) help: Option<usize>,
     pub(crate) history: History,
     pub(crate) rows: Rows,
     pub(crate) moment: Moment,
@@ -182,7 +183,7 @@ pub(crate) struct App {
     pub(crate) segment: String,
     /// The group of the histogram, where it is not all requests.
     pub(crate) group: Option<(By, String)>,
-    pub(crate) cursor: usize,
+    pub(crate) cursor: Option<usize>,
     pub(crate) shown: Shown,
     pub(crate) baseline: Option<Baseline>,
     pub(crate) is_compared: bool,
@@ -198,11 +199,12 @@ pub(crate) struct App {
     /// A question for rows waits for its answer.
     awaits_rows: bool,
     effects: Vec<Effect>,
-    /// What drawing has found out, for keys and the mouse: lines of a page, lines below the window, columns of the histogram, the
-    /// value below its cursor, and where the list begins with which line.
+    /// What drawing has found out, for keys and the mouse: lines of a page, lines below the window, columns of the histogram and that
+    /// of its median, the value below its cursor, and where the list begins with which line.
     pub(crate) page: Cell<usize>,
     pub(crate) below: Cell<usize>,
     pub(crate) columns: Cell<usize>,
+    pub(crate) median: Cell<usize>,
     pub(crate) cursor_ns: Cell<Option<u64>>,
     pub(crate) list: Cell<Option<(u16, usize)>>,
 }
@@ -219,7 +221,7 @@ impl App {
             depth,
             dissect,
             screen: options.screen,
-            has_help: false,
+            help: None,
             history: History::default(),
             rows: Rows::default(),
             moment: Moment::Latest,
@@ -234,7 +236,7 @@ impl App {
             groups: None,
             segment: String::new(),
             group: None,
-            cursor: usize::MAX,
+            cursor: None,
             shown: Shown::Both,
             baseline: None,
             is_compared: true,
@@ -249,6 +251,7 @@ impl App {
             page: Cell::new(1),
             below: Cell::new(0),
             columns: Cell::new(0),
+            median: Cell::new(0),
             cursor_ns: Cell::new(None),
             list: Cell::new(None),
         }

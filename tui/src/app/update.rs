@@ -170,7 +170,7 @@ impl App {
             return;
         }
         let Some(action) = action(event) else { return };
-        if self.has_help {
+        if self.help.is_some() {
             self.help_key(action);
         } else {
             self.act(action);
@@ -181,11 +181,12 @@ impl App {
 
     fn help_key(&mut self, action: Action) {
         match action {
-            Action::Help | Action::Back | Action::Quit | Action::Enter => self.has_help = false,
+            Action::Help | Action::Back | Action::Quit | Action::Enter => self.help = None,
             Action::Go(_) => {
-                self.has_help = false;
+                self.help = None;
                 self.act(action);
             }
+            Action::Up | Action::Down | Action::PageUp | Action::PageDown | Action::Home | Action::End => self.act(action),
             Action::Redraw | Action::Suspend | Action::Theme => self.act(action),
             _ => {}
         }
@@ -234,7 +235,7 @@ impl App {
             MouseEventKind::Down(_) => {
                 if let Some(screen) = tab {
                     self.act(Action::Go(screen));
-                } else if let Some(line) = line.filter(|_| !self.has_help && self.drill.is_none()) {
+                } else if let Some(line) = line.filter(|_| self.help.is_none() && self.drill.is_none()) {
                     // A second click opens what the first one has selected.
                     if self.selected() == line { self.act(Action::Enter) } else { self.select(line) }
                 }
@@ -248,7 +249,7 @@ impl App {
             Action::Quit => self.effects.push(Effect::Quit),
             Action::Suspend => self.effects.push(Effect::Suspend),
             Action::Redraw => self.effects.push(Effect::Redraw),
-            Action::Help => self.has_help = true,
+            Action::Help => self.help = Some(0),
             Action::Go(screen) => self.go(screen),
             Action::NextScreen => self.go(Screen::ALL[self.screen.number() % Screen::ALL.len()]),
             Action::PreviousScreen => {
@@ -362,8 +363,8 @@ impl App {
             let last = i64::try_from(last).unwrap_or(0);
             usize::try_from(from.saturating_add(by).clamp(0, last.max(0))).unwrap_or(0)
         };
-        if let Some(drill) = &mut self.drill {
-            drill.above = moved(drill.above, self.below.get());
+        if let Some(above) = self.help.as_mut().or(self.drill.as_mut().map(|drill| &mut drill.above)) {
+            *above = moved(*above, self.below.get());
             return;
         }
         let last = match self.screen {
@@ -389,7 +390,7 @@ impl App {
         match self.screen {
             Screen::Histogram => {
                 let last = self.columns.get().saturating_sub(1);
-                self.cursor = moved(self.cursor.min(last)).min(last);
+                self.cursor = Some(self.cursor.map_or(self.median.get(), |cursor| moved(cursor.min(last))).min(last));
             }
             Screen::Segments if self.by != By::Segment => self.next_segment(by),
             Screen::Overview => self.travel(if by < 0 { Action::StepBack } else { Action::StepForward }),
@@ -408,7 +409,7 @@ impl App {
         let at = names.iter().position(|name| **name == self.chosen()).and_then(|at| i64::try_from(at).ok()).unwrap_or(0);
         let next = usize::try_from((at + by).rem_euclid(count)).unwrap_or(0);
         self.segment = names[next].clone();
-        self.cursor = usize::MAX;
+        self.cursor = None;
     }
 
     fn enter(&mut self) {
@@ -421,7 +422,7 @@ impl App {
                     By::Segment => (self.segment, self.group) = (name.clone(), None),
                     by => self.group = Some((by, name.clone())),
                 }
-                self.cursor = usize::MAX;
+                self.cursor = None;
                 self.go(Screen::Histogram);
             }
             Screen::Orders if self.drill.is_none() => {

@@ -97,8 +97,8 @@ fn bars(
     if let Some(value_ns) = app.budget(segment) {
         marks.push(Mark { value_ns, name: "budget", style: styles.bad, is_budget: true });
     }
-    let cursor = app.cursor.min(columns.saturating_sub(1));
-    let has_cursor = app.cursor != usize::MAX;
+    app.median.set(axis.column(figures.p50_ns));
+    let cursor = app.cursor.map(|cursor| cursor.min(columns.saturating_sub(1)));
     let picture = Histogram {
         axis,
         counts: axis.counts(&figures.buckets),
@@ -106,10 +106,10 @@ fn bars(
         style,
         marks,
         is_log: app.is_log,
-        cursor: has_cursor.then_some(cursor),
+        cursor,
     };
     histogram(buffer, area, &picture, styles, glyphs);
-    has_cursor.then(|| {
+    cursor.map(|cursor| {
         let (from_ns, to_ns) = axis.range(cursor);
         app.cursor_ns.set(Some(from_ns));
         let up_to: u64 = figures.buckets.iter().filter(|(value, _)| *value <= to_ns).map(|(_, count)| count).sum();

@@ -50,8 +50,8 @@ pub(crate) fn draw(frame: &mut Frame<'_>, app: &App) {
             panel(buffer, inner, &look);
         }
         foot(buffer, Rect { y: area.bottom() - 1, height: 1, ..area }, &look);
-        if app.has_help {
-            help::draw(buffer, area, &look);
+        if let Some(above) = app.help {
+            help::draw(buffer, area, &look, above);
         }
     }
     if app.is_ascii {

@@ -39,10 +39,11 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, look: &Look<'_>, drill: &Dri
         return;
     };
     let events = events(order);
-    let upper = cells(events.len() + 3).min(inner.height * 3 / 5);
+    let upper = cells(events.len() + 4).min(inner.height * 3 / 5);
     let [life, rest] = Layout::vertical([Constraint::Length(upper), Constraint::Min(3)]).areas(inner);
     summary(look, order).render(Rect { height: 1, ..life }, buffer);
-    waterfall(buffer, Rect { y: life.y + 1, height: life.height.saturating_sub(1), ..life }, look, &events);
+    book(look, order).render(Rect { y: life.y + 1, height: 1, ..life }, buffer);
+    waterfall(buffer, Rect { y: life.y + 2, height: life.height.saturating_sub(2), ..life }, look, &events);
     match drill.part {
         Part::Candidates => candidates(buffer, rest, look, (answer, order), drill.above),
         Part::Packets => packets(buffer, rest, look, drill),
@@ -116,6 +117,21 @@ fn summary(look: &Look<'_>, order: &Order) -> Line<'static> {
     if let Some(flags) = order.flags.as_ref().filter(|flags| !flags.is_empty()) {
         spans.push(Span::styled(format!("! {flags}"), look.styles.warn));
     }
+    Line::from(spans)
+}
+
+/// The best prices when it was sent.
+fn book(look: &Look<'_>, order: &Order) -> Line<'static> {
+    let Some(bbo) = &order.bbo else {
+        return Line::styled(" BBO at the request unknown: no book of its symbol was kept", look.styles.faint);
+    };
+    let side = |price: &Option<String>, quantity: u64| match price {
+        Some(price) => format!("{} @ {price}", grouped(quantity)),
+        None => "–".to_owned(),
+    };
+    let mut spans = vec![Span::raw(" ")];
+    let text = format!("{} / {}", side(&bbo.bid, bbo.bid_qty), side(&bbo.ask, bbo.ask_qty));
+    spans.extend(pair(look, "BBO at the request", text));
     Line::from(spans)
 }
 

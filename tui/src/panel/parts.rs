@@ -39,6 +39,23 @@ pub(super) fn cut(text: &str, width: usize) -> String {
     short
 }
 
+/// A sentence in lines of at most so many characters, where its words allow.
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().expect("there is always one");
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
 /// A percentile with its marks: `*` where few samples are above it, `~` where it rests on buckets.
 pub(super) fn percentile(look: &Look<'_>, figures: &Figures, value_ns: u64, name: &str) -> String {
     if figures.n == 0 {

@@ -5,8 +5,8 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::Look;
-use super::parts::{boxed, cut, pair, scrolled};
-use crate::units::grouped;
+use super::parts::{boxed, clock, cut, pair, scrolled};
+use crate::units::{age, grouped};
 use crate::wire::{Feed, Group, Line as FeedLine, OrderSession, Snapshot};
 
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
@@ -46,7 +46,7 @@ fn session_lines(
     session: &OrderSession,
     figures: Option<&Group>,
     before: Option<&Snapshot>,
-) -> [Line<'static>; 2] {
+) -> [Line<'static>; 3] {
     let styles = look.styles;
     let earlier = before.and_then(|before| {
         before.order_sessions.iter().find(|it| it.session == session.session && it.client == session.client)
@@ -68,7 +68,25 @@ fn session_lines(
             second.extend(pair(look, name, format!("p50 {median} p99 {tail}")));
         }
     }
-    [Line::from(first), Line::from(second)]
+    [Line::from(first), Line::from(second), life(look, session)]
+}
+
+/// How its line is: heartbeats, what TCP sent again, bytes that are missing, and how old its last message is.
+fn life(look: &Look<'_>, session: &OrderSession) -> Line<'static> {
+    let styles = look.styles;
+    let mut spans = vec![Span::raw("   ")];
+    spans.extend(pair(look, "heartbeats", grouped(session.heartbeats)));
+    for (name, count) in [("retransmitted", session.retransmitted), ("gaps", session.gaps)] {
+        let style = if count > 0 { styles.warn } else { styles.good };
+        let mark = if count > 0 { "! " } else { "" };
+        spans.push(Span::styled(format!("{mark}{name} {}  ", grouped(count)), style));
+    }
+    if let (Some(last), Some(shown)) = (&session.last, look.app.snapshot()) {
+        let ago = age(shown.last.as_ref().map_or(shown.t_ns, |last| last.t_ns).saturating_sub(last.t_ns));
+        let message = session.last_msg.clone().unwrap_or_default();
+        spans.extend(pair(look, "last message", format!("{message} at {}, {ago} before", clock(look, last.t_ns, 3))));
+    }
+    Line::from(spans)
 }
 
 fn feed_lines(look: &Look<'_>, feed: &Feed, before: Option<&Snapshot>) -> Vec<Line<'static>> {

@@ -130,6 +130,8 @@ pub(super) fn snapshot(second: u64, kind: Kind) -> String {
         "order_sessions": [{
             "session": "TRADER->EXCHANGE", "protocol": "fix", "client": "10.0.0.10:41000", "server": "10.0.1.20:9876",
             "requests": n, "answers": n * 2, "state": "1 logons",
+            "logons": 1, "heartbeats": second / 30 * 2, "retransmitted": if kind.has_loss { 4 } else { 0 }, "gaps": 0,
+            "last": { "t_ns": START_NS + second * SECOND_NS - 200_000_000 }, "last_msg": "ExecutionReport",
         }],
         "quality": {
             "frames": { "in": second * 400, "used": second * 400, "lost": 0 },
@@ -241,7 +243,7 @@ fn order(clordid: &str) -> Value {
             "session": "TRADER->EXCHANGE", "clordid": clordid, "request": "new", "symbol": "MSFT", "side": "B", "price": "215.45",
             "qty": "100", "t_out_ns": it.t_out_ns, "trigger_t_ns": trigger, "trigger_feed": "233.54.12.111:26477 A",
             "trigger_seq": 2506, "trigger_msg": "Order Executed Message", "trigger_method": "latest", "trigger_confidence": 0.979,
-            "t2t_ns": it.t2t_ns, "trigger_tap": "md", "trigger_frame": 3393, "outcome": "filled",
+            "bbo": { "bid": "215.44", "bid_qty": 300, "ask": "215.46", "ask_qty": 1200 }, "t2t_ns": it.t2t_ns, "trigger_tap": "md", "trigger_frame": 3393, "outcome": "filled",
             "timeline": [step("request", 0, 3395, "D"), step("tcp_ack", 16_105, 3396, ""), step("ack", it.ack_ns, 3400, "8 150=0 39=0"),
                 step("first_fill", it.ack_ns + 9_000, 3402, "8 150=F 39=2")],
         },

@@ -77,8 +77,10 @@ fn segments_by_symbol_and_a_group_in_the_histogram() {
 fn a_histogram_beside_its_baseline_with_a_cursor() {
     let mut seat = captured();
     // The exchange before it slowed, and as a whole.
-    seat.press("v [ 3 m m c L Left Left Left");
+    seat.press("v [ 3 m m c L");
     assert_eq!(seat.app.chosen(), "ack");
+    seat.frame(120, 40);
+    seat.press("Left Left Left");
     shown("baseline", &seat);
 }
 
@@ -86,7 +88,7 @@ fn a_histogram_beside_its_baseline_with_a_cursor() {
 fn help_has_all_keys() {
     let mut seat = captured();
     shown("help", seat.press("?"));
-    let frame = seat.frame(200, 70);
+    let frame = seat.frame(200, 110);
     for (_, keys) in crate::key_table() {
         for (key, _) in keys {
             assert!(frame.contains(&key), "{key}\n{frame}");
