@@ -164,6 +164,12 @@ fn sessions(summary: &mut Summary, correlator: &Correlator, most: usize) {
             requests: session.requests,
             answers: session.answers,
             state,
+            logons: session.logons.div_ceil(2),
+            heartbeats: session.heartbeats,
+            retransmissions: session.retransmissions,
+            gaps: session.gaps,
+            last: Some(session.last),
+            last_type: session.last_type.text(),
         });
     }
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 use std::{env, io};
 
 use anyhow::anyhow;
+use rustix::time::{ClockId, clock_gettime};
 use tickscope_model::Timestamp;
 use tickscope_nic::clock;
 
@@ -214,11 +215,19 @@ impl Serving {
             slowness: snapshot.slowness.or_else(|| self.watch.latest()),
             skipped: self.skipped,
             rows_skipped: self.rows_skipped,
+            processor_ns: processor_ns(),
             spent_ns: self.spent_ns,
             made: self.made,
             ..snapshot
         }
     }
+}
+
+/// What the process has taken of its processors so far.
+fn processor_ns() -> Option<u64> {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    let (seconds, nanos) = (u64::try_from(time.tv_sec).ok()?, u64::try_from(time.tv_nsec).ok()?);
+    Some(seconds * 1_000_000_000 + nanos)
 }
 
 /// A snapshot of these figures, with the sessions of the whole.

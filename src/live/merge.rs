@@ -139,6 +139,12 @@ impl Merge {
         self.taps.get(usize::from(tap.0)).map_or(0, |tap| tap.late)
     }
 
+    /// How full the fullest of a tap's queues is, thousandths.
+    pub(super) fn fill_permille(&self, tap: TapId) -> u16 {
+        let of_tap = self.lanes.iter().filter(|lane| lane.tap == tap);
+        of_tap.map(|lane| lane.reader.fill_permille()).max().unwrap_or(0)
+    }
+
     /// Who stamps a tap's frames, where not NIC and kernel alone.
     pub(super) fn stamps(&self, tap: TapId) -> Option<Stamps> {
         self.taps.get(usize::from(tap.0))?.restamp.as_ref()?.report()

@@ -215,10 +215,16 @@ impl Reader {
         })
     }
 
+    /// How much of what the queue can hold waits to be read, thousandths.
+    pub(super) fn fill_permille(&self) -> u16 {
+        let waiting = usize::try_from(self.tally.waiting.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        let share = waiting.saturating_add(self.seen.len()).saturating_mul(1000) / self.count.max(1);
+        u16::try_from(share.min(1000)).unwrap_or(1000)
+    }
+
     /// Whether half of what the queue can hold waits to be read.
     pub(super) fn is_half_full(&self) -> bool {
-        let waiting = usize::try_from(self.tally.waiting.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
-        waiting.saturating_add(self.seen.len()).saturating_mul(2) >= self.count
+        self.fill_permille() >= 500
     }
 
     fn give_back(&mut self) {

@@ -317,6 +317,7 @@ impl Tap {
         live.waiting = live.seen.saturating_sub(live.used + live.lost());
         live.interface.clone_from(&self.interface);
         live.driver.clone_from(&self.driver);
+        live.fill_permille = merge.fill_permille(self.id);
         live.late = merge.late(self.id);
         live.event_count = self.event_count;
         live.events = self.events.iter().cloned().collect();

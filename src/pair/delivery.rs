@@ -5,7 +5,7 @@ use std::ops::Range;
 use tickscope_model::SegmentKind;
 
 use super::pairer::{MOST_CONVERSATIONS, Pairer};
-use super::requests::RequestId;
+use super::requests::{RequestId, Session};
 use super::row::{Detail, Flag, Moment};
 use crate::flow::{Arrival, Direction};
 
@@ -65,8 +65,17 @@ impl Pairer {
         }
     }
 
+    /// The session that has spoken last in this conversation.
+    fn session_of(&mut self, direction: &Direction<'_>) -> Option<&mut Session> {
+        let at = *self.last_session.get(&direction.conversation)?;
+        self.sessions.get_mut(at)
+    }
+
     /// Bytes are missing: whatever is open in this conversation may have lost an answer.
     pub fn stream_gap(&mut self, direction: &Direction<'_>) {
+        if let Some(session) = self.session_of(direction) {
+            session.gaps += 1;
+        }
         for open in self.requests.values_mut() {
             if open.conversation == direction.conversation && !open.trail.answered {
                 open.row.flags.set(Flag::Gap);
@@ -76,6 +85,9 @@ impl Pairer {
 
     /// Bytes were sent again: flags the requests among them.
     pub fn retransmitted(&mut self, direction: &Direction<'_>, places: Range<u64>) {
+        if let Some(session) = self.session_of(direction) {
+            session.retransmissions += 1;
+        }
         let from_source = direction.key.source < direction.key.target;
         self.requests.newest(RETRANSMISSION_REACH, |open| {
             let begin = open.end.saturating_sub(open.length);

@@ -15,7 +15,7 @@ use super::links::Links;
 use super::measured::Measured;
 use super::parts::{Parts, Private, Segmented};
 use super::public::Public;
-use super::requests::{Open, Original, RequestId, Requests, Session, Trail};
+use super::requests::{MessageType, Open, Original, RequestId, Requests, Session, Trail};
 use super::row::{Detail, Flag, Flags, Moment, OrderRow};
 use super::timely::Timely;
 use super::trigger::{Held, Reports, TriggerRule};
@@ -113,7 +113,7 @@ pub struct Pairer {
     pub(super) sessions: Vec<Session>,
     by_name: HashMap<(u16, Box<[u8]>), usize>,
     /// The session of the last message of a conversation.
-    last_session: HashMap<u32, usize>,
+    pub(super) last_session: HashMap<u32, usize>,
     pub(super) walls: Walls,
     pub(super) early: EarlyAnswers,
     /// Requests whose last byte the other side has not acknowledged yet, by conversation and direction.
@@ -220,6 +220,10 @@ impl Pairer {
             answers: session.answers,
             logons: session.logons,
             copies: session.copies,
+            heartbeats: session.heartbeats,
+            retransmissions: session.retransmissions,
+            gaps: session.gaps,
+            last_type: session.last_type,
             first: session.first,
             last: session.last,
         })
@@ -297,7 +301,12 @@ impl Pairer {
             }
             self.last_session.insert(direction.conversation, at);
         }
-        self.sessions[at].last = self.sessions[at].last.max(seen.time);
+        let session = &mut self.sessions[at];
+        if session.last <= seen.time {
+            (session.last, session.last_type) = (seen.time, MessageType::new(event.message));
+        }
+        // FIX: MsgType 0. Others have theirs in the framing, below what is told here.
+        session.heartbeats += u64::from(event.message == b"0");
         at
     }
 
@@ -571,6 +580,10 @@ pub struct SessionFacts<'a> {
     pub answers: u64,
     pub logons: u64,
     pub copies: u64,
+    pub heartbeats: u64,
+    pub retransmissions: u64,
+    pub gaps: u64,
+    pub last_type: MessageType,
     pub first: Timestamp,
     pub last: Timestamp,
 }

@@ -77,6 +77,24 @@ pub(super) struct Original {
     pub price: Option<Decimal>,
 }
 
+/// The first bytes of a message's type, as the protocol writes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessageType([u8; 4]);
+
+impl MessageType {
+    pub(super) fn new(text: &[u8]) -> MessageType {
+        let mut bytes = [0; 4];
+        bytes.iter_mut().zip(text).for_each(|(to, from)| *to = *from);
+        MessageType(bytes)
+    }
+
+    /// `None` before the first message.
+    pub fn text(self) -> Option<String> {
+        let text: String = self.0.iter().take_while(|byte| **byte != 0).map(|byte| char::from(*byte)).collect();
+        (!text.is_empty()).then_some(text)
+    }
+}
+
 /// One session: a pair of CompIDs at one observation point.
 pub(super) struct Session {
     pub name: Arc<str>,
@@ -90,6 +108,12 @@ pub(super) struct Session {
     pub answers: u64,
     pub logons: u64,
     pub copies: u64,
+    pub heartbeats: u64,
+    /// Times that bytes of its conversations were sent again by TCP, and that some are missing.
+    pub retransmissions: u64,
+    pub gaps: u64,
+    /// Type of the newest message.
+    pub last_type: MessageType,
     /// What the exchange's stamps are cut to.
     pub units: Units,
     /// Requests that were looked for in market data, and found there.
@@ -117,6 +141,10 @@ impl Session {
             answers: 0,
             logons: 0,
             copies: 0,
+            heartbeats: 0,
+            retransmissions: 0,
+            gaps: 0,
+            last_type: MessageType::default(),
             units: Units::default(),
             public_tries: 0,
             public_hits: 0,

@@ -57,6 +57,8 @@ pub struct LiveTap {
     pub used: u64,
     /// … that are on their way, in a ring or a queue.
     pub waiting: u64,
+    /// How full the fullest of its queues is, thousandths.
+    pub fill_permille: u16,
     /// … that were lost, by reason. Reasons without a frame are there too.
     pub losses: Vec<(&'static str, u64)>,
     /// The same of each of its queues.
@@ -308,6 +310,14 @@ pub struct Session {
     pub answers: u64,
     /// `from logon to logout`, `joined in mid-session`, …
     pub state: String,
+    pub logons: u64,
+    pub heartbeats: u64,
+    /// Times that TCP sent bytes again, and that bytes are missing.
+    pub retransmissions: u64,
+    pub gaps: u64,
+    /// Time and type of its newest message.
+    pub last: Option<Timestamp>,
+    pub last_type: Option<String>,
 }
 
 /// What went in and what was used; together with the losses it has to add up, level by level.

@@ -38,6 +38,8 @@ pub struct Snapshot {
     /// Snapshots that were not handed on, and rows that are not kept, since whoever takes them was behind.
     pub skipped: u64,
     pub rows_skipped: u64,
+    /// Processor time of the whole process; `None` where nobody measures it.
+    pub processor_ns: Option<u64>,
     /// What the engine has spent on snapshots, and on how many.
     pub spent_ns: u64,
     pub made: u64,

@@ -15,6 +15,7 @@ use super::table::TableRow;
 use super::text::sentence;
 use super::why::evidence;
 use super::{Format, Output, Style};
+use crate::book::{Best, decimal_of};
 use crate::pair::attribution::{Aggregate, Suggestion};
 use crate::pair::{Across, OrderRow};
 use crate::stats::{
@@ -397,6 +398,7 @@ pub(super) fn details(row: &OrderRow, taps: &[String], object: &mut Map<String, 
     object.insert("trigger_frame".into(), trigger_frame.into());
     let trigger_tap = row.trigger.as_ref().and_then(|trigger| taps.get(usize::from(trigger.tap.0)));
     object.insert("trigger_tap".into(), trigger_tap.cloned().into());
+    object.insert("bbo".into(), row.bbo.as_ref().map(bbo).into());
     let moments: Vec<Value> = row
         .timeline
         .iter()
@@ -412,6 +414,17 @@ pub(super) fn details(row: &OrderRow, taps: &[String], object: &mut Map<String, 
         })
         .collect();
     object.insert("timeline".into(), moments.into());
+}
+
+/// Best prices and what stands there; null where a side is empty.
+fn bbo(best: &Best) -> Value {
+    let price = |price| (price > 0).then(|| decimal_of(price).to_string());
+    json!({
+        "bid": price(best.bid),
+        "bid_qty": best.bid_quantity,
+        "ask": price(best.ask),
+        "ask_qty": best.ask_quantity,
+    })
 }
 
 #[cfg(test)]

@@ -73,6 +73,7 @@ pub(super) fn document<'a>(snapshot: &Snapshot, newest: impl Iterator<Item = &'a
         "readers": { "connected": readers.connected, "dropped": readers.dropped, "refused": readers.refused },
         "snapshots_skipped": snapshot.skipped,
         "rows_skipped": snapshot.rows_skipped,
+        "processor_ns": snapshot.processor_ns,
         "spent_ns": snapshot.spent_ns,
         "made": snapshot.made,
     })

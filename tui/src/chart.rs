@@ -186,7 +186,8 @@ pub(crate) fn histogram(buffer: &mut Buffer, area: Rect, picture: &Histogram<'_>
     for mark in &picture.marks {
         let x = area.x + cells(picture.axis.column(mark.value_ns));
         let glyph = if mark.is_budget { glyphs.budget } else { glyphs.mark };
-        (bars.top()..bars.bottom()).for_each(|y| put(buffer, x, y, glyph, if mark.is_budget { mark.style } else { styles.faint }));
+        (bars.top()..bars.bottom())
+            .for_each(|y| put(buffer, x, y, glyph, if mark.is_budget { mark.style } else { styles.faint }));
     }
     let heights = scale(&picture.counts);
     for (x, height) in (area.x..area.right()).zip(&heights) {

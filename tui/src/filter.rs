@@ -40,8 +40,7 @@ pub(crate) struct Wrong {
 const TEXTS: [&str; 10] =
     ["symbol", "session", "clordid", "request", "side", "outcome", "method", "flags", "tap", "venue"];
 /// Columns with a latency.
-const LATENCIES: [&str; 8] =
-    ["t2t", "answer", "tcp_ack", "ack", "reject", "first_fill", "cancel_ack", "replace_ack"];
+const LATENCIES: [&str; 8] = ["t2t", "answer", "tcp_ack", "ack", "reject", "first_fill", "cancel_ack", "replace_ack"];
 
 impl Filter {
     pub(crate) fn parse(text: &str) -> Result<Filter, Wrong> {
@@ -81,13 +80,15 @@ fn test(word: &str) -> Result<Test, String> {
     let order = if rest.starts_with('>') { Order::Above } else { Order::Below };
     let value = rest.trim_start_matches(['<', '>']).trim_start_matches('=');
     if name == "confidence" {
-        let number = value.parse().map_err(|_| format!("confidence is compared with a number from 0 to 1, not {value:?}"));
+        let number =
+            value.parse().map_err(|_| format!("confidence is compared with a number from 0 to 1, not {value:?}"));
         return Ok(Test::Confidence(order, number?));
     }
     let Some(name) = LATENCIES.into_iter().find(|known| *known == name) else {
         return Err(format!("no latency {name:?}; known are {}, confidence", LATENCIES.join(", ")));
     };
-    let value = nanos(value).ok_or_else(|| format!("{value:?} is no latency; write one like 50us, 1.5ms, 800ns, 2s"))?;
+    let value =
+        nanos(value).ok_or_else(|| format!("{value:?} is no latency; write one like 50us, 1.5ms, 800ns, 2s"))?;
     Ok(Test::Latency(name, order, value))
 }
 
@@ -156,7 +157,9 @@ mod tests {
 
     #[test]
     fn all_words_must_hold() {
-        for text in ["", "symbol:MSFT t2t>50us reject", "t01", "-symbol:AAPL", "t2t>=60.9us", "venue:exch", "confidence<0.9"] {
+        for text in
+            ["", "symbol:MSFT t2t>50us reject", "t01", "-symbol:AAPL", "t2t>=60.9us", "venue:exch", "confidence<0.9"]
+        {
             assert!(selects(text), "{text}");
         }
         for text in ["symbol:AAPL", "t2t>1ms", "t2t<50us", "-reject", "ack>1ns", "confidence>0.9"] {

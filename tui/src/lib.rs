@@ -65,14 +65,8 @@ pub enum Screen {
 }
 
 impl Screen {
-    pub const ALL: [Screen; 6] = [
-        Screen::Overview,
-        Screen::Segments,
-        Screen::Histogram,
-        Screen::Orders,
-        Screen::Sessions,
-        Screen::Health,
-    ];
+    pub const ALL: [Screen; 6] =
+        [Screen::Overview, Screen::Segments, Screen::Histogram, Screen::Orders, Screen::Sessions, Screen::Health];
 
     pub fn name(self) -> &'static str {
         match self {

@@ -174,7 +174,8 @@ impl Columns<'_> {
 
 #[allow(clippy::cast_possible_truncation, reason = "three decimals")]
 fn other(row: &mut Row, name: &str, cell: &Value) {
-    let text = || cell.as_str().map_or_else(|| if cell.is_null() { String::new() } else { cell.to_string() }, Into::into);
+    let text =
+        || cell.as_str().map_or_else(|| if cell.is_null() { String::new() } else { cell.to_string() }, Into::into);
     match name {
         "clordid" => row.clordid = text().into(),
         "price" => row.price = text().into(),

@@ -101,7 +101,11 @@ struct Session {
 
 impl Session {
     #[allow(clippy::disallowed_methods, reason = "a screen lives by the clock; no latency comes from it")]
-    fn run(&mut self, terminal: &mut Terminal<CrosstermBackend<Stdout>>, events: &Receiver<Event>) -> io::Result<Ended> {
+    fn run(
+        &mut self,
+        terminal: &mut Terminal<CrosstermBackend<Stdout>>,
+        events: &Receiver<Event>,
+    ) -> io::Result<Ended> {
         let start = Instant::now();
         let mut next = start;
         loop {

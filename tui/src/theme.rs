@@ -214,7 +214,16 @@ impl Styles {
     /// Everything grey: what is shown is not of now.
     pub(crate) fn stale(self) -> Styles {
         let faint = self.faint;
-        Styles { text: faint, good: faint, warn: faint, internal: faint, external: faint, market: faint, heat: [faint; 6], ..self }
+        Styles {
+            text: faint,
+            good: faint,
+            warn: faint,
+            internal: faint,
+            external: faint,
+            market: faint,
+            heat: [faint; 6],
+            ..self
+        }
     }
 
     /// `share` is from 0 (few) to 1 (the most).

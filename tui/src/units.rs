@@ -135,7 +135,10 @@ mod tests {
 
     #[test]
     fn marks_and_rates_are_short() {
-        assert_eq!([short(12), short(1_500), short(12_000), short(99_400_000), short(1_000)].join(" "), "12 ns 1.5 µs 12 µs 99 ms 1 µs");
+        assert_eq!(
+            [short(12), short(1_500), short(12_000), short(99_400_000), short(1_000)].join(" "),
+            "12 ns 1.5 µs 12 µs 99 ms 1 µs"
+        );
         assert_eq!([rate(12_345), rate(123_456), rate(1_234_567)].join(" "), "12,345 123 k 1.23 M");
         assert_eq!([age(3_000_000_000), age(250_000_000_000)].join(" "), "3 s 4 min 10 s");
     }

@@ -25,7 +25,8 @@ pub(crate) enum Message {
 
 /// Reads a line. The error is for people.
 pub(crate) fn read(line: &[u8]) -> Result<Message, String> {
-    let value: Value = serde_json::from_slice(line).map_err(|error| format!("this is no line of tickscope: {error}"))?;
+    let value: Value =
+        serde_json::from_slice(line).map_err(|error| format!("this is no line of tickscope: {error}"))?;
     let number = |key: &str| value.get(key).and_then(Value::as_u64);
     let known = |found: u64| {
         let theirs = value.get("version").and_then(Value::as_str).unwrap_or("unknown");
@@ -51,7 +52,9 @@ pub(crate) fn read(line: &[u8]) -> Result<Message, String> {
         Some("groups") => parse(value).map(Message::Groups),
         Some("order") => parse(value).map(|answer| Message::Order(Box::new(answer))),
         Some("packets") => parse(value).map(Message::Packets),
-        _ => Err(value.get("error").and_then(Value::as_str).unwrap_or("an answer to nothing that was asked").to_owned()),
+        _ => {
+            Err(value.get("error").and_then(Value::as_str).unwrap_or("an answer to nothing that was asked").to_owned())
+        }
     }
 }
 

@@ -76,6 +76,7 @@ fn live(live: &LiveTap) -> Value {
         "seen": live.seen,
         "used": live.used,
         "waiting": live.waiting,
+        "queue_fill": f64::from(live.fill_permille) / 1000.0,
         "lost": lost(&live.losses),
         "queues": live.queues.iter().map(queue).collect::<Vec<Value>>(),
         "late": live.late,
@@ -232,6 +233,12 @@ pub(in super::super) fn order_sessions(summary: &Summary) -> Value {
                 "requests": session.requests,
                 "answers": session.answers,
                 "state": session.state,
+                "logons": session.logons,
+                "heartbeats": session.heartbeats,
+                "retransmitted": session.retransmissions,
+                "gaps": session.gaps,
+                "last": time(session.last),
+                "last_msg": session.last_type,
             })
         })
         .collect()

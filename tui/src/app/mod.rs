@@ -24,7 +24,11 @@ use crate::{Dissect, Options, Screen};
 pub(crate) enum Effect {
     Ask(String),
     /// A file of that name in the working directory; the message says what it is.
-    Write { name: String, bytes: Vec<u8>, what: &'static str },
+    Write {
+        name: String,
+        bytes: Vec<u8>,
+        what: &'static str,
+    },
     Copy(String),
     Redraw,
     Suspend,
@@ -391,7 +395,8 @@ impl App {
             return Some((now, true));
         }
         let worst = shown.slowed.as_ref();
-        let is_worst = |it: &&Stretch| worst.is_some_and(|worst| worst.from.t_ns == it.from.t_ns && worst.sentence == it.sentence);
+        let is_worst =
+            |it: &&Stretch| worst.is_some_and(|worst| worst.from.t_ns == it.from.t_ns && worst.sentence == it.sentence);
         verdict.slow.iter().find(is_worst).or(verdict.slow.last()).map(|it| (it, it.to_the_end))
     }
 

@@ -9,7 +9,12 @@ pub(crate) enum Moment {
     Latest,
     At(u64),
     /// It was at `from_ns` at `since`, and goes on so many times as fast as time itself.
-    Playing { from_ns: u64, since: Duration, now_ns: u64, speed: f64 },
+    Playing {
+        from_ns: u64,
+        since: Duration,
+        now_ns: u64,
+        speed: f64,
+    },
 }
 
 impl Moment {

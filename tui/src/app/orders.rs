@@ -132,15 +132,7 @@ pub(crate) struct Drill {
 
 impl Drill {
     pub(crate) fn new(row: Arc<Row>) -> Drill {
-        Drill {
-            row,
-            answer: None,
-            part: Part::Candidates,
-            frames: None,
-            frame: 0,
-            above: 0,
-            is_to_be_written: false,
-        }
+        Drill { row, answer: None, part: Part::Candidates, frames: None, frame: 0, above: 0, is_to_be_written: false }
     }
 }
 
@@ -183,7 +175,13 @@ mod tests {
     fn many_requests_are_not_sorted_for_each_that_comes() {
         let (mut orders, mut rows) = (Orders::default(), rows(100_000));
         orders.renew(&rows, None, Duration::ZERO);
-        let more = RowsAnswer { columns: vec!["clordid".to_owned()], rows: vec![vec![json!("new")]], first: Some(100_001), last: 100_001, ..RowsAnswer::default() };
+        let more = RowsAnswer {
+            columns: vec!["clordid".to_owned()],
+            rows: vec![vec![json!("new")]],
+            first: Some(100_001),
+            last: 100_001,
+            ..RowsAnswer::default()
+        };
         rows.extend(&more);
         orders.renew(&rows, None, Duration::from_millis(800));
         assert_eq!(orders.matches, 100_000);

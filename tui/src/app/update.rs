@@ -49,7 +49,8 @@ impl App {
                 None => self.groups = Some((answer.by, answer.groups, answer.left_out)),
             },
             Ok(Message::Order(answer)) => {
-                let named = |drill: &Drill| answer.order.as_ref().is_none_or(|order| *order.clordid == *drill.row.clordid);
+                let named =
+                    |drill: &Drill| answer.order.as_ref().is_none_or(|order| *order.clordid == *drill.row.clordid);
                 if let Some(drill) = self.drill.as_mut().filter(|drill| named(drill)) {
                     drill.answer = Some(*answer);
                 }
@@ -72,7 +73,8 @@ impl App {
     }
 
     fn take_packets(&mut self, answer: &PacketsAnswer) {
-        let Some(drill) = self.drill.as_mut().filter(|drill| *drill.row.clordid == *answer.clordid || answer.clordid.is_empty())
+        let Some(drill) =
+            self.drill.as_mut().filter(|drill| *drill.row.clordid == *answer.clordid || answer.clordid.is_empty())
         else {
             return;
         };
@@ -186,7 +188,9 @@ impl App {
                 self.help = None;
                 self.act(action);
             }
-            Action::Up | Action::Down | Action::PageUp | Action::PageDown | Action::Home | Action::End => self.act(action),
+            Action::Up | Action::Down | Action::PageUp | Action::PageDown | Action::Home | Action::End => {
+                self.act(action)
+            }
             Action::Redraw | Action::Suspend | Action::Theme => self.act(action),
             _ => {}
         }
@@ -383,7 +387,11 @@ impl App {
     fn aside(&mut self, by: i64) {
         let moved = |from: usize| usize::try_from(i64::try_from(from).unwrap_or(0) + by).unwrap_or(0);
         if let Some(drill) = &mut self.drill {
-            let last = drill.frames.as_ref().and_then(|frames| frames.as_ref().ok()).map_or(0, |all| all.len().saturating_sub(1));
+            let last = drill
+                .frames
+                .as_ref()
+                .and_then(|frames| frames.as_ref().ok())
+                .map_or(0, |all| all.len().saturating_sub(1));
             (drill.frame, drill.above) = (moved(drill.frame).min(last), 0);
             return;
         }
@@ -406,7 +414,8 @@ impl App {
         if count == 0 {
             return;
         }
-        let at = names.iter().position(|name| **name == self.chosen()).and_then(|at| i64::try_from(at).ok()).unwrap_or(0);
+        let at =
+            names.iter().position(|name| **name == self.chosen()).and_then(|at| i64::try_from(at).ok()).unwrap_or(0);
         let next = usize::try_from((at + by).rem_euclid(count)).unwrap_or(0);
         self.segment = names[next].clone();
         self.cursor = None;
@@ -480,9 +489,10 @@ impl App {
     }
 
     fn selected_order(&self) -> Option<&Arc<crate::rows::Row>> {
-        self.drill.as_ref().map(|drill| &drill.row).or_else(|| {
-            self.orders.lines.get(self.selected()).filter(|_| self.screen == Screen::Orders)
-        })
+        self.drill
+            .as_ref()
+            .map(|drill| &drill.row)
+            .or_else(|| self.orders.lines.get(self.selected()).filter(|_| self.screen == Screen::Orders))
     }
 
     fn other_order(&mut self, by: i64) {
@@ -565,7 +575,13 @@ impl App {
     fn freeze(&mut self, shown: &Snapshot, t_ns: u64) {
         self.moment = match self.moment {
             Moment::Playing { now_ns, .. } => Moment::At(now_ns),
-            _ if !shown.of_capture => if self.moment == Moment::Latest { Moment::At(t_ns) } else { Moment::Latest },
+            _ if !shown.of_capture => {
+                if self.moment == Moment::Latest {
+                    Moment::At(t_ns)
+                } else {
+                    Moment::Latest
+                }
+            }
             moment => {
                 let (Some(first), Some(last)) = (self.history.get(0), self.history.last()) else { return };
                 // From the beginning, where it was at the end.

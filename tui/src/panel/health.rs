@@ -78,7 +78,13 @@ fn live_lines(look: &Look<'_>, live: &LiveTap) -> Vec<Line<'static>> {
     }
     lines.push(Line::from(counts));
     for stamp in &live.stamps {
-        let text = format!("   {} {}: {} frames; {}", stamp.source, stamp.direction, grouped(stamp.frames), cut(&stamp.about, 120));
+        let text = format!(
+            "   {} {}: {} frames; {}",
+            stamp.source,
+            stamp.direction,
+            grouped(stamp.frames),
+            cut(&stamp.about, 120)
+        );
         lines.push(Line::styled(text, styles.faint));
     }
     if live.queues.len() > 1 {
@@ -101,7 +107,9 @@ fn losses(look: &Look<'_>, lost: &Named<u64>) -> Vec<Span<'static>> {
     if some.is_empty() {
         return vec![Span::styled("lost 0  ", look.styles.good)];
     }
-    some.iter().map(|(reason, count)| Span::styled(format!("! {reason} {}  ", grouped(*count)), look.styles.bad)).collect()
+    some.iter()
+        .map(|(reason, count)| Span::styled(format!("! {reason} {}  ", grouped(*count)), look.styles.bad))
+        .collect()
 }
 
 /// What came in and became no latency.
@@ -113,7 +121,10 @@ fn account(look: &Look<'_>, shown: &Snapshot) -> Vec<Line<'static>> {
     {
         let lost = if account.lost > 0 { styles.bad } else { styles.good };
         lines.push(Line::from(vec![
-            Span::styled(format!("   {name:10} in {:>15}  used {:>15}  ", grouped(account.r#in), grouped(account.used)), styles.text),
+            Span::styled(
+                format!("   {name:10} in {:>15}  used {:>15}  ", grouped(account.r#in), grouped(account.used)),
+                styles.text,
+            ),
             Span::styled(format!("lost {:>12}", grouped(account.lost)), lost),
         ]));
     }
@@ -146,8 +157,16 @@ fn own(look: &Look<'_>, shown: &Snapshot) -> Vec<Line<'static>> {
     let (styles, app) = (look.styles, look.app);
     let mut lines = vec![Line::styled(" snapshots", styles.title)];
     let mut spans = vec![Span::raw("   ")];
-    spans.extend(pair(look, "kept here", format!("{} moments, {} requests", grouped(app.history.len() as u64), grouped(app.rows.len() as u64))));
-    spans.extend(pair(look, "forgotten", format!("{} and {}", grouped(app.history.forgotten), grouped(app.rows.missed))));
+    spans.extend(pair(
+        look,
+        "kept here",
+        format!("{} moments, {} requests", grouped(app.history.len() as u64), grouped(app.rows.len() as u64)),
+    ));
+    spans.extend(pair(
+        look,
+        "forgotten",
+        format!("{} and {}", grouped(app.history.forgotten), grouped(app.rows.missed)),
+    ));
     lines.push(Line::from(spans));
     if shown.made > 0 {
         let mut spans = vec![Span::raw("   ")];

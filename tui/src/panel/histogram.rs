@@ -92,8 +92,10 @@ fn bars(
         (figures.p99_9_ns, "p99.9"),
         (figures.max_ns, "max"),
     ];
-    let mut marks: Vec<Mark<'_>> =
-        named.map(|(value_ns, name)| Mark { value_ns, name, style: styles.text, is_budget: false }).into_iter().collect();
+    let mut marks: Vec<Mark<'_>> = named
+        .map(|(value_ns, name)| Mark { value_ns, name, style: styles.text, is_budget: false })
+        .into_iter()
+        .collect();
     if let Some(value_ns) = app.budget(segment) {
         marks.push(Mark { value_ns, name: "budget", style: styles.bad, is_budget: true });
     }

@@ -88,7 +88,12 @@ fn waiting(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
         Link::Reading(progress) => {
             let share = progress.done.map_or(String::new(), |done| format!("  {:.0} %", done * 100.0));
             let width = usize::from(area.width / 2);
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a bar")]
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss,
+                reason = "a bar"
+            )]
             let filled = (progress.done.unwrap_or(0.0).clamp(0.0, 1.0) * width as f64) as usize;
             let bar = format!("{}{}", "█".repeat(filled), "░".repeat(width - filled));
             format!("{}{share}\n\n{bar}", progress.text)
@@ -98,7 +103,11 @@ fn waiting(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
     };
     let height = 3.min(area.height);
     let middle = Rect { y: area.y + (area.height - height) / 2, height, ..area };
-    Paragraph::new(text).style(look.styles.text).alignment(Alignment::Center).wrap(Wrap { trim: true }).render(middle, buffer);
+    Paragraph::new(text)
+        .style(look.styles.text)
+        .alignment(Alignment::Center)
+        .wrap(Wrap { trim: true })
+        .render(middle, buffer);
 }
 
 /// `tickscope  exchange-slows.pcap      14:31:22.123  playing ×2.0     lost 0`
@@ -196,7 +205,11 @@ fn foot(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
     for action in hints(app) {
         let Some(binding) = KEYS.iter().find(|binding| binding.action == action) else { continue };
         let key = written(binding).split(", ").next().unwrap_or_default().to_owned();
-        let hint = if action == Action::Freeze && app.snapshot().is_some_and(|shown| shown.of_capture) { "play" } else { binding.hint };
+        let hint = if action == Action::Freeze && app.snapshot().is_some_and(|shown| shown.of_capture) {
+            "play"
+        } else {
+            binding.hint
+        };
         let text = format!(" {hint} ");
         width += key.chars().count() + text.chars().count() + 1;
         if width > usize::from(area.width) {
@@ -234,7 +247,9 @@ fn to_ascii(buffer: &mut Buffer) {
             "≥" => ">",
             "│" | "▏" | "┆" => "|",
             "─" | "–" | "━" => "-",
-            "┌" | "┐" | "└" | "┘" | "├" | "┤" | "┬" | "┴" | "┼" | "╭" | "╮" | "╰" | "╯" => "+",
+            "┌" | "┐" | "└" | "┘" | "├" | "┤" | "┬" | "┴" | "┼" | "╭" | "╮" | "╰" | "╯" => {
+                "+"
+            }
             "█" => "#",
             "░" => ".",
             "±" | "~" => "~",

@@ -167,7 +167,8 @@ fn waterfall(buffer: &mut Buffer, area: Rect, look: &Look<'_>, events: &[Event])
             before = event.at_ns;
         }
         let room = usize::from((area.right()).saturating_sub(begin + bars + 1));
-        let frame = if event.frame > 0 { format!("{} frame {}", event.tap, grouped(event.frame)) } else { event.tap.clone() };
+        let frame =
+            if event.frame > 0 { format!("{} frame {}", event.tap, grouped(event.frame)) } else { event.tap.clone() };
         buffer.set_string(begin + bars + 1, y, cut(&format!("{frame}  {}", event.detail), room), styles.faint);
     }
 }
@@ -220,7 +221,12 @@ fn packets(buffer: &mut Buffer, area: Rect, look: &Look<'_>, drill: &Drill) {
     let title = Line::from(vec![
         Span::styled(format!(" packet {} of {} ", at + 1, frames.len()), styles.title),
         Span::styled(
-            format!(" {}  {}  {} bytes   h l: another, p: as pcapng ", frame.tap, clock(look, frame.t_ns, 9), frame.bytes.len()),
+            format!(
+                " {}  {}  {} bytes   h l: another, p: as pcapng ",
+                frame.tap,
+                clock(look, frame.t_ns, 9),
+                frame.bytes.len()
+            ),
             styles.faint,
         ),
     ]);
@@ -253,7 +259,8 @@ fn frame_lines(look: &Look<'_>, frame: &FrameView) -> Vec<Line<'static>> {
                 hex.push(' ');
             }
         }
-        let text: String = bytes.iter().map(|byte| if (32..127).contains(byte) { char::from(*byte) } else { '.' }).collect();
+        let text: String =
+            bytes.iter().map(|byte| if (32..127).contains(byte) { char::from(*byte) } else { '.' }).collect();
         lines.push(Line::from(vec![
             Span::styled(format!("   {:04x}  ", at * 16), styles.faint),
             Span::styled(format!("{hex:<49}  "), styles.text),

@@ -40,7 +40,11 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
         }
     }
     if orders.lines.is_empty() {
-        let text = if app.rows.len() == 0 { "no request is done yet" } else { "no request is like that; Esc clears the filter" };
+        let text = if app.rows.len() == 0 {
+            "no request is done yet"
+        } else {
+            "no request is like that; Esc clears the filter"
+        };
         buffer.set_string(body.x + 1, body.y, text, styles.faint);
     }
     Line::styled(notes(look), styles.faint).render(note, buffer);
@@ -82,9 +86,8 @@ fn cells(look: &Look<'_>, order: &Row, width: u16) -> Vec<Cell> {
     let Look { app, styles, .. } = look;
     let latency = |value: Option<i64>, segment: &str| {
         let text = value.map_or("–".to_owned(), |value| signed(look, value));
-        let style = value.map_or(styles.faint, |value| {
-            judged(look, value.unsigned_abs(), app.budget(segment), styles.text)
-        });
+        let style =
+            value.map_or(styles.faint, |value| judged(look, value.unsigned_abs(), app.budget(segment), styles.text));
         (text, style)
     };
     let outcome = match &*order.outcome {
@@ -105,7 +108,8 @@ fn cells(look: &Look<'_>, order: &Row, width: u16) -> Vec<Cell> {
             (order.outcome.to_string(), outcome),
         ];
     }
-    let trigger = if order.method.is_empty() { "–".to_owned() } else { format!("{} {:.2}", order.method, order.confidence) };
+    let trigger =
+        if order.method.is_empty() { "–".to_owned() } else { format!("{} {:.2}", order.method, order.confidence) };
     vec![
         sent(9),
         plain(&order.clordid),

@@ -172,7 +172,8 @@ fn density(
     (segment, columns, style): (&str, &Columns<'_>, Style),
     names: u16,
 ) {
-    let buckets_of = |snapshot: &Snapshot| snapshot.segments.get(segment).map(|it| it.buckets.clone()).unwrap_or_default();
+    let buckets_of =
+        |snapshot: &Snapshot| snapshot.segments.get(segment).map(|it| it.buckets.clone()).unwrap_or_default();
     let values = columns.each(|now, before| added(&before.map(buckets_of).unwrap_or_default(), &buckets_of(now)));
     let lanes: Vec<Vec<(u64, u64)>> = values.into_iter().map(Option::unwrap_or_default).collect();
     let whole = look.app.history.last().map(|last| buckets_of(last)).unwrap_or_default();
@@ -210,7 +211,11 @@ fn activity(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
     let Some(shown) = look.app.snapshot() else { return };
     let mut spans = vec![Span::raw(" ")];
     spans.extend(pair(look, "market data", format!("{}/s", rate(shown.rates.market_messages_per_s))));
-    spans.extend(pair(look, "requests", format!("{}/s, {} in all", rate(shown.rates.requests_per_s), grouped(shown.requests))));
+    spans.extend(pair(
+        look,
+        "requests",
+        format!("{}/s, {} in all", rate(shown.rates.requests_per_s), grouped(shown.requests)),
+    ));
     let triggered = shown.triggered;
     spans.extend(pair(look, "with a trigger", grouped(triggered)));
     for (name, count) in &shown.causes.0 {
@@ -249,7 +254,9 @@ fn trust(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
         if tap.looks_like_tai {
             spans.push(said(format!("{} may show TAI", tap.name), true));
         }
-        spans.extend(tap.stamps.warnings.iter().map(|warning| Span::styled(format!(" ! {}: {warning} ", tap.name), styles.warn)));
+        spans.extend(
+            tap.stamps.warnings.iter().map(|warning| Span::styled(format!(" ! {}: {warning} ", tap.name), styles.warn)),
+        );
     }
     Line::from(spans).render(area, buffer);
 }

@@ -22,7 +22,8 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
         By::Segment => "segments".to_owned(),
         by => format!("{} by {}", app.chosen(), by.name()),
     };
-    let sorted = if app.sort == SegmentSort::Given { String::new() } else { format!("  sorted by {}", app.sort.name()) };
+    let sorted =
+        if app.sort == SegmentSort::Given { String::new() } else { format!("  sorted by {}", app.sort.name()) };
     let of = if app.by == By::Segment { app.span.name() } else { "whole run" };
     let title = Line::from(vec![
         Span::styled(format!(" {what} "), look.styles.title),
@@ -83,14 +84,17 @@ fn cells(look: &Look<'_>, name: &str, figures: &Figures) -> Vec<Cell> {
         _ => styles.external,
     };
     let budget = app.budget(segment);
-    let of = |value_ns: u64, key: &str| (percentile(look, figures, value_ns, key), judged(look, value_ns, budget, styles.text));
+    let of = |value_ns: u64, key: &str| {
+        (percentile(look, figures, value_ns, key), judged(look, value_ns, budget, styles.text))
+    };
     let ratio = match figures.p99_over_p50 {
         Some(ratio) if ratio >= 1000.0 => format!("×{ratio:.0}"),
         Some(ratio) => format!("×{ratio:.2}"),
         None => "–".to_owned(),
     };
     let plain = |text: String| (text, styles.text);
-    let value = |value_ns: u64| if figures.n == 0 { "– ".to_owned() } else { format!("{} ", app.unit.latency(value_ns)) };
+    let value =
+        |value_ns: u64| if figures.n == 0 { "– ".to_owned() } else { format!("{} ", app.unit.latency(value_ns)) };
     let mut all = vec![
         (if name.is_empty() { "(none)".to_owned() } else { name.to_owned() }, style),
         plain(grouped(figures.n)),
@@ -144,12 +148,18 @@ fn notes(look: &Look<'_>) -> Line<'static> {
     if app.by != By::Segment {
         text.push_str("   h l: another segment");
     }
-    if let Some((by, _, left_out)) = app.groups.as_ref().filter(|(by, _, left_out)| by == app.by.name() && *left_out > 0) {
+    if let Some((by, _, left_out)) =
+        app.groups.as_ref().filter(|(by, _, left_out)| by == app.by.name() && *left_out > 0)
+    {
         text.push_str(&format!("   {} more by {by}, with fewer requests", grouped(*left_out)));
     }
     let sure = app.snapshot().and_then(|shown| shown.segments.get("t2t")?.tails_over.clone());
     if let Some(sure) = sure.filter(|_| !app.is_rough()) {
-        text.push_str(&format!("   t2t from p99 on: over {} pairs with confidence ≥ {}", grouped(sure.n), sure.confidence));
+        text.push_str(&format!(
+            "   t2t from p99 on: over {} pairs with confidence ≥ {}",
+            grouped(sure.n),
+            sure.confidence
+        ));
     }
     Line::styled(text, look.styles.faint)
 }

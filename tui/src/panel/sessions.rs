@@ -23,7 +23,10 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
         lines.push(Line::styled(" no order entry was found", look.styles.warn));
     }
     if shown.order_sessions_left_out > 0 {
-        lines.push(Line::styled(format!(" … and {} older ones", grouped(shown.order_sessions_left_out)), look.styles.faint));
+        lines.push(Line::styled(
+            format!(" … and {} older ones", grouped(shown.order_sessions_left_out)),
+            look.styles.faint,
+        ));
     }
     lines.push(Line::raw(""));
     shown.feeds.iter().for_each(|feed| lines.extend(feed_lines(look, feed, before)));
@@ -52,10 +55,7 @@ fn session_lines(
         before.order_sessions.iter().find(|it| it.session == session.session && it.client == session.client)
     });
     let mut first = vec![Span::styled(format!(" {}  ", cut(&session.session, 40)), styles.external)];
-    first.push(Span::styled(
-        format!("{}  {} > {}  ", session.protocol, session.client, session.server),
-        styles.faint,
-    ));
+    first.push(Span::styled(format!("{}  {} > {}  ", session.protocol, session.client, session.server), styles.faint));
     first.push(Span::styled(session.state.clone(), styles.text));
     let mut second = vec![Span::raw("   ")];
     let requests = rate(session.requests, earlier.map(|it| it.requests));

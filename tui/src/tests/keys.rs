@@ -22,7 +22,9 @@ fn from_the_overview_to_the_packets_of_the_slowest_order_in_four_keys() {
     let mut seat = captured();
     assert!(seat.frame(120, 40).contains("IT IS THE EXCHANGE"));
     seat.press("4 Enter p");
-    let written = seat.effects.iter().any(|effect| matches!(effect, Effect::Write { name, bytes, .. } if name.ends_with(".pcapng") && bytes == b"pcapng"));
+    let written = seat.effects.iter().any(
+        |effect| matches!(effect, Effect::Write { name, bytes, .. } if name.ends_with(".pcapng") && bytes == b"pcapng"),
+    );
     assert!(written, "{:?}", seat.effects);
 }
 

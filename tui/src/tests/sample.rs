@@ -212,8 +212,22 @@ fn row(it: &Request) -> Value {
     let is_reject = it.number.is_multiple_of(17);
     let (ack, reject) = if is_reject { (Value::Null, json!(it.ack_ns)) } else { (json!(it.ack_ns), Value::Null) };
     json!([
-        "md", "TRADER->EXCHANGE", name(it.number), "new", symbol, "B", "215.45", "100", it.t_out_ns, "latest", 0.98, it.t2t_ns,
-        17_500, ack, reject, if it.number.is_multiple_of(50) { "retransmitted" } else { "" },
+        "md",
+        "TRADER->EXCHANGE",
+        name(it.number),
+        "new",
+        symbol,
+        "B",
+        "215.45",
+        "100",
+        it.t_out_ns,
+        "latest",
+        0.98,
+        it.t2t_ns,
+        17_500,
+        ack,
+        reject,
+        if it.number.is_multiple_of(50) { "retransmitted" } else { "" },
         if is_reject { "rejected" } else { "filled" },
     ])
 }
@@ -266,7 +280,15 @@ pub(super) fn dissect(bytes: &[u8]) -> Result<Vec<FrameView>, String> {
         fields: fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
     };
     Ok(vec![
-        frame("UDP 10.1.0.1:31001 > 233.54.12.111:26477", &[1, 0, 94, 54, 12, 111], &[("itch50", "Order Executed Message"), ("  seq", "2506")]),
-        frame("TCP 10.0.0.10:41000 > 10.0.1.20:9876", b"8=FIX.4.4\x0135=D\x0111=T01-000100\x01", &[("fix", "NewOrderSingle"), ("  ClOrdID", "T01-000100")]),
+        frame(
+            "UDP 10.1.0.1:31001 > 233.54.12.111:26477",
+            &[1, 0, 94, 54, 12, 111],
+            &[("itch50", "Order Executed Message"), ("  seq", "2506")],
+        ),
+        frame(
+            "TCP 10.0.0.10:41000 > 10.0.1.20:9876",
+            b"8=FIX.4.4\x0135=D\x0111=T01-000100\x01",
+            &[("fix", "NewOrderSingle"), ("  ClOrdID", "T01-000100")],
+        ),
     ])
 }
