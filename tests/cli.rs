@@ -47,10 +47,10 @@ fn asked_for_help_is_output_and_wrong_usage_is_not() {
 }
 
 #[test]
-fn what_is_not_built_yet_does_not_exist() {
-    let output = tickscope().arg("tui").output().expect("it runs");
+fn a_screen_needs_a_terminal() {
+    let output = tickscope().arg("tui").stdin(Stdio::null()).output().expect("it runs");
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("unrecognized subcommand"));
+    assert!(stderr(&output).contains("--once prints it once"), "{}", stderr(&output));
 }
 
 #[test]

@@ -35,6 +35,18 @@ impl LinkType {
             other => LinkType::Other(other),
         }
     }
+
+    /// The number that stands for it in a capture file.
+    pub fn number(self) -> u16 {
+        match self {
+            LinkType::Ethernet => 1,
+            LinkType::LinuxSll => 113,
+            LinkType::LinuxSll2 => 276,
+            LinkType::RawIp => 101,
+            LinkType::Loopback => 0,
+            LinkType::Other(number) => number,
+        }
+    }
 }
 
 /// One captured frame, borrowed from the source until it returns.

@@ -41,6 +41,7 @@ pub enum Command {
     Analyze(Box<AnalyzeArgs>),
     Decode(Box<DecodeArgs>),
     Live(Box<LiveArgs>),
+    Tui(Box<super::tui::args::TuiArgs>),
     Sim(SimArgs),
     Score(super::score::ScoreArgs),
     Doctor(DoctorArgs),
@@ -143,7 +144,8 @@ pub struct LiveArgs {
 
     /// Nothing on the terminal but messages and reports: for services
     ///
-    /// Without it, and where standard output is a terminal, the figures so far are shown there, anew every second.
+    /// Without it, and where standard output is a terminal, the screen of tickscope-tui(1) is shown there. Its key q ends the run
+    /// at once, as Ctrl-C does, and the report is printed.
     #[arg(long, help_heading = "Running")]
     pub headless: bool,
 
@@ -167,6 +169,9 @@ pub struct LiveArgs {
 
     #[command(flatten)]
     pub record: RecordArgs,
+
+    #[command(flatten)]
+    pub screen: super::tui::args::ScreenArgs,
 
     #[command(flatten)]
     pub output: OutputArgs,
@@ -380,7 +385,7 @@ pub struct OutputArgs {
     pub hlog: Option<PathBuf>,
 }
 
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Selection")]
 pub struct SelectionArgs {
     /// Read only packets that match this filter: the usual part of tcpdump's syntax

@@ -25,6 +25,8 @@ pub(super) struct Clocks {
     pub labels: Vec<String>,
     /// What figures between taps need.
     pub between: TapClocks,
+    /// How far taps are ahead of the clock that counts, by their names: what captures are opened with.
+    pub leads: Vec<(String, Vec<Lead>)>,
 }
 
 impl Clocks {
@@ -42,14 +44,16 @@ impl Clocks {
         let needs_bounds = clocks.iter().skip(1).any(|clock| !clock.is_given);
         let bounds = if needs_bounds { estimate(settings, prepared, &of_tap)? } else { BoundsOfPairs::new() };
         let found = Found::new(clocks, bounds);
+        let mut ahead = Vec::new();
         if needs_bounds {
             let of =
                 |tap: usize| found.related.clocks.get(of_tap[tap]).map_or(&[][..], |clock| clock.pieces.as_slice());
             let leads =
                 (0..taps.len()).filter(|tap| !of(*tap).is_empty()).map(|tap| (taps[tap].0.clone(), leads(of(tap))));
-            prepared.captures = open::open_all(settings, &leads.collect::<Vec<_>>())?;
+            ahead = leads.collect();
+            prepared.captures = open::open_all(settings, &ahead)?;
         }
-        Ok(Clocks::of(&found, &distinct, of_tap))
+        Ok(Clocks { leads: ahead, ..Clocks::of(&found, &distinct, of_tap) })
     }
 
     /// Those of interfaces: for each its name, and whether a device's stamps count. All others have the clock of this host.
@@ -75,7 +79,7 @@ impl Clocks {
         let labels = of_tap.iter().map(|clock| found.clocks[*clock].label.clone()).collect();
         let references = of_tap.iter().map(|clock| distinct[found.reference(*clock)].clone());
         let (of_tap_names, relations) = (references.collect(), found.relations());
-        Clocks { of_tap: of_tap_names, relations, labels, between: found.between(of_tap) }
+        Clocks { of_tap: of_tap_names, relations, labels, between: found.between(of_tap), leads: Vec::new() }
     }
 
     /// The clock of each point.

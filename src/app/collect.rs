@@ -8,6 +8,7 @@ use std::{io, mem, panic};
 use tickscope_model::Timestamp;
 
 use super::args::OutputArgs;
+use super::tui::keep::Keep;
 use super::values::TableOutput;
 use crate::pair::Paired;
 use crate::pipeline::correlator::Correlator;
@@ -20,6 +21,7 @@ const BATCH: usize = 256;
 const BATCHES: usize = 16;
 
 /// `--orders` and `--segments`.
+#[derive(Default)]
 pub(super) struct Tables {
     pub orders: Option<OrdersFile>,
     pub segments: Option<SegmentsFile>,
@@ -36,9 +38,11 @@ impl Tables {
 }
 
 /// What a run leaves behind.
-struct Collected {
-    summary: Summary,
-    tables: Tables,
+pub(super) struct Collected {
+    pub summary: Summary,
+    pub tables: Tables,
+    /// The rows themselves, where somebody will ask for them.
+    pub keep: Option<Keep>,
 }
 
 /// What came out of the correlator: market-data messages by time, and closed requests.
@@ -58,6 +62,10 @@ impl Collected {
                 row.segment_rows().try_for_each(|segment| table.push(segment))?;
             }
             if *is_echo { self.summary.echo(row) } else { self.summary.figures(row) }
+        }
+        if let Some(keep) = &mut self.keep {
+            batch.rows.into_iter().try_for_each(|paired| keep.push(paired))?;
+            return Ok(Vec::new());
         }
         let Some(table) = &mut self.tables.orders else { return Ok(batch.rows) };
         for Paired { row, .. } in batch.rows.into_iter().filter(|paired| !paired.is_echo) {
@@ -91,8 +99,13 @@ struct Other {
 }
 
 impl Collector {
-    pub(super) fn start(summary: Summary, tables: Tables, on_thread: bool) -> io::Result<Collector> {
-        let collected = Box::new(Collected { summary, tables });
+    pub(super) fn start(
+        summary: Summary,
+        tables: Tables,
+        keep: Option<Keep>,
+        on_thread: bool,
+    ) -> io::Result<Collector> {
+        let collected = Box::new(Collected { summary, tables, keep });
         if !on_thread {
             return Ok(Collector { place: Place::Here(collected), evidence: Evidence::default() });
         }
@@ -135,13 +148,16 @@ impl Collector {
         }
     }
 
-    /// All the rest, and what became of everything.
-    pub(super) fn finish(mut self, correlator: &mut Correlator) -> io::Result<(Summary, Tables)> {
+    /// Closes everything that is open, and says what became of everything.
+    pub(super) fn finish(mut self, correlator: &mut Correlator) -> io::Result<Collected> {
+        while correlator.finish_some() {
+            self.collect(correlator)?;
+        }
         self.take(correlator)?;
         self.evidence.finish();
         let mut collected = self.end()?;
         collected.summary.evidence = self.evidence;
-        Ok((collected.summary, collected.tables))
+        Ok(*collected)
     }
 }
 

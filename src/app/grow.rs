@@ -9,7 +9,7 @@ use super::recording::Recording;
 use super::values::TableOutput;
 use crate::pair::{OrderRow, Paired, SegmentRow, TapClocks};
 use crate::pipeline::correlator::Correlator;
-use crate::stats::{ClockRelation, Evidence, Kept, Summary};
+use crate::stats::{ClockRelation, Evidence, Groups, Kept, Summary};
 use crate::write::GrowingTable;
 
 /// See the head of this file.
@@ -42,6 +42,7 @@ impl Growing {
     /// Rows are kept from now on, with their candidates.
     pub(super) fn keep(&mut self) {
         self.kept = Some(Vec::new());
+        self.summary.by_method = Some(Groups::default());
     }
 
     /// The rows that came since this was called last.

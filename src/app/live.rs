@@ -1,7 +1,8 @@
 //! `tickscope live`: the stages of `analyze`, fed by interfaces. This thread is the engine: it takes frames in time order,
 //! runs them through the stages, and every tenth of a second does what else is to be done ([`Engine::tick`]).
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -21,6 +22,7 @@ use super::grow::Growing;
 use super::recording::{self, Recording};
 use super::reload::Reload;
 use super::serve::{Figures, Serving};
+use super::tui::live::LiveScreen;
 use super::{Outcome, WrongUsage, complain, facts, open, rules, stop, unmatched};
 use crate::capture::stamp::Trailer;
 use crate::dissect::Filter;
@@ -30,13 +32,12 @@ use crate::pair::{Pairer, Rules};
 use crate::pipeline::Pipeline;
 use crate::pipeline::correlator::Correlator;
 use crate::stats::{self, Relation, Summary};
-use crate::write::{Style, brief};
 
 /// Frames between two looks at the clock.
 const FRAMES_AT_ONCE: usize = 1024;
 /// Everything that is not frames is looked at this often.
 const TICK: Duration = Duration::from_millis(100);
-/// … and of that, links, clocks and the screen this often.
+/// … and of that, links and clocks this often.
 const TICKS_PER_SECOND: u64 = 10;
 /// … and for conversations whose directions come apart.
 const LOOK_EVERY: u64 = 10 * TICKS_PER_SECOND;
@@ -64,7 +65,10 @@ pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Resul
         live.open(options(arguments, &settings, tap)).map_err(|error| anyhow!("tap {}: {error}", tap.name))?;
     }
     let mut growing = Growing::create(&arguments.output, names, settings.trigger.confidence)?;
-    let serving = Serving::open(&settings, arguments.display.quiet)?;
+    let has_screen = !arguments.headless && arguments.output.prints_report() && io::stdout().is_terminal();
+    let (screen, own) =
+        if has_screen { UnixStream::pair().map(|(screen, own)| (Some(screen), Some(own)))? } else { (None, None) };
+    let serving = Serving::open(&settings, own, arguments.display.quiet)?;
     if serving.keeps_rows() {
         growing.keep();
     }
@@ -81,7 +85,7 @@ pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Resul
         arguments.output.hlog.as_deref(),
         arguments.display.quiet,
     )?;
-    let engine = Engine::new(arguments, &settings, &taps, live, (growing, serving, recording))?;
+    let engine = Engine::new(arguments, &settings, &taps, live, (growing, serving, recording, screen))?;
     let is_asked = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&is_asked))?;
     if let Err(error) = drop_other_capabilities(taps.iter().any(|tap| tap.fifo > 0)) {
@@ -145,7 +149,9 @@ struct Engine<'a> {
     recording: Recording,
     reload: Reload,
     apart: Apart,
-    has_screen: bool,
+    /// What the screen reads from, until it is started.
+    screen_end: Option<UnixStream>,
+    screen: Option<LiveScreen>,
     ticks: u64,
 }
 
@@ -155,7 +161,7 @@ impl<'a> Engine<'a> {
         settings: &'a Settings,
         taps: &'a [TapSetting],
         live: Live,
-        (growing, serving, recording): (Growing, Serving, Recording),
+        (growing, serving, recording, screen_end): (Growing, Serving, Recording, Option<UnixStream>),
     ) -> anyhow::Result<Engine<'a>> {
         let selection = &arguments.selection;
         let filter = selection.filter.as_deref().map(Filter::parse).transpose();
@@ -193,7 +199,8 @@ impl<'a> Engine<'a> {
             recording,
             reload: Reload::start(arguments)?,
             apart: Apart::default(),
-            has_screen: !arguments.headless && arguments.output.prints_report() && io::stdout().is_terminal(),
+            screen_end,
+            screen: None,
             ticks: 0,
         };
         engine.relate_clocks();
@@ -214,10 +221,12 @@ impl<'a> Engine<'a> {
         reason = "a daemon lives by the clock; what it measures comes from frames alone"
     )]
     fn run(mut self, is_asked: &AtomicBool) -> anyhow::Result<Outcome> {
-        self.serving.start()?;
+        let names = self.taps.iter().map(|tap| tap.name.clone()).collect();
+        self.serving.start(names)?;
         self.live.start()?;
         let start = Instant::now();
         self.say_taps();
+        self.start_screen()?;
         let (mut next, mut is_stopped) = (start + TICK, false);
         while let Some(is_idle) = self.frames() {
             let now = Instant::now();
@@ -279,13 +288,10 @@ impl<'a> Engine<'a> {
         self.reload.advance(self.arguments, &mut self.recording);
         if is_second {
             self.growing.flush()?;
-            let is_quiet = self.arguments.display.quiet || self.has_screen;
+            let is_quiet = self.arguments.display.quiet;
             self.live.advance(&mut |tap, text| say(is_quiet, tap, text))?;
             if self.ticks.is_multiple_of(LOOK_EVERY) {
                 self.apart.look(&self.pipeline, (self.taps, &self.points), is_quiet);
-            }
-            if self.has_screen {
-                self.show()?;
             }
         }
         Ok(())
@@ -302,19 +308,14 @@ impl<'a> Engine<'a> {
         complain("note", "capturing");
     }
 
-    fn show(&mut self) -> io::Result<()> {
-        let style =
-            Style { color: self.arguments.display.is_colored(&io::stdout()), zone: self.arguments.clock.tz.0.clone() };
-        let taps = self.tap_facts();
-        let mut text = String::from("\x1b[H");
-        for line in brief(self.growing.summary(), &taps, &style) {
-            text.push_str(&line);
-            text.push_str("\x1b[K\n");
-        }
-        text.push_str("\x1b[J");
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        out.flush()
+    /// From now on what happens is told when the screen is gone.
+    fn start_screen(&mut self) -> io::Result<()> {
+        let Some(stream) = self.screen_end.take() else { return Ok(()) };
+        let LiveArgs { screen, clock, display, .. } = self.arguments;
+        let name = |tap: &TapSetting| format!("{}={}", tap.name, tap.interface.as_deref().unwrap_or_default());
+        let title = self.taps.iter().map(name).collect::<Vec<_>>().join(", ");
+        self.screen = Some(LiveScreen::start(stream, self.settings, screen, (clock, display), title)?);
+        Ok(())
     }
 
     fn tap_facts(&self) -> Vec<stats::Tap> {
@@ -347,6 +348,10 @@ impl<'a> Engine<'a> {
 
     /// Prints the report as it would be now, on a thread of its own: what is found out at the end takes its time.
     fn report_so_far(&mut self) -> anyhow::Result<()> {
+        if self.screen.is_some() {
+            complain("note", "SIGUSR1: there is no report so far while a screen has the terminal");
+            return Ok(());
+        }
         self.growing.take(&mut self.correlator, &mut self.recording)?;
         let mut summary = self.growing.snapshot();
         summary.is_running = true;
@@ -377,6 +382,10 @@ impl<'a> Engine<'a> {
         let mut summary = self.growing.finish(is_quiet).context("writing rows")?;
         self.complete(&mut summary);
         self.serving.finish(&mut self.growing, &summary, &self.correlator);
+        // The screen has seen the last snapshot and the end of its stream.
+        if let Some(screen) = self.screen.take() {
+            screen.end();
+        }
         let arguments = self.arguments;
         facts::write(&arguments.output, &arguments.display, &arguments.clock, &summary)?;
         let lost = summary.taps.iter().filter_map(|tap| tap.live.as_ref()).map(stats::LiveTap::lost).sum::<u64>();

@@ -1,7 +1,10 @@
-//! What is said on stderr: a line for people, or a JSON object for whoever collects logs.
+//! What is said on stderr: a line for people, or a JSON object for whoever collects logs. While a screen has the terminal it
+//! is held, and said when the screen is gone.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use clap::ValueEnum;
 use serde_json::json;
@@ -35,6 +38,38 @@ pub fn complain(level: &str, text: &str) {
     } else {
         format!("tickscope: {level}: {text}\n")
     };
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    match &mut *held {
+        Some(lines) => {
+            lines.push_back(line);
+            lines.drain(..lines.len().saturating_sub(MOST_HELD));
+        }
+        None => write(&line),
+    }
+}
+
+/// Lines that wait; only the newest are kept.
+static HELD: Mutex<Option<VecDeque<String>>> = Mutex::new(None);
+const MOST_HELD: usize = 1000;
+
+/// While this lives, lines wait.
+pub(super) struct Hold(());
+
+impl Hold {
+    pub(super) fn new() -> Hold {
+        HELD.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default();
+        Hold(())
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let lines = HELD.lock().unwrap_or_else(PoisonError::into_inner).take();
+        lines.into_iter().flatten().for_each(|line| write(&line));
+    }
+}
+
+fn write(line: &str) {
     // Nobody is left to be told where this fails.
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }

@@ -4,6 +4,7 @@
 
 mod socket;
 pub mod tables;
+mod tui;
 
 use clap::CommandFactory;
 use clap_mangen::Man;
@@ -43,6 +44,7 @@ pub fn pages() -> Vec<Page> {
             "decode" => decode_sections,
             "config" => |page: &mut Writer| page.subcommands(),
             "doctor" => doctor_sections,
+            "tui" => tui::sections,
             _ => |_: &mut Writer| (),
         };
         pages.push(command_page(command, extra));
@@ -452,6 +454,8 @@ impl Writer {
             "tickscope(1)",
             "tickscope-analyze(1)",
             "tickscope-decode(1)",
+            "tickscope-live(1)",
+            "tickscope-tui(1)",
             "tickscope-doctor(1)",
             "tickscope-config(1)",
             "tickscope-completions(1)",

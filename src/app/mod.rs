@@ -24,6 +24,7 @@ mod rules;
 pub mod score;
 mod serve;
 mod sim;
+pub mod tui;
 mod unmatched;
 pub mod values;
 mod watch;
@@ -99,6 +100,7 @@ fn run(command: &Command) -> (anyhow::Result<Outcome>, bool) {
             log::write_as(arguments.log);
             (prepare::live(arguments).and_then(|settings| live::run(arguments, settings)), arguments.strict)
         }
+        Command::Tui(arguments) => (prepare::tui(arguments).and_then(|settings| tui::run(arguments, &settings)), false),
         Command::Sim(arguments) => (sim::run(arguments), false),
         Command::Score(arguments) => (score::run(arguments), false),
         Command::Doctor(arguments) => (doctor::run(arguments), false),
@@ -139,6 +141,7 @@ fn wrong_usage(command: &Command, wrong: &WrongUsage) -> clap::Error {
         Command::Analyze(_) => "analyze",
         Command::Decode(_) => "decode",
         Command::Live(_) => "live",
+        Command::Tui(_) => "tui",
         Command::Sim(_) => "sim",
         Command::Score(_) => "score",
         Command::Doctor(_) => "doctor",

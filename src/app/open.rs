@@ -160,23 +160,38 @@ pub(super) fn run<L: Lane>(
     prepared: &mut Prepared,
     display: &DisplayArgs,
     lane: &mut L,
+    each: impl FnMut(&mut L, Timestamp) -> anyhow::Result<()>,
+) -> anyhow::Result<bool> {
+    let bar = progress(&prepared.captures, display);
+    let show = |captures: &Merged, _: &Pipeline, _: &L| {
+        bar.set_position(captures.position());
+        Ok(())
+    };
+    let stopped = run_with(prepared, lane, each, (CHECK_EVERY, show));
+    bar.finish_and_clear();
+    stopped
+}
+
+/// The same for somebody else who wants to know how far it is: `look` is called every so many frames.
+pub(super) fn run_with<L: Lane>(
+    prepared: &mut Prepared,
+    lane: &mut L,
     mut each: impl FnMut(&mut L, Timestamp) -> anyhow::Result<()>,
+    (check_every, mut look): (u64, impl FnMut(&Merged, &Pipeline, &L) -> anyhow::Result<()>),
 ) -> anyhow::Result<bool> {
     let Prepared { captures, pipeline, .. } = prepared;
-    let bar = progress(captures, display);
     let mut count = 0_u64;
     let mut stopped = false;
     while pipeline.step(captures, lane, &mut each)? {
         count += 1;
-        if count.is_multiple_of(CHECK_EVERY) {
-            bar.set_position(captures.position());
+        if count.is_multiple_of(check_every) {
+            look(captures, pipeline, lane)?;
             if stop().load(Ordering::Relaxed) {
                 stopped = true;
                 break;
             }
         }
     }
-    bar.finish_and_clear();
     captures.finish();
     pipeline.finish(captures, lane);
     Ok(stopped)

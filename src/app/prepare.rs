@@ -4,9 +4,12 @@
 use std::fs;
 use std::path::Path;
 
-use super::args::{AnalyzeArgs, ClockArgs, DecodeArgs, DisplayArgs, InputArgs, LiveArgs, OutputArgs, SelectionArgs};
+use super::args::{
+    AnalyzeArgs, ClockArgs, DecodeArgs, DisplayArgs, FileArgs, InputArgs, LiveArgs, OutputArgs, SelectionArgs,
+};
 use super::config::settings::{Capture, Input, Settings};
 use super::config::{Overrides, command, load};
+use super::tui::args::TuiArgs;
 use super::values::{CaptureArg, TimeArg};
 use super::{WrongUsage, complain, watch_signals};
 
@@ -53,6 +56,25 @@ pub(super) fn live(arguments: &LiveArgs) -> anyhow::Result<Settings> {
     Ok(settings)
 }
 
+/// Captures where there are any, else what a daemon's screen needs to know.
+pub(super) fn tui(arguments: &TuiArgs) -> anyhow::Result<Settings> {
+    let TuiArgs { selection, clock, display, pairing, .. } = arguments;
+    let overrides = Overrides {
+        offsets: &clock.offsets,
+        trailers: &clock.trailers,
+        window: pairing.window,
+        instruments: pairing.instruments.as_deref(),
+        ..Overrides::default()
+    };
+    // Signals are left as they are: the screen restores the terminal, and nothing is lost.
+    let mut settings = read((&arguments.captures, &arguments.file), selection, clock, display, &overrides)?;
+    if arguments.captures.is_empty() {
+        // Files that the configuration names are not meant.
+        settings.captures.clear();
+    }
+    Ok(settings)
+}
+
 /// One tap has one offset and one trailer.
 fn given_once(clock: &ClockArgs) -> anyhow::Result<()> {
     for (index, offset) in clock.offsets.iter().enumerate() {
@@ -76,18 +98,32 @@ fn prepare(
     display: &DisplayArgs,
     overrides: &Overrides<'_>,
 ) -> anyhow::Result<Settings> {
+    let settings = read((&input.captures, &input.file), selection, clock, display, overrides)?;
+    if settings.captures.is_empty() {
+        return Err(wrong("no CAPTURE is given, and no [[tap]] of the configuration names a file".into()));
+    }
+    watch_signals()?;
+    Ok(settings)
+}
+
+fn read(
+    (given, file): (&[CaptureArg], &FileArgs),
+    selection: &SelectionArgs,
+    clock: &ClockArgs,
+    display: &DisplayArgs,
+    overrides: &Overrides<'_>,
+) -> anyhow::Result<Settings> {
     given_once(clock)?;
     if let (Some(TimeArg::Absolute(from)), Some(TimeArg::Absolute(to))) = (selection.from, selection.to)
         && to <= from
     {
         return Err(wrong(format!("--from ({from}) is not before --to ({to})")));
     }
-    let search = command::find(input.file.config.as_deref());
+    let search = command::find(file.config.as_deref());
     let mut settings = load(&search)?;
     settings.apply(overrides);
-    settings.captures = captures(&input.captures, &mut settings)?;
+    settings.captures = captures(given, &mut settings)?;
     say(&settings, &search, display);
-    watch_signals()?;
     Ok(settings)
 }
 
@@ -126,9 +162,6 @@ fn captures(arguments: &[CaptureArg], settings: &mut Settings) -> anyhow::Result
         })
         .collect();
     let given = if arguments.is_empty() { configured.as_slice() } else { arguments };
-    if given.is_empty() {
-        return Err(wrong("no CAPTURE is given, and no [[tap]] of the configuration names a file".into()));
-    }
     if given.iter().filter(|capture| capture.input == Input::Stdin).count() > 1 {
         return Err(wrong("standard input can be read only once".into()));
     }

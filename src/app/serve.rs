@@ -4,6 +4,7 @@
 use std::fs::DirBuilder;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,7 +24,7 @@ use crate::live::flight::Flight;
 use crate::live::{Metrics, Publisher, Socket, Tell, Wanted};
 use crate::pipeline::Pipeline;
 use crate::pipeline::correlator::Correlator;
-use crate::stats::{Kept, Rates, Slowness, Snapshot, Summary, Tap};
+use crate::stats::{Asked, By, Kept, Rates, Slowness, Snapshot, Summary, Tap};
 use crate::write::{Packets, named};
 
 /// The name of the socket in its folder.
@@ -37,6 +38,8 @@ const LABELS: usize = 32;
 pub(super) struct Serving {
     /// Open, and nobody serves them yet.
     opened: (Option<Socket>, Option<TcpListener>),
+    /// The end of a pair whose other end the screen of this run reads.
+    screen: Option<UnixStream>,
     is_quiet: bool,
     socket: Option<Publisher>,
     metrics: Option<Metrics>,
@@ -61,7 +64,7 @@ pub(super) struct Figures<'a> {
 
 impl Serving {
     /// Opens what the settings ask for, before capabilities are given up.
-    pub(super) fn open(settings: &Settings, is_quiet: bool) -> anyhow::Result<Serving> {
+    pub(super) fn open(settings: &Settings, screen: Option<UnixStream>, is_quiet: bool) -> anyhow::Result<Serving> {
         let socket = match &settings.live.socket {
             SocketSetting::None => None,
             SocketSetting::At(path) => Some(Socket::bind(path)?),
@@ -84,6 +87,7 @@ impl Serving {
         }
         Ok(Serving {
             opened: (socket, listener),
+            screen,
             is_quiet,
             socket: None,
             metrics: None,
@@ -100,16 +104,19 @@ impl Serving {
     }
 
     /// Starts their threads, which have the capabilities of this one.
-    pub(super) fn start(&mut self) -> io::Result<()> {
+    pub(super) fn start(&mut self, taps: Vec<String>) -> io::Result<()> {
         let (socket, listener) = std::mem::take(&mut self.opened);
-        self.socket = socket.map(|socket| Publisher::start(socket, tell(self.is_quiet))).transpose()?;
+        let screen = self.screen.take();
+        if socket.is_some() || screen.is_some() {
+            self.socket = Some(Publisher::start(socket, screen, taps, tell(self.is_quiet))?);
+        }
         self.metrics = listener.map(|listener| Metrics::start(listener, tell(self.is_quiet))).transpose()?;
         Ok(())
     }
 
     /// Whether somebody will be able to ask for rows.
     pub(super) fn keeps_rows(&self) -> bool {
-        self.opened.0.is_some()
+        self.opened.0.is_some() || self.screen.is_some()
     }
 
     /// Frames that somebody asked for, one question at a time: to look for them takes the engine up to a millisecond.
@@ -133,6 +140,8 @@ impl Serving {
         let by_socket = self.socket.as_ref().is_some_and(Publisher::is_wanted);
         let is_behind = self.socket.as_ref().is_some_and(Publisher::is_behind);
         let by_metrics = self.metrics.as_ref().is_some_and(Metrics::is_wanted);
+        let kinds: Vec<By> = self.socket.iter().filter(|_| !is_behind).flat_map(Publisher::groups).collect();
+        let asked = |whole: &Summary, facts: &Summary| kinds.iter().map(|by| Asked::of(*by, whole, facts)).collect();
         self.skipped += u64::from(by_socket && is_behind);
         if by_socket {
             self.find_slowness(growing, figures);
@@ -143,7 +152,10 @@ impl Serving {
                 summary.is_running = true;
                 summary.taps = taps();
                 facts::counts(&mut summary, pipeline, correlator, MOST);
-                groups(growing.summary(), summary, by_metrics)
+                Snapshot {
+                    groups: asked(growing.summary(), &summary),
+                    ..groups(growing.summary(), summary, by_metrics)
+                }
             });
             let snapshot = self.complete(snapshot, correlator);
             if let Some(metrics) = self.metrics.as_ref().filter(|_| by_metrics) {
@@ -159,16 +171,10 @@ impl Serving {
     pub(super) fn finish(mut self, growing: &mut Growing, summary: &Summary, correlator: &Correlator) {
         self.number += 1;
         self.hand_over(growing.take_kept());
-        let Some(_) = &self.socket else { return };
-        let mut copy = summary.figures_so_far();
-        copy.feeds.truncate(MOST);
-        copy.sessions.drain(..copy.sessions.len().saturating_sub(MOST));
-        let snapshot = groups(summary, copy, false);
-        let slowness = Some(Arc::new(Slowness::find(
-            Timestamp(clock::now_utc_ns()),
-            summary.for_verdict(summary.evidence.clone()),
-        )));
-        let snapshot = self.complete(Snapshot { is_last: true, slowness, ..snapshot }, correlator);
+        let Some(socket) = &self.socket else { return };
+        let groups = socket.groups().map(|by| Asked::of(by, summary, summary)).collect();
+        let snapshot = Snapshot { groups, ..last(summary, Timestamp(clock::now_utc_ns())) };
+        let snapshot = self.complete(snapshot, correlator);
         if let Some(socket) = self.socket.take() {
             socket.finish(snapshot);
         }
@@ -230,8 +236,17 @@ fn processor_ns() -> Option<u64> {
     Some(seconds * 1_000_000_000 + nanos)
 }
 
+/// The snapshot of a run that is over: the numbers of its report.
+pub(super) fn last(summary: &Summary, now: Timestamp) -> Snapshot {
+    let slowness = Slowness::find(now, summary.for_verdict(summary.evidence.clone()));
+    let mut copy = summary.figures_so_far();
+    copy.feeds.truncate(MOST);
+    copy.sessions.drain(..copy.sessions.len().saturating_sub(MOST));
+    Snapshot { is_last: true, slowness: Some(Arc::new(slowness)), ..groups(summary, copy, false) }
+}
+
 /// A snapshot of these figures, with the sessions of the whole.
-fn groups(whole: &Summary, summary: Summary, for_metrics: bool) -> Snapshot {
+pub(super) fn groups(whole: &Summary, summary: Summary, for_metrics: bool) -> Snapshot {
     let sessions = &whole.by_session;
     let labels = if for_metrics { LABELS } else { 0 };
     Snapshot {
@@ -251,19 +266,20 @@ fn tell(is_quiet: bool) -> Tell {
     })
 }
 
-/// Where the socket is that nobody named.
-fn default_path() -> PathBuf {
+/// Where the socket is that nobody named: the first of these, or for who looks for one, the first that has one.
+pub(super) fn default_paths() -> Vec<PathBuf> {
     let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
     // systemd gives several folders with colons between them.
     let first = |value: std::ffi::OsString| value.to_string_lossy().split(':').next().map(PathBuf::from);
     let folder = variable("RUNTIME_DIRECTORY").and_then(first);
-    let folder = folder.or_else(|| variable("XDG_RUNTIME_DIR").map(|folder| Path::new(&folder).join("tickscope")));
-    folder.unwrap_or_else(|| PathBuf::from("/run/tickscope")).join(NAME)
+    let user = variable("XDG_RUNTIME_DIR").map(|folder| Path::new(&folder).join("tickscope"));
+    let system = PathBuf::from("/run/tickscope");
+    folder.into_iter().chain(user).chain([system]).map(|folder| folder.join(NAME)).collect()
 }
 
 /// Nobody asked for it, so where it is not to be had the run goes on without.
 fn default_socket(is_quiet: bool) -> Option<Socket> {
-    let path = default_path();
+    let path = default_paths().swap_remove(0);
     let bound = make_folder(&path).and_then(|()| Socket::bind(&path));
     bound
         .inspect_err(|error| {

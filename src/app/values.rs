@@ -46,6 +46,14 @@ Examples:
   tickscope live --headless --config tickscope.toml --orders orders.jsonl --json > report.json
   tickscope live --tap md=eth1,join=233.54.12.111 --tap ord=eth2 --duration 60s";
 
+pub const EXAMPLES_TUI: &str = "\
+Examples:
+  tickscope tui captures/exchange-slows.pcap
+  tickscope tui --connect /run/tickscope/live.sock
+  tickscope tui md=md.pcap ord=orders.pcap --budget t2t=50us --tz America/New_York
+  tickscope tui day.pcap --once --size 120x40
+  tickscope tui --once --json | jq .segments.t2t.p99_ns";
+
 pub const EXAMPLES_CONFIG: &str = "\
 Examples:
   tickscope config check tickscope.toml

@@ -13,7 +13,8 @@ use super::block::{Block, Part};
 use super::error::{Cut, SourceError};
 use super::file::{CaptureFile, Interface};
 use super::map::prefetch;
-use super::open::{BLOCK, open_with};
+use super::names::names;
+use super::open::{BLOCK, open_bytes, open_with};
 use super::packets::{Packets, Place};
 use super::span::Span;
 use super::stamp::{self, Stampers, Stamps, TapTime};
@@ -198,6 +199,25 @@ enum Advance {
 }
 
 impl Lane {
+    fn new(mut file: CaptureFile, name: String) -> Lane {
+        let stampers = Stampers::new(&mut file);
+        Lane {
+            file,
+            name,
+            taps: Vec::new(),
+            known: HashMap::new(),
+            identities: Identities::default(),
+            is_several: false,
+            interface: u32::MAX,
+            tap: TapId(0),
+            offset: Nanos(0),
+            stampers,
+            time: Timestamp::MIN,
+            ahead: None,
+            block: None,
+        }
+    }
+
     #[inline]
     fn advance(&mut self) -> Advance {
         if self.ahead.is_some() && self.advance_block() {
@@ -288,28 +308,19 @@ impl Merged {
     pub fn open(inputs: &[Input], rules: &[TapTime]) -> Result<Merged, SourceError> {
         // Each compressed file has up to five blocks in memory.
         let block_bytes = (BLOCKS / 5 / inputs.len().max(1)).clamp(64 << 10, BLOCK);
-        let mut files = Vec::with_capacity(inputs.len());
-        for (input, name) in inputs.iter().zip(names(inputs)) {
-            let mut file = open_with(&input.path, block_bytes)?;
-            let stampers = Stampers::new(&mut file);
-            files.push(Lane {
-                file,
-                name,
-                taps: Vec::new(),
-                known: HashMap::new(),
-                identities: Identities::default(),
-                is_several: false,
-                interface: u32::MAX,
-                tap: TapId(0),
-                offset: Nanos(0),
-                stampers,
-                time: Timestamp::MIN,
-                ahead: None,
-                block: None,
-            });
-        }
+        let open = |(input, name): (&Input, String)| Ok((open_with(&input.path, block_bytes)?, name));
+        let files: Result<Vec<_>, SourceError> = inputs.iter().zip(names(inputs)).map(open).collect();
+        Ok(Merged::of(files?, rules))
+    }
+
+    /// A capture in memory, under a name.
+    pub fn of_bytes(name: &str, bytes: Vec<u8>, rules: &[TapTime]) -> Result<Merged, SourceError> {
+        Ok(Merged::of(vec![(open_bytes(Path::new(name), bytes)?, name.to_owned())], rules))
+    }
+
+    fn of(files: Vec<(CaptureFile, String)>, rules: &[TapTime]) -> Merged {
         let mut merged = Merged {
-            files,
+            files: files.into_iter().map(|(file, name)| Lane::new(file, name)).collect(),
             taps: Vec::new(),
             rules: rules.to_vec(),
             current: 0,
@@ -317,7 +328,7 @@ impl Merged {
             waiting: BinaryHeap::new(),
         };
         merged.start();
-        Ok(merged)
+        merged
     }
 
     /// Goes to each file's first frame. A single file has none to be compared with, but its interfaces become known.
@@ -551,46 +562,4 @@ impl Identities {
 
 fn label(interface: &Interface) -> String {
     interface.name.clone().unwrap_or_else(|| interface.number.to_string())
-}
-
-/// What the user said, else the file's name; the whole path where two files have the same name.
-fn names(inputs: &[Input]) -> Vec<String> {
-    let short = |input: &Input| {
-        let last = input.path.file_name().unwrap_or(input.path.as_os_str());
-        input.name.clone().unwrap_or_else(|| last.to_string_lossy().into_owned())
-    };
-    let mut names: Vec<String> = Vec::with_capacity(inputs.len());
-    for input in inputs {
-        let mut name = short(input);
-        if inputs.iter().filter(|other| short(other) == name).count() > 1 && input.name.is_none() {
-            name = input.path.to_string_lossy().into_owned();
-        }
-        let base = name.clone();
-        let mut number = 1;
-        while names.contains(&name) {
-            number += 1;
-            name = format!("{base}#{number}");
-        }
-        names.push(name);
-    }
-    names
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_short_and_different() {
-        let inputs = [
-            (None, "a/x.pcap"),
-            (None, "b/x.pcap"),
-            (None, "c/y.pcap"),
-            (Some("n"), "z.pcap"),
-            (None, "c/y.pcap"),
-            (Some("n"), "w.pcap"),
-        ]
-        .map(|(name, path)| Input { name: name.map(str::to_owned), path: path.into() });
-        assert_eq!(names(&inputs), ["a/x.pcap", "b/x.pcap", "c/y.pcap", "n", "c/y.pcap#2", "n#2"]);
-    }
 }

@@ -11,6 +11,7 @@ mod file;
 mod inflate;
 mod map;
 mod merge;
+mod names;
 mod open;
 mod packets;
 mod pcap;

@@ -21,6 +21,11 @@ pub fn open(path: &Path) -> Result<CaptureFile, SourceError> {
     open_with(path, BLOCK)
 }
 
+/// A capture in memory, under a name.
+pub(super) fn open_bytes(name: &Path, bytes: Vec<u8>) -> Result<CaptureFile, SourceError> {
+    streamed(name, Source::new(Box::new(io::Cursor::new(bytes))), None, BLOCK)
+}
+
 /// The same with smaller blocks, where many files are open at once.
 pub(super) fn open_with(path: &Path, block_bytes: usize) -> Result<CaptureFile, SourceError> {
     let failed = |cause: io::Error| SourceError::Open { file: path.to_owned(), cause };

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use tickscope_model::{Frame, Nanos, TapId, Timestamp};
+use tickscope_model::{Frame, LinkType, Nanos, TapId, Timestamp};
 
 use super::pcapng::{self, Packet};
 use crate::write::Packets;
@@ -222,7 +222,7 @@ impl Held {
 fn begin(out: &mut Vec<u8>, names: &[String], comment: &str) {
     pcapng::section(out, comment);
     for name in names {
-        pcapng::interface(out, name, "");
+        pcapng::interface(out, LinkType::Ethernet, name, "");
     }
 }
 
@@ -230,14 +230,12 @@ fn packet(out: &mut Vec<u8>, names: &[String], kept: &Kept, bytes: &[u8]) {
     let Kept { tap, time, number, wire_len, is_sent, .. } = *kept;
     let name = names.get(usize::from(tap.0)).map_or("", String::as_str);
     let comment = format!("frame {number} of {name}");
-    pcapng::packet(out, &Packet { interface: tap.0, time, wire_len, is_sent, bytes }, &comment);
+    pcapng::packet(out, &Packet { interface: tap.0, time, wire_len, is_sent: Some(is_sent), bytes }, &comment);
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
-
-    use tickscope_model::LinkType;
 
     use super::*;
     use crate::capture::{Input, Merged};

@@ -8,7 +8,7 @@
 pub mod flight;
 pub mod flight_files;
 mod merge;
-mod pcapng;
+pub mod pcapng;
 mod queue;
 mod reader;
 mod receive;
@@ -27,6 +27,7 @@ use tickscope_nic::{OpenError, clock};
 
 pub use self::merge::Arrival;
 use self::merge::{Merge, Next};
+pub use self::rows::Rows;
 pub use self::scrape::Metrics;
 pub use self::socket::{Publisher, Socket, Tell, Wanted};
 use self::tap::Tap;

@@ -1,7 +1,8 @@
 //! Blocks of pcapng (draft-ietf-opsawg-pcapng) for recordings and for parts of the flight recorder: little endian, times in
-//! nanoseconds, interfaces called as the taps, each frame with the way it went.
+//! nanoseconds, interfaces called as the taps, each frame with the way it went. Files of single frames (the answer of the query
+//! `packets`) also say of each, as its comment, where it stood.
 
-use tickscope_model::Timestamp;
+use tickscope_model::{LinkType, Timestamp};
 
 /// A block's type and its two lengths.
 const FRAME: usize = 12;
@@ -11,19 +12,18 @@ const PACKET: usize = FRAME + 20 + FLAGS;
 const FLAGS: usize = 12;
 
 const COMMENT: u16 = 1;
-const ETHERNET: u16 = 1;
 /// Nothing is cut on purpose.
 const SNAPLEN: u32 = 0;
 
 /// A frame to be written.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Packet<'a> {
+pub struct Packet<'a> {
     /// By the order of the interfaces.
     pub interface: u16,
     pub time: Timestamp,
     pub wire_len: u32,
-    /// By this host, not received.
-    pub is_sent: bool,
+    /// By this host, not received; `None` where nobody knows.
+    pub is_sent: Option<bool>,
     pub bytes: &'a [u8],
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Counts {
 }
 
 /// Section Header Block: begins a file.
-pub(super) fn section(out: &mut Vec<u8>, comment: &str) {
+pub fn section(out: &mut Vec<u8>, comment: &str) {
     block(out, 0x0A0D_0D0A, |out| {
         out.extend_from_slice(&0x1A2B_3C4D_u32.to_le_bytes());
         out.extend_from_slice(&[1, 0, 0, 0]);
@@ -51,9 +51,9 @@ pub(super) fn section(out: &mut Vec<u8>, comment: &str) {
 }
 
 /// Interface Description Block.
-pub(super) fn interface(out: &mut Vec<u8>, name: &str, comment: &str) {
+pub fn interface(out: &mut Vec<u8>, link: LinkType, name: &str, comment: &str) {
     block(out, 1, |out| {
-        out.extend_from_slice(&ETHERNET.to_le_bytes());
+        out.extend_from_slice(&link.number().to_le_bytes());
         out.extend_from_slice(&[0; 2]);
         out.extend_from_slice(&SNAPLEN.to_le_bytes());
         option(out, COMMENT, comment.as_bytes());
@@ -71,7 +71,7 @@ pub(super) fn packet_len(bytes: usize) -> usize {
 
 /// Enhanced Packet Block.
 #[inline]
-pub(super) fn packet(out: &mut Vec<u8>, packet: &Packet<'_>, comment: &str) {
+pub fn packet(out: &mut Vec<u8>, packet: &Packet<'_>, comment: &str) {
     block(out, 6, |out| {
         out.extend_from_slice(&u32::from(packet.interface).to_le_bytes());
         time(out, packet.time);
@@ -80,8 +80,8 @@ pub(super) fn packet(out: &mut Vec<u8>, packet: &Packet<'_>, comment: &str) {
         out.extend_from_slice(packet.bytes);
         pad(out, packet.bytes.len());
         option(out, COMMENT, comment.as_bytes());
-        // epb_flags: inbound or outbound.
-        option(out, 2, &(1 + u32::from(packet.is_sent)).to_le_bytes());
+        // epb_flags: inbound, outbound, or unknown.
+        option(out, 2, &packet.is_sent.map_or(0, |is_sent| 1 + u32::from(is_sent)).to_le_bytes());
         end_of_options(out);
     });
 }
@@ -144,9 +144,55 @@ fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).expect("no frame is that long")
 }
 
+/// The first comment of each packet of a file that was written here, where it has one.
+pub fn comments(pcapng: &[u8]) -> Vec<Option<String>> {
+    let number = |bytes: &[u8], at: usize| bytes.get(at..)?.first_chunk().map(|four| u32::from_le_bytes(*four));
+    let (mut rest, mut found) = (pcapng, Vec::new());
+    while let (Some(kind), Some(length)) = (number(rest, 0), number(rest, 4)) {
+        let Some((block, behind)) = rest.split_at_checked(length as usize).filter(|_| length as usize >= FRAME) else {
+            break;
+        };
+        if kind == 6 {
+            let captured = number(block, 20).unwrap_or(0) as usize;
+            found.push(comment(block.get(28 + captured.next_multiple_of(4)..).unwrap_or_default()));
+        }
+        rest = behind;
+    }
+    found
+}
+
+fn comment(mut options: &[u8]) -> Option<String> {
+    loop {
+        let (&[code, high, low, rest], value) = options.split_first_chunk()?;
+        let (code, length) = (u16::from_le_bytes([code, high]), usize::from(u16::from_le_bytes([low, rest])));
+        match code {
+            0 => return None,
+            COMMENT => return Some(String::from_utf8_lossy(value.get(..length)?).into_owned()),
+            _ => options = value.get(length.next_multiple_of(4)..)?,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn comments_are_found_again() {
+        let mut out = Vec::new();
+        section(&mut out, "a file");
+        interface(&mut out, LinkType::Ethernet, "md", "");
+        let time = Timestamp(1);
+        for (length, comment) in [(0, "one"), (61, ""), (1514, "another")] {
+            let bytes = vec![7; length];
+            packet(&mut out, &Packet { interface: 0, time, wire_len: 60, is_sent: None, bytes: &bytes }, comment);
+        }
+        let expected = [Some("one".to_owned()), None, Some("another".to_owned())];
+        assert_eq!(comments(&out), expected);
+        for cut in 0..out.len() {
+            assert!(comments(&out[..cut]).len() <= 3);
+        }
+    }
 
     #[test]
     fn a_packet_is_as_long_as_was_said() {
@@ -154,7 +200,7 @@ mod tests {
             let mut out = Vec::new();
             let bytes = vec![7; length];
             let time = Timestamp(1);
-            packet(&mut out, &Packet { interface: 0, time, wire_len: 60, is_sent: false, bytes: &bytes }, "");
+            packet(&mut out, &Packet { interface: 0, time, wire_len: 60, is_sent: None, bytes: &bytes }, "");
             assert_eq!(out.len(), packet_len(length));
         }
     }

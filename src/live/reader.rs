@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use rustix::event::PollFlags;
 
+use crate::stats::By;
 use crate::write::{Question, question};
 
 /// A reader with more than this before it is behind.
-const BEHIND: usize = 1 << 20;
+const BEHIND: usize = 4 << 20;
 /// A line that is longer than this is no question.
 const LONGEST_LINE: usize = 64 << 10;
 /// Lines are split up to so many at once.
@@ -30,11 +31,15 @@ pub(super) struct Reader {
     pub(super) is_streaming: bool,
     /// It asked for the next one.
     pub(super) wants_snapshot: bool,
+    /// It asked for groups, which come with the next one.
+    pub(super) wants_groups: Vec<By>,
     /// It asked for frames, which the engine has, so often.
     pub(super) awaits: usize,
     pub(super) number: u64,
     /// Gone, or to be dropped.
     pub(super) is_over: bool,
+    /// The screen of this very run: it misses snapshots rather than to be dropped.
+    pub(super) is_own: bool,
     has_asked: bool,
     /// It will not ask any more.
     has_ended: bool,
@@ -51,9 +56,11 @@ impl Reader {
             stream,
             is_streaming: true,
             wants_snapshot: false,
+            wants_groups: Vec::new(),
             awaits: 0,
             number,
             is_over: false,
+            is_own: false,
             has_asked: false,
             has_ended: false,
             lines: VecDeque::new(),
@@ -66,6 +73,11 @@ impl Reader {
     /// It does not take what it is sent. One line, however long, is not too much.
     pub(super) fn is_behind(&self) -> bool {
         self.pending > BEHIND && self.lines.len() > 1
+    }
+
+    /// Somebody has to make a snapshot for it.
+    pub(super) fn wants_any(&self) -> bool {
+        self.is_streaming || self.wants_snapshot || !self.wants_groups.is_empty()
     }
 
     pub(super) fn has_taken_all(&self) -> bool {
@@ -104,7 +116,7 @@ impl Reader {
             }
         }
         // Whoever asked, and will not ask any more, has what it came for.
-        let is_served = !self.is_streaming && !self.wants_snapshot && self.awaits == 0;
+        let is_served = !self.wants_any() && self.awaits == 0;
         self.is_over |= self.has_ended && self.has_asked && is_served;
     }
 
@@ -179,7 +191,7 @@ mod tests {
     #[test]
     fn who_takes_nothing_is_behind_and_is_asked_nothing() {
         let (mut reader, _other) = pair();
-        let line: Arc<[u8]> = vec![b'x'; 600_000].into();
+        let line: Arc<[u8]> = vec![b'x'; 2_400_000].into();
         reader.send(Arc::clone(&line));
         reader.send(Arc::clone(&line));
         reader.write();

@@ -145,7 +145,7 @@ impl Recorder {
         };
         let time = arrival.stamp;
         let Frame { tap, wire_len, bytes, .. } = *frame;
-        let packet = Packet { interface: tap.0, time, wire_len, is_sent: arrival.is_sent, bytes };
+        let packet = Packet { interface: tap.0, time, wire_len, is_sent: Some(arrival.is_sent), bytes };
         pcapng::packet(&mut buffer.blocks, &packet, if has_time { "" } else { NO_STAMP });
         if buffer.frames == 0 {
             buffer.first = time;

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use tickscope_model::Timestamp;
+use tickscope_model::{LinkType, Timestamp};
 
 use super::pcapng;
 use super::record::{Buffer, Counts, Limits, Shared};
@@ -144,7 +144,7 @@ impl Files {
         let mut blocks = Vec::new();
         pcapng::section(&mut blocks, "recorded by tickscope live");
         for (name, about) in &self.taps {
-            pcapng::interface(&mut blocks, name, about);
+            pcapng::interface(&mut blocks, LinkType::Ethernet, name, about);
         }
         self.append(&blocks)
     }

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 
@@ -17,10 +17,10 @@ use tickscope_model::TapId;
 
 use super::reader::{Asked, Reader};
 use super::rows::Rows;
-use crate::stats::{Kept, Snapshot};
+use crate::stats::{By, Kept, Snapshot};
 use crate::write::{
-    Packets, Question, Readers, candidates_answer, error_answer, named, no_row, packets_answer, session_answer,
-    snapshot_line,
+    Packets, Question, Readers, candidates_answer, error_answer, groups_answer, named, no_row, packets_answer,
+    rows_answer, session_answer, snapshot_line,
 };
 
 /// So many readers at once.
@@ -110,8 +110,9 @@ pub struct Wanted {
 /// The engine's end.
 pub struct Publisher {
     messages: SyncSender<Message>,
-    /// Somebody wants a snapshot …
+    /// Somebody wants a snapshot, and with it these groups, by [`By::bit`] …
     wanted: Arc<AtomicBool>,
+    groups: Arc<AtomicU8>,
     /// … and none is on its way.
     on_its_way: Arc<AtomicBool>,
     /// What the engine is asked for.
@@ -125,35 +126,56 @@ pub struct Publisher {
 pub type Tell = Box<dyn Fn(&str) + Send>;
 
 impl Publisher {
-    pub fn start(socket: Socket, tell: Tell) -> io::Result<Publisher> {
+    /// `own` is a reader that is there from the beginning: the screen of this run. `taps`: their names.
+    pub fn start(
+        socket: Option<Socket>,
+        own: Option<UnixStream>,
+        taps: Vec<String>,
+        tell: Tell,
+    ) -> io::Result<Publisher> {
         let (messages, queue) = sync_channel(MESSAGES);
         let (bell, ear) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
         ear.set_nonblocking(true)?;
-        let (wanted, on_its_way) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let (wanted, on_its_way) = (Arc::new(AtomicBool::new(own.is_some())), Arc::<AtomicBool>::default());
+        let groups = Arc::<AtomicU8>::default();
+        let mut readers = Vec::new();
+        if let Some(stream) = own {
+            stream.set_nonblocking(true)?;
+            let mut reader = Reader::new(stream, 0);
+            reader.is_own = true;
+            readers.push(reader);
+        }
         let (ask, questions) = sync_channel(QUESTIONS);
         let server = Server {
             socket,
             queue,
             ear,
             wanted: Arc::clone(&wanted),
+            groups: Arc::clone(&groups),
             on_its_way: Arc::clone(&on_its_way),
             tell,
             ask,
             connections: 0,
-            readers: Vec::new(),
+            readers,
             counts: Readers::default(),
             rows: Rows::default(),
             latest: None,
-            taps: Vec::new(),
+            taps,
         };
         let thread = thread::Builder::new().name("socket".to_owned()).spawn(move || server.run())?;
-        Ok(Publisher { messages, wanted, on_its_way, questions, bell, thread })
+        Ok(Publisher { messages, wanted, groups, on_its_way, questions, bell, thread })
     }
 
     /// Whether somebody waits for a snapshot.
     pub fn is_wanted(&self) -> bool {
         self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// The groups that somebody asked for.
+    pub fn groups(&self) -> impl Iterator<Item = By> + use<> {
+        let bits = self.groups.load(Ordering::Relaxed);
+        By::ALL.into_iter().filter(move |by| bits & by.bit() != 0)
     }
 
     /// Whether the last one was not taken yet.
@@ -216,10 +238,12 @@ impl Publisher {
 
 /// See the head of this file.
 struct Server {
-    socket: Socket,
+    /// Where there is none, nobody can come but the reader that is there already.
+    socket: Option<Socket>,
     queue: Receiver<Message>,
     ear: UnixStream,
     wanted: Arc<AtomicBool>,
+    groups: Arc<AtomicU8>,
     on_its_way: Arc<AtomicBool>,
     tell: Tell,
     ask: SyncSender<Wanted>,
@@ -243,9 +267,10 @@ impl Server {
                 break;
             }
         }
-        for reader in self.readers.iter_mut().filter(|reader| reader.awaits > 0) {
-            reader.awaits = 0;
-            reader.send(error_answer(Some("packets"), "the run has ended").into());
+        for reader in &mut self.readers {
+            let groups = std::mem::take(&mut reader.wants_groups).into_iter().map(|_| "groups");
+            let unanswered = groups.chain((std::mem::take(&mut reader.awaits) > 0).then_some("packets"));
+            unanswered.for_each(|query| reader.send(error_answer(Some(query), "the run has ended").into()));
         }
         for _ in 0..LAST_LOOKS {
             self.serve();
@@ -261,7 +286,7 @@ impl Server {
         let mut all: Vec<PollFd<'_>> = Vec::with_capacity(self.readers.len() + 2);
         if !is_last {
             all.push(PollFd::new(&self.ear, PollFlags::IN));
-            all.push(PollFd::new(&self.socket.listener, PollFlags::IN));
+            all.extend(self.socket.iter().map(|socket| PollFd::new(&socket.listener, PollFlags::IN)));
         }
         // Nothing is waited for of one that was closed half, whose end would be told again and again.
         let waits = |reader: &&Reader| !reader.waits_for(is_last).is_empty();
@@ -297,7 +322,8 @@ impl Server {
     fn publish(&mut self, snapshot: Box<Snapshot>) {
         self.taps = snapshot.summary.tap_names();
         // First of all those that are behind, so that this snapshot tells of it.
-        for reader in self.readers.iter_mut().filter(|reader| reader.is_streaming && reader.is_behind()) {
+        let is_lost = |reader: &&mut Reader| reader.is_streaming && !reader.is_own && reader.is_behind();
+        for reader in self.readers.iter_mut().filter(is_lost) {
             reader.is_over = true;
             self.counts.dropped += 1;
             (self.tell)("a reader of the socket was dropped: it does not take what it is sent");
@@ -305,12 +331,30 @@ impl Server {
         self.forget();
         let line: Arc<[u8]> = snapshot_line(&snapshot, self.rows.newest().take(NEWEST), self.counts).into();
         for reader in &mut self.readers {
-            if reader.is_streaming || std::mem::take(&mut reader.wants_snapshot) {
+            let is_sent = reader.is_streaming && !reader.is_behind();
+            if std::mem::take(&mut reader.wants_snapshot) || is_sent || reader.is_streaming && snapshot.is_last {
                 reader.send(Arc::clone(&line));
             }
         }
+        self.give_groups(&snapshot);
         self.latest = Some(snapshot);
         self.say_wanted();
+    }
+
+    /// Answers who asked for groups that this snapshot has.
+    fn give_groups(&mut self, snapshot: &Snapshot) {
+        let answers: Vec<(By, Arc<[u8]>)> = snapshot
+            .groups
+            .iter()
+            .filter_map(|asked| Some((asked.by, groups_answer(asked.by, snapshot)?.into())))
+            .collect();
+        for (by, answer) in &answers {
+            for reader in &mut self.readers {
+                let count = reader.wants_groups.iter().filter(|wanted| **wanted == *by).count();
+                reader.wants_groups.retain(|wanted| wanted != by);
+                (0..count).for_each(|_| reader.send(Arc::clone(answer)));
+            }
+        }
     }
 
     /// Answers who asked for frames, if it is still there.
@@ -347,7 +391,8 @@ impl Server {
 
     fn accept(&mut self) {
         // An error is that of a connection that is gone again, or of too many open files: both pass.
-        while let Ok((stream, _)) = self.socket.listener.accept() {
+        let Some(socket) = &self.socket else { return };
+        while let Ok((stream, _)) = socket.listener.accept() {
             if stream.set_nonblocking(true).is_err() {
                 continue;
             }
@@ -387,6 +432,13 @@ impl Server {
                 reader.wants_snapshot = true;
                 None
             }
+            Asked::Question(Question::Groups { by }) => {
+                reader.wants_groups.push(*by);
+                None
+            }
+            Asked::Question(Question::Rows { after, most }) => {
+                Some(rows_answer(&self.rows.after(*after, *most), &self.taps))
+            }
             Asked::Question(Question::Order { session, clordid }) => {
                 let found = self.rows.find(session.as_deref(), clordid);
                 Some(candidates_answer(found, &self.taps, self.rows.kept()))
@@ -405,7 +457,8 @@ impl Server {
     }
 
     fn say_wanted(&self) {
-        let is_wanted = self.readers.iter().any(|reader| reader.is_streaming || reader.wants_snapshot);
-        self.wanted.store(is_wanted, Ordering::Relaxed);
+        self.wanted.store(self.readers.iter().any(Reader::wants_any), Ordering::Relaxed);
+        let groups = self.readers.iter().flat_map(|reader| &reader.wants_groups).fold(0, |bits, by| bits | by.bit());
+        self.groups.store(groups, Ordering::Relaxed);
     }
 }

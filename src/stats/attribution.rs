@@ -47,6 +47,13 @@ impl Causes {
         } += 1;
     }
 
+    pub(super) fn merge(&mut self, other: Causes) {
+        self.exact += other.exact;
+        self.likely += other.likely;
+        self.ambiguous += other.ambiguous;
+        self.untriggered += other.untriggered;
+    }
+
     /// With their names, the surest first.
     pub fn named(&self) -> [(&'static str, u64); 4] {
         let Causes { exact, likely, ambiguous, untriggered } = *self;

@@ -159,6 +159,13 @@ impl Group {
         self.requests += 1;
         self.causes.add(cause);
     }
+
+    /// Adds all of another group.
+    pub(super) fn merge(&mut self, other: &Group) {
+        self.requests += other.requests;
+        self.causes.merge(other.causes);
+        self.latencies.merge(&other.latencies);
+    }
 }
 
 /// How many groups a table keeps apart.

@@ -4,6 +4,7 @@
 mod accounting;
 mod attribution;
 mod buckets;
+mod by;
 mod change;
 mod clock_bounds;
 mod clock_gaps;
@@ -28,6 +29,7 @@ mod verdict;
 
 pub use accounting::Discrepancy;
 pub use attribution::{Attribution, Cause, Causes, Coverage, THRESHOLD};
+pub use by::{Asked, By};
 pub use clock_bounds::{Bound, BoundSide};
 pub use clock_relations::{BoundsOfPairs, ClockRelations, Piece, relate};
 pub use evidence::Evidence;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tickscope_model::Timestamp;
 
-use super::{Group, Summary, Verdict};
+use super::{Asked, Group, Summary, Verdict};
 use crate::pair::{OrderRow, Trigger};
 
 /// See the head of this file.
@@ -20,12 +20,18 @@ pub struct Snapshot {
     pub start: Timestamp,
     /// The run is over: these are the numbers of the report.
     pub is_last: bool,
-    /// Of the whole run. Its groups and time table are empty.
+    /// It is of captures that were read to their end, as of a time in them.
+    pub of_capture: bool,
+    /// Of the whole run up to then. Its groups and time table are empty.
     pub summary: Summary,
+    /// Where taps, feeds, conversations and the account stand, if not in `summary`: of captures these are known at the end only.
+    pub whole: Option<Arc<Summary>>,
     /// The busiest sessions, the busiest first.
     pub busiest: Vec<Group>,
     /// The sessions that came first, in that order: these stay the same.
     pub earliest: Vec<Group>,
+    /// The groups that somebody asked for.
+    pub groups: Vec<Asked>,
     /// How many sessions, order-entry conversations and feeds there are in all.
     pub session_count: u64,
     pub conversation_count: u64,

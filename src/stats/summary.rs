@@ -48,6 +48,8 @@ pub struct Summary {
     pub by_session: Groups,
     pub by_symbol: Groups,
     pub by_outcome: Groups,
+    /// By what decided on the trigger; only where somebody may ask for it.
+    pub by_method: Option<Groups>,
     pub timeline: Timeline,
     pub slowest_internal: Slowest,
     /// By the exchange's first answer.
@@ -98,6 +100,7 @@ impl Default for Summary {
             by_session: Groups::default(),
             by_symbol: Groups::default(),
             by_outcome: Groups::default(),
+            by_method: None,
             timeline: Timeline::default(),
             slowest_internal: Slowest::new(SLOWEST),
             slowest_external: Slowest::new(SLOWEST),
@@ -135,10 +138,18 @@ impl Summary {
         self.by_symbol.entry(&row.symbol).count(cause);
         let outcome = self.by_outcome.entry_named(row.outcome);
         outcome.count(cause);
+        let name = row.trigger.as_ref().map_or("none", |trigger| trigger.method.name());
+        let mut method = self.by_method.as_mut().map(|methods| methods.entry_named(name));
+        if let Some(method) = &mut method {
+            method.count(cause);
+        }
         for (kind, latency) in row.segments().filter(|(kind, _)| *kind != SegmentKind::Hop) {
             self.rows.latencies[kind.index()] += 1;
             if let Ok(value) = u64::try_from(latency.0) {
                 outcome.latencies.record_pair(kind, value, cause.is_sure());
+                if let Some(method) = &mut method {
+                    method.latencies.record_pair(kind, value, cause.is_sure());
+                }
             }
         }
         self.segments(row);
@@ -155,6 +166,7 @@ impl Summary {
         self.overall.settle();
         self.by_session.settle();
         self.by_outcome.settle();
+        self.by_method.iter_mut().for_each(Groups::settle);
     }
 
     /// A request that another tap saw before, when it is closed; or what was measured of a request behind its row.

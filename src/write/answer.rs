@@ -6,9 +6,14 @@ use serde_json::{Value, json};
 use tickscope_model::{TapId, Timestamp};
 
 use super::json::{groups, time};
+use super::jsonl::write_value;
 use super::snapshot::{VERSION, order, with_buckets};
-use crate::pair::Trigger;
-use crate::stats::{Kept, Snapshot};
+use super::table::{Cell, TableRow};
+use crate::pair::{OrderRow, Trigger};
+use crate::stats::{By, Group, Kept, Snapshot, Summary};
+
+/// So many rows are in an answer.
+const MOST_ROWS: u64 = 1000;
 
 /// What somebody asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +24,10 @@ pub enum Question {
     Packets { session: Option<String>, clordid: String },
     /// One session's figures with their buckets.
     Session { session: String },
+    /// Rows behind a number, so many at most.
+    Rows { after: u64, most: usize },
+    /// The busiest groups with their buckets.
+    Groups { by: By },
     /// The next snapshot.
     Snapshot,
     /// All snapshots from now on.
@@ -31,6 +40,8 @@ impl Question {
             Question::Order { .. } => "order",
             Question::Packets { .. } => "packets",
             Question::Session { .. } => "session",
+            Question::Rows { .. } => "rows",
+            Question::Groups { .. } => "groups",
             Question::Snapshot => "snapshot",
             Question::Stream => "stream",
         }
@@ -48,15 +59,29 @@ pub fn question(line: &[u8]) -> Result<Question, String> {
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(_) => Err(format!("\"{key}\" must be a text")),
     };
+    let number = |key: &str, default: u64| match value.get(key) {
+        None | Some(Value::Null) => Ok(default),
+        Some(number) => number.as_u64().ok_or_else(|| format!("\"{key}\" must be a whole number of 0 or more")),
+    };
     let needed = |key: &str| text(key)?.ok_or_else(|| format!("\"{name}\" needs \"{key}\""));
     match name {
         "order" => Ok(Question::Order { session: text("session")?, clordid: needed("clordid")? }),
         "packets" => Ok(Question::Packets { session: text("session")?, clordid: needed("clordid")? }),
         "session" => Ok(Question::Session { session: needed("session")? }),
+        "rows" => {
+            let most = number("most", MOST_ROWS)?.min(MOST_ROWS);
+            Ok(Question::Rows { after: number("after", 0)?, most: usize::try_from(most).unwrap_or(usize::MAX) })
+        }
+        "groups" => {
+            let by = needed("by")?;
+            let known = || By::ALL.map(|by| format!("\"{}\"", by.name())).join(", ");
+            let by = By::named(&by).ok_or_else(|| format!("there are no groups by \"{by}\"; known are {}", known()))?;
+            Ok(Question::Groups { by })
+        }
         "snapshot" => Ok(Question::Snapshot),
         "stream" => Ok(Question::Stream),
         other => {
-            let known = "\"order\", \"packets\", \"session\", \"snapshot\", \"stream\"";
+            let known = "\"order\", \"packets\", \"session\", \"rows\", \"groups\", \"snapshot\", \"stream\"";
             Err(format!("there is no query \"{other}\"; known are {known}"))
         }
     }
@@ -79,8 +104,11 @@ pub fn candidates_answer(found: Option<&Kept>, taps: &[String], kept: (usize, Op
     let (rows, since, aged_out) = kept;
     let error = found.is_none().then(|| no_row(rows, aged_out));
     let order = found.map(|kept| order(&kept.row, taps));
-    let candidates =
-        found.map(|kept| kept.candidates.iter().map(|it| candidate(it, kept, taps)).collect::<Vec<Value>>());
+    // There were some, and they are not kept any more.
+    let is_gone = |kept: &&Kept| kept.candidates.is_empty() && kept.row.weighed.is_some_and(|it| it.candidates > 0);
+    let candidates = found
+        .filter(|kept| !is_gone(kept))
+        .map(|kept| kept.candidates.iter().map(|it| candidate(it, kept, taps)).collect::<Vec<Value>>());
     line(&json!({
         "tickscope_answer": VERSION,
         "query": "order",
@@ -155,16 +183,7 @@ pub fn session_answer(name: &str, snapshot: &Snapshot) -> Vec<u8> {
     let Some(group) = all().find(|group| *group.name == *name) else {
         return error_answer(Some("session"), "no such session among those that the snapshot holds");
     };
-    let mut value = groups(&[group], &snapshot.summary);
-    let session = value.get_mut(0).map(Value::take).unwrap_or_default();
-    let session = match session {
-        Value::Object(mut object) => {
-            let segments = object.remove("segments").unwrap_or_default();
-            object.insert("segments".to_owned(), with_buckets(segments, &group.latencies));
-            Value::Object(object)
-        }
-        other => other,
-    };
+    let session = drawn(group, &snapshot.summary);
     line(&json!({
         "tickscope_answer": VERSION,
         "query": "session",
@@ -175,10 +194,72 @@ pub fn session_answer(name: &str, snapshot: &Snapshot) -> Vec<u8> {
     }))
 }
 
+/// A group whose segments have buckets.
+fn drawn(group: &Group, summary: &Summary) -> Value {
+    let mut value = groups(&[group], summary).get_mut(0).map(Value::take).unwrap_or_default();
+    if let Some(segments) = value.get_mut("segments") {
+        *segments = with_buckets(segments.take(), &group.latencies);
+    }
+    value
+}
+
+/// The busiest groups, as of this snapshot; `None` where it was not asked for them.
+pub fn groups_answer(by: By, snapshot: &Snapshot) -> Option<Vec<u8>> {
+    let asked = snapshot.groups.iter().find(|asked| asked.by == by)?;
+    let groups: Vec<Value> = asked.busiest.iter().map(|group| drawn(group, &snapshot.summary)).collect();
+    Some(line(&json!({
+        "tickscope_answer": VERSION,
+        "query": "groups",
+        "by": by.name(),
+        "t_ns": snapshot.time.0,
+        "t": snapshot.time.to_string(),
+        "error": null,
+        "groups": groups,
+        "left_out": asked.left_out,
+    })))
+}
+
+/// Rows that follow each other.
+pub struct Numbered<'a> {
+    pub rows: Vec<&'a Kept>,
+    /// Number of the first of these.
+    pub first: Option<u64>,
+    /// Number of the newest row that there is; 0 where there is none.
+    pub last: u64,
+    /// How many of those that were asked for have aged out.
+    pub missed: u64,
+}
+
+/// Rows as arrays of values, in the order of `columns`. They may be many, so no object is made of each.
+pub fn rows_answer(found: &Numbered<'_>, taps: &[String]) -> Vec<u8> {
+    let columns: Vec<&str> = OrderRow::columns().iter().map(|column| column.name).chain(["outcome"]).collect();
+    let start = json!({ "tickscope_answer": VERSION, "query": "rows", "error": null, "columns": columns });
+    let end = json!({ "first": found.first, "last": found.last, "missed": found.missed });
+    let mut line = start.to_string().into_bytes();
+    line.pop();
+    line.extend_from_slice(b",\"rows\":[");
+    for (at, kept) in found.rows.iter().enumerate() {
+        line.extend_from_slice(if at == 0 { b"[" } else { b",[" });
+        for cell in kept.row.cells(taps) {
+            // Memory takes everything.
+            let _ = write_value(&mut line, &cell);
+            line.push(b',');
+        }
+        let _ = write_value(&mut line, &Cell::Text(kept.row.outcome.into()));
+        line.push(b']');
+    }
+    line.extend_from_slice(b"],");
+    line.extend_from_slice(end.to_string().trim_start_matches('{').as_bytes());
+    line.push(b'\n');
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::snapshot::tests::snapshot;
+    use super::super::table::tests::full_row;
     use super::*;
+    use crate::stats::Asked;
     use crate::stats::summary_tests::row;
 
     #[test]
@@ -186,6 +267,10 @@ mod tests {
         let order = Question::Order { session: Some("A->B".into()), clordid: "7".into() };
         assert_eq!(question(br#"{"query":"order","session":"A->B","clordid":"7","later":1}"#), Ok(order));
         assert_eq!(question(br#"{"query":"snapshot"}"#), Ok(Question::Snapshot));
+        assert_eq!(question(br#"{"query":"rows"}"#), Ok(Question::Rows { after: 0, most: 1000 }));
+        let rows = Question::Rows { after: 7, most: 1000 };
+        assert_eq!(question(br#"{"query":"rows","after":7,"most":5000}"#), Ok(rows));
+        assert_eq!(question(br#"{"query":"groups","by":"venue"}"#), Ok(Question::Groups { by: By::Venue }));
         for (line, expected) in [
             (&b"{"[..], "no JSON"),
             (b"\xff\xfe", "no JSON"),
@@ -194,6 +279,9 @@ mod tests {
             (br#"{"query":"order","clordid":7}"#, "must be a text"),
             (br#"{"query":"packets"}"#, "needs \"clordid\""),
             (br#"{"query":"frames"}"#, "no query \"frames\""),
+            (br#"{"query":"rows","after":-1}"#, "\"after\" must be a whole number"),
+            (br#"{"query":"groups"}"#, "needs \"by\""),
+            (br#"{"query":"groups","by":"side"}"#, "known are \"session\", \"symbol\""),
         ] {
             let error = question(line).unwrap_err();
             assert!(error.contains(expected), "{error}");
@@ -239,5 +327,39 @@ mod tests {
         let sum: u64 = ack["buckets"].as_array().unwrap().iter().map(|pair| pair[1].as_u64().unwrap()).sum();
         assert_eq!(Some(sum), ack["n"].as_u64());
         assert!(parsed(&session_answer("nobody", &snapshot))["error"].is_string());
+    }
+    #[test]
+    fn rows_are_the_values_of_an_order() {
+        let taps = ["md".to_owned()];
+        let kept = [full_row(), row("7", 5)].map(|row| Kept { row: Box::new(row), candidates: Vec::new() });
+        let found = Numbered { rows: kept.iter().collect(), first: Some(4), last: 9, missed: 3 };
+        let answer = parsed(&rows_answer(&found, &taps));
+        assert_eq!((&answer["first"], &answer["last"], &answer["missed"]), (&4.into(), &9.into(), &3.into()));
+        assert_eq!(answer["error"], Value::Null);
+        let columns: Vec<&str> = answer["columns"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        assert_eq!(columns.len(), OrderRow::columns().len() + 1);
+        for (kept, values) in kept.iter().zip(answer["rows"].as_array().unwrap()) {
+            let order = order(&kept.row, &taps);
+            let values = values.as_array().unwrap();
+            assert_eq!(values.len(), columns.len());
+            for (column, value) in columns.iter().zip(values) {
+                assert_eq!(order[column], *value, "{column}");
+            }
+        }
+        let none = parsed(&rows_answer(&Numbered { rows: Vec::new(), first: None, last: 0, missed: 0 }, &taps));
+        assert_eq!((&none["rows"], &none["first"], &none["last"]), (&json!([]), &Value::Null, &0.into()));
+    }
+
+    #[test]
+    fn groups_come_where_the_snapshot_was_asked_for_them() {
+        let mut snapshot = snapshot();
+        assert!(groups_answer(By::Session, &snapshot).is_none());
+        snapshot.groups = vec![Asked { by: By::Session, busiest: snapshot.busiest.clone(), left_out: 2 }];
+        let answer = parsed(&groups_answer(By::Session, &snapshot).unwrap());
+        assert_eq!((&answer["by"], &answer["left_out"]), (&"session".into(), &2.into()));
+        let group = &answer["groups"][0];
+        assert_eq!(group["requests"], snapshot.busiest[0].requests);
+        assert!(group["segments"]["ack"]["buckets"].is_array() && group["causes"].is_object(), "{group:#}");
+        assert!(groups_answer(By::Venue, &snapshot).is_none());
     }
 }

@@ -59,7 +59,7 @@ impl TableWriter for JsonLinesWriter {
     }
 }
 
-fn write_value(line: &mut Vec<u8>, cell: &Cell<'_>) -> io::Result<()> {
+pub(super) fn write_value(line: &mut Vec<u8>, cell: &Cell<'_>) -> io::Result<()> {
     match cell {
         Cell::Empty => write!(line, "null"),
         Cell::Integer(value) => write!(line, "{value}"),

@@ -3,7 +3,6 @@
 
 mod across;
 mod answer;
-mod brief;
 mod causes;
 mod csv;
 #[cfg(test)]
@@ -31,9 +30,9 @@ mod trail;
 mod why;
 
 pub use answer::{
-    Packets, Question, candidates_answer, error_answer, no_row, packets_answer, question, session_answer,
+    Numbered, Packets, Question, candidates_answer, error_answer, groups_answer, no_row, packets_answer, question,
+    rows_answer, session_answer,
 };
-pub use brief::brief;
 pub use hgrm::write_hgrm;
 pub use hlog::write_hlog;
 pub use json::write_json;
@@ -44,6 +43,7 @@ pub(crate) use screen::{grouped, latency, plural, printable, signed_latency, wra
 pub use snapshot::{Readers, snapshot_line};
 pub use snapshot_keys::{ANSWER_KEYS, SNAPSHOT_KEYS};
 pub use sort::{Sorter, Spill};
+pub use spill::Replayed;
 pub use table::{
     Cell, Column, GrowingTable, Kind, OrdersFile, SegmentsFile, TableFile, TableRow, TableWriter, Written,
 };

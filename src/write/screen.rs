@@ -64,7 +64,7 @@ impl Style {
     }
 
     /// `10:31:02.123456789`
-    pub(super) fn clock(&self, time: Timestamp) -> String {
+    pub(crate) fn clock(&self, time: Timestamp) -> String {
         self.broken_down(time).strftime("%H:%M:%S.%9f").to_string()
     }
 

@@ -35,8 +35,9 @@ pub fn snapshot_line<'a>(snapshot: &Snapshot, newest: impl Iterator<Item = &'a K
 
 pub(super) fn document<'a>(snapshot: &Snapshot, newest: impl Iterator<Item = &'a Kept>, readers: Readers) -> Value {
     let summary = &snapshot.summary;
-    let taps = summary.tap_names();
-    let (first, last) = summary.span().unzip();
+    let whole = snapshot.whole.as_deref().unwrap_or(summary);
+    let taps = whole.tap_names();
+    let (first, last) = whole.span().unzip();
     let busiest: Vec<_> = snapshot.busiest.iter().collect();
     let left_out = |all: u64, shown: usize| all.saturating_sub(shown as u64);
     let (causes, slowness) = (summary.attribution.causes, snapshot.slowness.as_deref());
@@ -48,6 +49,7 @@ pub(super) fn document<'a>(snapshot: &Snapshot, newest: impl Iterator<Item = &'a
         "t": snapshot.time.to_string(),
         "started": time(Some(snapshot.start)),
         "is_last": snapshot.is_last,
+        "of_capture": snapshot.of_capture,
         "first": time(first),
         "last": time(last),
         "rates": rates(snapshot.pace),
@@ -64,12 +66,12 @@ pub(super) fn document<'a>(snapshot: &Snapshot, newest: impl Iterator<Item = &'a
         "verdict_as_of": time(slowness.map(|found| found.time)),
         "slowest": { "t2t": slowest(&summary.slowest_internal, &taps), "answer": slowest(&summary.slowest_external, &taps) },
         "newest": newest.map(|kept| order(&kept.row, &taps)).collect::<Vec<Value>>(),
-        "taps": summary.taps.iter().map(facts::tap).collect::<Vec<Value>>(),
-        "feeds": summary.feeds.iter().map(facts::feed).collect::<Vec<Value>>(),
-        "feeds_left_out": left_out(snapshot.feed_count, summary.feeds.len()),
-        "order_sessions": facts::order_sessions(summary),
-        "order_sessions_left_out": left_out(snapshot.conversation_count, summary.sessions.len()),
-        "quality": facts::quality(summary),
+        "taps": whole.taps.iter().map(facts::tap).collect::<Vec<Value>>(),
+        "feeds": whole.feeds.iter().map(facts::feed).collect::<Vec<Value>>(),
+        "feeds_left_out": left_out(snapshot.feed_count, whole.feeds.len()),
+        "order_sessions": facts::order_sessions(whole),
+        "order_sessions_left_out": left_out(snapshot.conversation_count, whole.sessions.len()),
+        "quality": facts::quality(whole),
         "readers": { "connected": readers.connected, "dropped": readers.dropped, "refused": readers.refused },
         "snapshots_skipped": snapshot.skipped,
         "rows_skipped": snapshot.rows_skipped,

@@ -20,6 +20,11 @@ pub static SNAPSHOT_KEYS: &[Row] = &[
     ("started.t_ns", "Likewise, nanoseconds."),
     ("started.t", "Likewise, text."),
     ("is_last", "The run is over, and these are the numbers of the report."),
+    (
+        "of_capture",
+        "It is one of many of captures that were read to their end (tickscope-tui(1)), with the figures of the requests that were \
+         sent up to its time, which is one of the captures; false live.",
+    ),
     ("first", "Time of the first frame; null where there is none."),
     ("first.t_ns", "Likewise, nanoseconds."),
     ("first.t", "Likewise, text."),
@@ -333,7 +338,11 @@ pub static ANSWER_KEYS: &[Row] = &[
     ("query", "What was asked; null where that could not be read."),
     ("error", "Why there is no answer, for people; null or absent where there is one."),
     ("order", "Query order: the row, with the keys of newest; null where there is none."),
-    ("candidates", "Query order: the messages that could have caused it, newest first."),
+    (
+        "candidates",
+        "Query order: the messages that could have caused it, newest first; null where there is no row, or they are not kept \
+         any more.",
+    ),
     ("candidates.tap", "Tap that saw the message."),
     ("candidates.frame", "Number of its frame at that tap."),
     ("candidates.t_ns", "Its time, nanoseconds since the epoch."),
@@ -345,6 +354,24 @@ pub static ANSWER_KEYS: &[Row] = &[
     ("candidates.symbol", "Its symbol."),
     ("candidates.method", "What speaks for it: id, price, latest, link, fill."),
     ("candidates.probability", "How likely it is the cause, 0 to 1."),
+    ("columns", "Query rows: names of the values of a row: those of the columns of --orders, then outcome."),
+    (
+        "rows",
+        "Query rows: the rows, the oldest first, each a list of values in the order of columns, as in newest; null where there is \
+         none.",
+    ),
+    (
+        "first",
+        "Query rows: number of the first of these; the others follow it without a gap. Null where rows is empty.",
+    ),
+    ("last", "Query rows: number of the newest row that there is; 0 where there is none."),
+    ("missed", "Query rows: how many rows with numbers above after have aged out."),
+    ("by", "Query groups: what was asked for."),
+    (
+        "groups",
+        "Query groups: elements as of sessions, whose segments have buckets: the 64 with the most requests, the busiest first.",
+    ),
+    ("left_out", "Query groups: how many groups there are beyond those."),
     ("kept", "Query order: the rows that can be asked for."),
     ("kept.rows", "How many are kept: the newest 8192, fewer where they have many candidates."),
     ("kept.since", "Time of the oldest of them, as an object with t_ns (nanoseconds) and t; null where there is none."),
@@ -364,6 +391,6 @@ pub static ANSWER_KEYS: &[Row] = &[
     ),
     ("pcapng", "Query packets: the frames as a pcapng file in base64; null where there are none."),
     ("taps", "Query session: names of the taps."),
-    ("t_ns", "Query session: when the figures were taken, nanoseconds since the epoch."),
+    ("t_ns", "Queries session and groups: when the figures were taken, nanoseconds since the epoch."),
     ("t", "Likewise, text."),
 ];

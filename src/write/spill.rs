@@ -137,6 +137,60 @@ impl Spill for OrderRow {
     }
 }
 
+/// A row as figures are made of it, for those who add all rows up once more.
+pub struct Replayed {
+    pub row: OrderRow,
+    pub is_echo: bool,
+}
+
+impl Spill for Replayed {
+    fn compare(&self, other: &Self) -> Ordering {
+        self.row.compare(&other.row)
+    }
+
+    fn lighten(&mut self) {
+        let across = self.row.across.take();
+        self.row.lighten();
+        self.row.across = across;
+    }
+
+    fn encode(&self, names: &mut Names, bytes: &mut Vec<u8>) {
+        let mut put = Put { names, bytes };
+        put.number(u64::from(self.is_echo));
+        put.option(self.row.across.as_ref(), |put, all| {
+            for across in all.iter() {
+                put.number(match across {
+                    Across::One => 0,
+                    Across::Within(_) => 1,
+                    Across::Unknown => 2,
+                });
+                if let Across::Within(error) = across {
+                    put.nanos(*error);
+                }
+            }
+        });
+        self.row.encode(names, bytes);
+    }
+
+    fn decode(bytes: &[u8], names: &Names) -> Option<Self> {
+        let mut take = Take { names, bytes };
+        let is_echo = take.number()? != 0;
+        let across = take.option(|take| {
+            let mut all = Box::new([Across::One; SegmentKind::ALL.len()]);
+            for across in all.iter_mut() {
+                *across = match take.number()? {
+                    0 => Across::One,
+                    1 => Across::Within(take.nanos()?),
+                    _ => Across::Unknown,
+                };
+            }
+            Some(all)
+        })?;
+        let row = OrderRow { across, ..OrderRow::decode(take.bytes, names)? };
+        Some(Replayed { row, is_echo })
+    }
+}
+
 impl Spill for SegmentRow {
     fn compare(&self, other: &Self) -> Ordering {
         let key = |row: &SegmentRow| (row.time, row.tap);
@@ -384,6 +438,19 @@ mod tests {
             for segment in row.segment_rows() {
                 assert_eq!(back(&segment).cells(&taps), segment.cells(&taps));
             }
+        }
+    }
+
+    #[test]
+    fn what_figures_are_made_of_comes_back() {
+        let mut spanning = full_row();
+        let mut across = [Across::One; SegmentKind::ALL.len()];
+        (across[0], across[3]) = (Across::Within(Nanos(7)), Across::Unknown);
+        spanning.across = Some(Box::new(across));
+        for (row, is_echo) in [(spanning, false), (full_row(), true), (row("", u64::MAX), false)] {
+            let read = back(&Replayed { row: row.clone(), is_echo });
+            assert_eq!((&read.row.across, read.is_echo), (&row.across, is_echo));
+            assert_eq!(read.row.cells(&[]), row.cells(&[]));
         }
     }
 

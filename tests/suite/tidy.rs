@@ -49,6 +49,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tickscope_decoders", &["app", "capture", "flow", "merge", "pipeline"]),
     ("tickscope_nic", &["app", "live"]),
     ("tickscope_sim", &["app"]),
+    ("tickscope_tui", &["app"]),
     ("toml", &["app"]),
     ("zstd", &["capture", "live"]),
 ];
@@ -58,6 +59,7 @@ const OWN: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("decoders", &["tickscope-model"]),
     ("nic", &[]),
+    ("tui", &[]), // it draws what a reader of the socket is told
     ("sim", &[]), // its own encoders: with shared code a mistake in both directions would cancel out
 ];
 
@@ -66,8 +68,9 @@ const UNSAFE: &[&str] = &["src/capture/", "nic/", "fuzz/src/memory.rs", "tests/l
 
 /// Every Rust file of the project: path below the root, and its text.
 fn sources() -> Vec<(String, String)> {
-    let mut folders: Vec<PathBuf> =
-        ["src", "model", "decoders", "nic", "sim", "tests", "fuzz", "benches"].map(|name| root().join(name)).to_vec();
+    let mut folders: Vec<PathBuf> = ["src", "model", "decoders", "nic", "sim", "tui", "tests", "fuzz", "benches"]
+        .map(|name| root().join(name))
+        .to_vec();
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
         let Ok(entries) = std::fs::read_dir(&folder) else { continue };

@@ -12,6 +12,7 @@ use crate::capture::stamp::{Edge, TRAILERS, Trailer};
 
 use crate::pair::attribution::Learning;
 
+use super::budget_keys::BUDGET_KEYS;
 use super::live_keys::LIVE_KEYS;
 use super::settings::{
     Books, Endpoint, FeedSetting, IdSetting, LinkSetting, OrderTag, SessionSetting, Settings, TRIGGER_MESSAGES,
@@ -43,6 +44,7 @@ pub enum Table {
     Trigger,
     Pairing,
     Live,
+    Budget,
     TriggerId,
     TriggerLink,
 }
@@ -106,6 +108,7 @@ impl Table {
         Table::Trigger,
         Table::Pairing,
         Table::Live,
+        Table::Budget,
         Table::TriggerId,
         Table::TriggerLink,
     ];
@@ -120,6 +123,7 @@ impl Table {
             Table::Trigger => "trigger",
             Table::Pairing => "pairing",
             Table::Live => "live",
+            Table::Budget => "budget",
             Table::TriggerId => "trigger.id",
             Table::TriggerLink => "trigger.link",
         }
@@ -127,7 +131,7 @@ impl Table {
 
     /// Whether a file may hold several.
     pub fn is_repeated(self) -> bool {
-        !matches!(self, Table::Instruments | Table::Trigger | Table::Pairing | Table::Live)
+        !matches!(self, Table::Instruments | Table::Trigger | Table::Pairing | Table::Live | Table::Budget)
     }
 
     /// As it stands in a file.
@@ -145,6 +149,10 @@ impl Table {
             Table::Trigger => "Which market-data messages may have caused a request.",
             Table::Pairing => "How requests wait for their answers.",
             Table::Live => "What tickscope live records, and what it gives others to read while it runs.",
+            Table::Budget => {
+                "Marks in the histograms and tables of the screen, see tickscope-tui(1): how long a latency may be. --budget on \
+                 the command line replaces single ones."
+            }
             Table::TriggerId => "The order carries an id of the market-data message that caused it.",
             Table::TriggerLink => "Orders in one instrument caused by market data of another.",
         }
@@ -173,7 +181,7 @@ impl Table {
             Table::Session => settings.sessions.push(SessionSetting::default()),
             Table::TriggerId => settings.trigger.ids.push(IdSetting::default()),
             Table::TriggerLink => settings.trigger.links.push(LinkSetting::default()),
-            Table::Instruments | Table::Trigger | Table::Pairing | Table::Live => (),
+            Table::Instruments | Table::Trigger | Table::Pairing | Table::Live | Table::Budget => (),
         }
     }
 }
@@ -531,7 +539,7 @@ pub static KEYS: &[Key] = &[
 
 /// Keys of all tables.
 pub fn all_keys() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().chain(LIVE_KEYS)
+    KEYS.iter().chain(LIVE_KEYS).chain(BUDGET_KEYS)
 }
 
 /// Keys of one table, in the order of the manual.

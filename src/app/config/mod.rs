@@ -1,6 +1,7 @@
 //! The configuration: which file is read, what it says, and how the command line changes it.
 //! Format: INTERFACE.md and tickscope-config(5).
 
+mod budget_keys;
 pub mod command;
 pub mod duration;
 pub mod instruments;

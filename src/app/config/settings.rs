@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use tickscope_model::Nanos;
+use tickscope_model::{Nanos, SegmentKind};
 use tickscope_nic::{Driver, Group};
 
 use super::keys::{Key, Table};
@@ -29,6 +29,8 @@ pub struct Settings {
     pub trigger: TriggerSetting,
     pub pairing: PairingSetting,
     pub live: LiveSetting,
+    /// `[budget]`: how long latencies may be, for marks on the screen.
+    pub budgets: Vec<(SegmentKind, Nanos)>,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
     /// Every value that was given, with its place; `config show` prints it.

@@ -22,6 +22,18 @@ const QUERIES: &[(&str, &str)] = &[
          are given; a frame belongs to the tap by its name and is counted from 1. One such question is answered a tenth of a \
          second, at most 16 wait.",
     ),
+    (
+        r#"{"query":"rows","after":N,"most":M}"#,
+        "Rows that are done, the oldest first, as lists of values: those with numbers above N, or all of them, at most M, or 1000, \
+         which is the most. Rows are numbered from 1 in the order in which they became done, and the newest 8192 are kept, so \
+         whoever asks again with the number of the last row that it has got is given each once.",
+    ),
+    (
+        r#"{"query":"groups","by":NAME}"#,
+        "The figures of the 64 busiest groups with their buckets, as of the next snapshot. NAME is session, symbol, outcome, \
+         method (what decided on the trigger, none where there is no trigger) or venue (a session's counterparty: what stands \
+         behind -> in its name, else the address and port of its server, else its name).",
+    ),
     (r#"{"query":"snapshot"}"#, "The next snapshot, once."),
     (r#"{"query":"stream"}"#, "All snapshots from now on."),
 ];
@@ -40,14 +52,14 @@ pub(super) fn page() -> Page {
     );
     page.paragraph(
         "Whoever connects is sent a snapshot ten times a second: one JSON document a line. Up to 32 readers are served. Nobody \
-         waits for a reader: one that leaves more than 1 MiB untaken is dropped, which is said in the log and counted in \
+         waits for a reader: one that leaves more than 4 MiB untaken is dropped, which is said in the log and counted in \
          readers.dropped. Snapshots are only made while somebody wants one; the last one of a run has is_last and the numbers \
          of its report.",
     );
     page.section("QUERIES");
     page.paragraph(
         "A reader may send lines, each a JSON object with a query, of at most 64 KiB. From its first line on it is sent \
-         answers alone, a line each and in order (but for packets, whose answers come when they are found), until it asks for \
+         answers alone, a line each and in order (but for packets, groups and snapshot, whose answers come when they are there), until it asks for \
          the stream again. One that asked and then closes its \
          side is let go behind the last answer. What cannot be answered gives a line with error.",
     );
