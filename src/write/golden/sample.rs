@@ -99,6 +99,12 @@ pub(in super::super) fn full() -> Summary {
         lags: Vec::new(),
     });
     summary.sessions.push(Session {
+        logons: 1,
+        heartbeats: 4,
+        retransmissions: 2,
+        gaps: 1,
+        last: Some(Timestamp(1_500_000_000)),
+        last_type: Some("8".into()),
         name: "TRADER->EXCH".into(),
         title: "FIX 4.4".into(),
         client: "10.0.0.10:40001".into(),
