@@ -60,11 +60,20 @@ pub struct Options {
     pub title: String,
 }
 
+/// How the screen ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Quit,
+    Closed,
+    /// By this signal, which the process is to end by.
+    Signal(i32),
+}
+
 /// Until the user quits.
 #[allow(clippy::needless_pass_by_value, reason = "the real one keeps them")]
-pub fn run(connection: Connection, _options: Options, _dissect: Dissect) -> io::Result<()> {
-    let mut lines = lines(connection)?;
-    lines.try_for_each(|line| line.map(drop))
+pub fn run(connection: Connection, _options: Options, _dissect: Dissect) -> io::Result<Ended> {
+    lines(connection)?.try_for_each(|line| line.map(drop))?;
+    Ok(Ended::Closed)
 }
 
 /// One frame as text.

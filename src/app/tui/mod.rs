@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use anyhow::anyhow;
 use tickscope_model::{Nanos, SegmentKind, Timestamp};
-use tickscope_tui::{Connection, Options, Theme};
+use tickscope_tui::{Connection, Ended, Options, Theme};
 
 use self::args::{ScreenArgs, TuiArgs};
 use self::captures::{Captures, Running};
@@ -57,8 +57,14 @@ fn show(arguments: &TuiArgs, settings: &Settings, (connection, title): (Connecti
     let options = options(screen, settings, (clock, display), title);
     let dissect = dissect::dissector(settings);
     if !arguments.once {
-        let _hold = Hold::new();
-        return Ok(tickscope_tui::run(connection, options, dissect)?);
+        let hold = Hold::new();
+        let ended = tickscope_tui::run(connection, options, dissect)?;
+        drop(hold);
+        if let Ended::Signal(signal) = ended {
+            // As it would have without a screen.
+            signal_hook::low_level::emulate_default_handler(signal)?;
+        }
+        return Ok(());
     }
     let text = if arguments.json {
         tickscope_tui::once_json(connection)
