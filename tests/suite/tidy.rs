@@ -68,8 +68,9 @@ const UNSAFE: &[&str] = &["src/capture/", "nic/", "fuzz/src/memory.rs", "tests/l
 
 /// Every Rust file of the project: path below the root, and its text.
 fn sources() -> Vec<(String, String)> {
-    let mut folders: Vec<PathBuf> =
-        ["src", "model", "decoders", "nic", "sim", "tui", "tests", "fuzz", "benches"].map(|name| root().join(name)).to_vec();
+    let mut folders: Vec<PathBuf> = ["src", "model", "decoders", "nic", "sim", "tui", "tests", "fuzz", "benches"]
+        .map(|name| root().join(name))
+        .to_vec();
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
         let Ok(entries) = std::fs::read_dir(&folder) else { continue };
