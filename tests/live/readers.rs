@@ -204,8 +204,33 @@ fn questions(socket: &str, orders: &Path) {
     assert!(session["session"]["segments"]["ack"]["buckets"].is_array(), "{session:#}");
     assert!(nonsense["error"].as_str().unwrap().contains("no JSON"));
     assert!(unknown["error"].as_str().unwrap().contains("no query \"x\""));
+    rows(socket, table.lines().count() as u64 - 1, cell("clordid"));
+    let groups = ["session", "symbol", "venue", "outcome", "method"];
+    let asked = groups.map(|by| format!("{}\n", json!({ "query": "groups", "by": by }))).concat();
+    let answers = ask(socket, &asked);
+    assert_eq!(answers.len(), groups.len());
+    for answer in answers {
+        let all = answer["groups"].as_array().unwrap();
+        let requests: u64 = all.iter().map(|group| group["requests"].as_u64().unwrap()).sum();
+        assert!(requests > 300 && answer["left_out"] == 0, "{answer:#}");
+        assert!(all.iter().any(|group| group["segments"]["ack"]["buckets"].is_array()), "{answer:#}");
+    }
     let single = ask(socket, "{\"query\":\"snapshot\"}\n");
     assert!(single.iter().all(|it| it["tickscope_snapshot"] == 1) && !single.is_empty());
+}
+
+/// Everybody gets each row once, by its number.
+fn rows(socket: &str, count: u64, last: &str) {
+    let (mut after, mut newest) = (0, Value::Null);
+    while after < count {
+        let answer = ask(socket, &json!({ "query": "rows", "after": after, "most": 100 }).to_string()).remove(0);
+        assert_eq!((&answer["first"], &answer["missed"]), (&(after + 1).into(), &0.into()), "{answer:#}");
+        let rows = answer["rows"].as_array().unwrap();
+        let place = answer["columns"].as_array().unwrap().iter().position(|name| name == "clordid").unwrap();
+        newest = rows.iter().find(|row| row[place] == last).map_or(newest, |row| row[place].clone());
+        after += rows.len() as u64;
+    }
+    assert_eq!((after, newest.as_str()), (count, Some(last)));
 }
 
 fn metrics(pages: &[String; 2], report: &Value) {

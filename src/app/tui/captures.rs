@@ -89,6 +89,7 @@ impl Captures {
         }
         while let Some(question) = asked {
             match question {
+                // Once they were sent there are no further ones.
                 Ok(Question::Stream) => analysed.history(history.take(), lines)?,
                 question => {
                     let answer = analysed.answers.answer(question);
@@ -191,44 +192,43 @@ fn last_snapshot(summary: &Summary, correlator: &Correlator, moments: &Moments) 
 }
 
 impl Analysed {
-    /// Sends the moments and the end; the end alone where they were sent before.
+    /// Sends the moments and the end, where they were not sent before.
     fn history(&mut self, rest: Option<Rest>, lines: &mut Lines) -> io::Result<()> {
+        let Some(rest) = rest else { return Ok(()) };
         let Moments { first, last, samples } = &self.moments;
         let end = &mut self.answers.snapshot;
         let moments = history::moments(*first, *last);
         let mut before = (*first, [0, 0, 0]);
-        if let Some(rest) = rest {
-            let whole = Arc::new(end.summary.clone());
-            let mut number = 0;
-            let mut start = Summary::default();
-            start.taps.clone_from(&whole.taps);
-            start.attribution.threshold = whole.attribution.threshold;
-            start.is_running = true;
-            let rows: &Rows = &self.answers.rows;
-            rest.replay(rows, start, &moments, |summary, time| {
-                number += 1;
-                let [frames, messages] = samples.at(time, *first);
-                let now = (time, [frames, messages, summary.requests()]);
-                let pace = history::pace(std::mem::replace(&mut before, now), now);
-                let snapshot = Snapshot {
-                    number,
-                    time,
-                    start: *first,
-                    of_capture: true,
-                    whole: Some(Arc::clone(&whole)),
-                    conversation_count: end.conversation_count,
-                    feed_count: end.feed_count,
-                    market_messages: messages,
-                    pace,
-                    slowness: end.slowness.clone(),
-                    ..serve::groups(summary, summary.figures_so_far(), false)
-                };
-                lines.send(&snapshot_line(&snapshot, rows.newest_by(time).take(NEWEST), READER))
-            })?;
-            let [frames, messages] = samples.at(*last, *first);
-            end.pace = history::pace(before, (*last, [frames, messages, end.summary.requests()]));
-            self.answers.line = snapshot_line(end, self.answers.rows.newest().take(NEWEST), READER);
-        }
+        let whole = Arc::new(end.summary.clone());
+        let mut number = 0;
+        let mut start = Summary::default();
+        start.taps.clone_from(&whole.taps);
+        start.attribution.threshold = whole.attribution.threshold;
+        start.is_running = true;
+        let rows: &Rows = &self.answers.rows;
+        rest.replay(rows, start, &moments, |summary, time| {
+            number += 1;
+            let [frames, messages] = samples.at(time, *first);
+            let now = (time, [frames, messages, summary.requests()]);
+            let pace = history::pace(std::mem::replace(&mut before, now), now);
+            let snapshot = Snapshot {
+                number,
+                time,
+                start: *first,
+                of_capture: true,
+                whole: Some(Arc::clone(&whole)),
+                conversation_count: end.conversation_count,
+                feed_count: end.feed_count,
+                market_messages: messages,
+                pace,
+                slowness: end.slowness.clone(),
+                ..serve::groups(summary, summary.figures_so_far(), false)
+            };
+            lines.send(&snapshot_line(&snapshot, rows.newest_by(time).take(NEWEST), READER))
+        })?;
+        let [frames, messages] = samples.at(*last, *first);
+        end.pace = history::pace(before, (*last, [frames, messages, end.summary.requests()]));
+        self.answers.line = snapshot_line(end, self.answers.rows.newest().take(NEWEST), READER);
         lines.send(&self.answers.line)
     }
 }
@@ -426,7 +426,7 @@ mod tests {
         let mut asking = Asking::of(&settings);
         let last = asking.moments().pop().unwrap();
         let rows = rows(&mut asking);
-        let row = rows.iter().rev().find(|row| row["trigger_seq"].is_u64()).unwrap();
+        let row = rows.iter().rev().find(|row| row["trigger_seq"].is_u64() && row["request"] == "new").unwrap();
         let of_row = |query: &str| json!({ "query": query, "session": row["session"], "clordid": row["clordid"] });
         let order = asking.ask(&of_row("order"));
         for column in ["t_out_ns", "t2t_ns", "symbol", "outcome", "price"] {
@@ -450,10 +450,10 @@ mod tests {
         let session = asking.ask(&json!({ "query": "session", "session": "TRADER->EXCHANGE" }));
         assert_eq!(session["session"]["requests"], 368);
         let snapshot = json!({ "query": "snapshot" });
-        asking.stream.write_all(format!("{snapshot}\nnonsense\n{{\"query\":\"stream\"}}\n").as_bytes()).unwrap();
-        assert_eq!(asking.next(), last);
+        let asked = format!("{{\"query\":\"stream\"}}\n{snapshot}\nnonsense\n");
+        asking.stream.write_all(asked.as_bytes()).unwrap();
+        assert_eq!(asking.next(), last, "the moments were sent before, and there are no further ones");
         assert!(asking.next()["error"].as_str().unwrap().contains("no JSON"));
-        assert_eq!(asking.next(), last, "the moments were sent before");
 
         let packets = asking.ask(&of_row("packets"));
         assert_eq!((&packets["error"], &packets["missing"]), (&Value::Null, &json!([])));

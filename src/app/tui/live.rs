@@ -6,7 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 
-use tickscope_tui::Connection;
+use signal_hook::consts::SIGHUP;
+use tickscope_tui::{Connection, Ended};
 
 use super::args::ScreenArgs;
 use super::{dissect, options};
@@ -32,8 +33,10 @@ impl LiveScreen {
             let shown = tickscope_tui::run(Connection::Given(stream), options, dissect);
             drop(hold);
             match shown {
-                // The user left it, or the run has ended, or a signal says that both shall.
-                Ok(_) => stop().store(true, Ordering::Relaxed),
+                // By SIGHUP the configuration is read again; where it was the terminal that went, the run goes on without.
+                Ok(Ended::Signal(SIGHUP)) => complain("note", "the screen ended by SIGHUP; the run goes on"),
+                Ok(Ended::Quit | Ended::Signal(_)) => stop().store(true, Ordering::Relaxed),
+                Ok(Ended::Closed) => (),
                 // What is measured can be read elsewhere, and is reported at the end.
                 Err(error) => complain("warning", &format!("there is no screen: {error}; the run goes on")),
             }
