@@ -2,6 +2,7 @@
 //! lines and signals come as events of one queue, so that a key never waits for anything else.
 
 use std::io::{self, BufRead, BufReader, Stdout, Write, stdout};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 use std::{env, fs, panic, thread};
@@ -27,6 +28,9 @@ use crate::{Connection, Dissect, Options, link, panel};
 const FRAME: Duration = Duration::from_millis(100);
 /// Events that wait; who brings more waits for the screen.
 const EVENTS: usize = 256;
+
+/// The terminal is ours.
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// What happens.
 pub(crate) enum Event {
@@ -189,7 +193,7 @@ impl Session {
                     write!(stdout(), "\x1b]52;c;{}\x07", BASE64_STANDARD.encode(text))?;
                     stdout().flush()?;
                 }
-                Effect::Redraw => terminal.clear()?,
+                Effect::Redraw => all_again(terminal)?,
                 Effect::Suspend => {
                     give_back();
                     emulate_default_handler(SIGTSTP)?;
@@ -203,8 +207,14 @@ impl Session {
 
     fn take_again(&mut self, terminal: &mut Terminal<CrosstermBackend<Stdout>>) -> io::Result<()> {
         take_over(self.has_mouse)?;
-        terminal.clear()
+        all_again(terminal)
     }
+}
+
+/// The next frame is drawn whole. (`Terminal::clear` asks the terminal where its cursor is, and the answer would come as a key.)
+fn all_again(terminal: &mut Terminal<CrosstermBackend<Stdout>>) -> io::Result<()> {
+    let size = terminal.size()?;
+    terminal.resize(size.into())
 }
 
 /// A test sees by this that a panic gives the terminal back. Only in builds for tests.
@@ -237,12 +247,17 @@ impl Drop for Taken {
 
 fn take_over(has_mouse: bool) -> io::Result<()> {
     enable_raw_mode()?;
+    IS_TAKEN.store(true, Ordering::SeqCst);
     execute!(stdout(), EnterAlternateScreen, cursor::Hide)?;
     if has_mouse { execute!(stdout(), EnableMouseCapture) } else { Ok(()) }
 }
 
-/// There is nothing to be done where that fails.
+/// Once: a terminal that is told twice to leave the other screen puts its cursor where it was before. There is nothing to be done
+/// where that fails.
 fn give_back() {
+    if !IS_TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
     let _ = execute!(stdout(), DisableMouseCapture, LeaveAlternateScreen, cursor::Show);
     let _ = disable_raw_mode();
 }

@@ -270,6 +270,11 @@ impl App {
         self.selected[self.screen.number() - 1]
     }
 
+    /// There is something to show: a snapshot, and of a capture its last, for those before are parts of it.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.history.last().is_some_and(|last| last.is_last || !last.of_capture)
+    }
+
     /// Colours, grey where the other side is lost.
     pub(crate) fn styles(&self) -> Styles {
         if matches!(self.link, Link::Lost(..)) { self.styles.stale() } else { self.styles }

@@ -125,7 +125,7 @@ impl App {
         let end_ns = self.history.last().map_or(0, |last| last.t_ns);
         self.moment.advance(now, end_ns);
         let is_due = |last: Option<Duration>, every| last.is_none_or(|last| now.saturating_sub(last) >= every);
-        if self.history.len() > 0 && !self.awaits_rows && is_due(self.asked[1], ROWS_EVERY) {
+        if self.is_ready() && !self.awaits_rows && is_due(self.asked[1], ROWS_EVERY) {
             self.ask_rows();
         }
         if let Some(by) = self.wanted_groups().filter(|_| is_due(self.asked[0], GROUPS_EVERY)) {
@@ -251,6 +251,8 @@ impl App {
     fn act(&mut self, action: Action) {
         match action {
             Action::Quit => self.effects.push(Effect::Quit),
+            // Its moments still come: there is nothing yet that one could look at.
+            _ if !self.is_ready() && !matches!(action, Action::Go(_) | Action::Help | Action::Suspend | Action::Redraw) => {}
             Action::Suspend => self.effects.push(Effect::Suspend),
             Action::Redraw => self.effects.push(Effect::Redraw),
             Action::Help => self.help = Some(0),

@@ -44,7 +44,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, app: &App) {
         head(buffer, Rect { height: 1, ..area }, &look);
         tabs(buffer, Rect { y: 1, height: 1, ..area }, &look);
         let inner = Rect { y: 2, height: area.height - 3, ..area };
-        if app.snapshot().is_none() {
+        if !app.is_ready() {
             waiting(buffer, inner, &look);
         } else {
             panel(buffer, inner, &look);
@@ -84,7 +84,8 @@ fn too_small(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
 /// Nothing has come yet.
 fn waiting(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
     let text = match &look.app.link {
-        Link::Waiting | Link::Up => format!("waiting for {}", look.app.title),
+        Link::Waiting => format!("waiting for {}", look.app.title),
+        Link::Up => format!("{}: {} moments of it so far", look.app.title, look.app.history.len()),
         Link::Reading(progress) => {
             let share = progress.done.map_or(String::new(), |done| format!("  {:.0} %", done * 100.0));
             let width = usize::from(area.width / 2);
@@ -137,7 +138,7 @@ fn head(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
 /// Whether what is shown is of now.
 fn state(look: &Look<'_>) -> Span<'static> {
     let Look { app, styles, .. } = look;
-    let shown = app.snapshot();
+    let shown = app.snapshot().filter(|_| app.is_ready());
     let behind = |t_ns: u64| {
         let (last, at) = (app.history.last().map_or(0, |last| last.requests), shown.map_or(0, |shown| shown.requests));
         format!("FROZEN {}  +{} requests since", parts::clock(look, t_ns, 3), grouped(last.saturating_sub(at)))
