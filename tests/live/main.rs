@@ -21,8 +21,11 @@ mod quickfix;
 mod readers;
 mod record;
 mod rotated;
+mod screen;
 mod send;
 mod stamps;
+#[path = "../tui/terminal.rs"]
+mod terminal;
 mod threads;
 mod verdict;
 mod wire;

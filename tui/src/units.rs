@@ -31,6 +31,16 @@ impl Unit {
         }
     }
 
+    /// As wide as the widest of them that are usual: of a minute and less.
+    pub(crate) fn width(self) -> u16 {
+        match self {
+            Unit::Fitting => 11,
+            Unit::Nano => 17,
+            Unit::Micro => 14,
+            Unit::Milli => 13,
+        }
+    }
+
     /// `12.034 µs`
     pub(crate) fn latency(self, value_ns: u64) -> String {
         let (step_ns, name) = match (self, value_ns) {

@@ -150,6 +150,7 @@ wire! {
         readers: Readers,
         snapshots_skipped: u64,
         rows_skipped: u64,
+        processor_ns: Option<u64>,
         spent_ns: u64,
         made: u64,
     }
@@ -209,6 +210,7 @@ wire! {
         seen: u64,
         used: u64,
         waiting: u64,
+        queue_fill: f64,
         lost: Named<u64>,
         queues: Vec<Queue>,
         late: u64,

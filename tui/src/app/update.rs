@@ -168,14 +168,12 @@ impl App {
         if event.kind == KeyEventKind::Release {
             return;
         }
-        if self.orders.editing.is_some() && self.edit(event) {
-            return;
-        }
-        let Some(action) = action(event) else { return };
-        if self.help.is_some() {
-            self.help_key(action);
-        } else {
-            self.act(action);
+        if self.orders.editing.is_none() || !self.edit(event) {
+            match (action(event), self.help) {
+                (None, _) => return,
+                (Some(action), None) => self.act(action),
+                (Some(action), Some(_)) => self.help_key(action),
+            }
         }
         let until_ns = self.moment.time();
         self.orders.renew(&self.rows, until_ns, now);
@@ -252,7 +250,8 @@ impl App {
         match action {
             Action::Quit => self.effects.push(Effect::Quit),
             // Its moments still come: there is nothing yet that one could look at.
-            _ if !self.is_ready() && !matches!(action, Action::Go(_) | Action::Help | Action::Suspend | Action::Redraw) => {}
+            _ if !self.is_ready()
+                && !matches!(action, Action::Go(_) | Action::Help | Action::Suspend | Action::Redraw) => {}
             Action::Suspend => self.effects.push(Effect::Suspend),
             Action::Redraw => self.effects.push(Effect::Redraw),
             Action::Help => self.help = Some(0),

@@ -67,6 +67,7 @@ fn live_lines(look: &Look<'_>, live: &LiveTap) -> Vec<Line<'static>> {
     for (name, count) in [("seen", live.seen), ("used", live.used), ("waiting", live.waiting)] {
         counts.extend(pair(look, name, grouped(count)));
     }
+    counts.push(full(look, live.queue_fill));
     counts.extend(losses(look, &live.lost));
     for (name, count) in [("late", live.late), ("cut", live.cut)] {
         if count > 0 {
@@ -99,6 +100,13 @@ fn live_lines(look: &Look<'_>, live: &LiveTap) -> Vec<Line<'static>> {
     lines.extend(live.violations.iter().map(|text| Line::styled(format!("   ! {text}"), styles.bad)));
     lines.extend(live.last_events.iter().map(|text| Line::styled(format!("   {text}"), styles.warn)));
     lines
+}
+
+/// How full the fullest queue of a tap is.
+fn full(look: &Look<'_>, fill: f64) -> Span<'static> {
+    let style = if fill >= 0.5 { look.styles.bad } else { look.styles.text };
+    let mark = if fill >= 0.5 { "! " } else { "" };
+    Span::styled(format!("{mark}queue {:.1} % full  ", fill * 100.0), style)
 }
 
 /// By reason, in red; or that there were none.
@@ -152,6 +160,16 @@ fn account(look: &Look<'_>, shown: &Snapshot) -> Vec<Line<'static>> {
     lines
 }
 
+/// What the capturing process has taken of a core over the last second or so.
+fn processor(look: &Look<'_>, shown: &Snapshot) -> Option<f64> {
+    let history = &look.app.history;
+    let before = history.get(history.at_time(shown.t_ns.saturating_sub(1_000_000_000)))?;
+    let (used, passed) = (shown.processor_ns?.checked_sub(before.processor_ns?)?, shown.t_ns.checked_sub(before.t_ns)?);
+    #[allow(clippy::cast_precision_loss, reason = "a percentage for people")]
+    let share = (passed > 0).then(|| used as f64 * 100.0 / passed as f64);
+    share
+}
+
 /// What this program and the one that captures cannot keep up with.
 fn own(look: &Look<'_>, shown: &Snapshot) -> Vec<Line<'static>> {
     let (styles, app) = (look.styles, look.app);
@@ -170,6 +188,9 @@ fn own(look: &Look<'_>, shown: &Snapshot) -> Vec<Line<'static>> {
     lines.push(Line::from(spans));
     if shown.made > 0 {
         let mut spans = vec![Span::raw("   ")];
+        if let Some(share) = processor(look, shown) {
+            spans.extend(pair(look, "processor", format!("{share:.1} % of a core")));
+        }
         spans.extend(pair(look, "one costs the engine", short(shown.spent_ns / shown.made)));
         spans.extend(pair(look, "not made in time", grouped(shown.snapshots_skipped)));
         spans.extend(pair(look, "rows not kept in time", grouped(shown.rows_skipped)));

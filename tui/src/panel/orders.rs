@@ -29,7 +29,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
     let inner = boxed(buffer, area, look, title);
     let [head, body, note] =
         Layout::vertical([Constraint::Length(1), Constraint::Min(1), Constraint::Length(1)]).areas(inner);
-    let columns = fitting(columns(inner.width), inner.width);
+    let columns = fitting(columns(inner.width, app.unit.width()), inner.width);
     titles(buffer, head, look, &columns);
     let first = window(look, body, app.selected(), orders.lines.len());
     for (at, (order, y)) in orders.lines.iter().skip(first).zip(body.top()..body.bottom()).enumerate() {
@@ -51,15 +51,15 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
 }
 
 /// Which columns there are depends on the width: what is most wanted stands first.
-fn columns(width: u16) -> Vec<Column> {
+fn columns(width: u16, latency: u16) -> Vec<Column> {
     if width < 110 {
         return vec![
             left("sent", 12),
             left("clordid", 14),
             left("symbol", 8),
             left("request", 7),
-            right("t2t", 11),
-            right("answer", 11),
+            right("t2t", latency),
+            right("answer", latency),
             left("outcome", 9),
         ];
     }
@@ -70,12 +70,12 @@ fn columns(width: u16) -> Vec<Column> {
         left("symbol", 9),
         left("request", 7),
         left("side", 4),
-        right("t2t", 11),
-        right("answer", 11),
+        right("t2t", latency),
+        right("answer", latency),
         left("outcome", 10),
         left("trigger", 13),
-        right("tcp_ack", 11),
-        right("first_fill", 11),
+        right("tcp_ack", latency),
+        right("first_fill", latency),
         right("price", 10),
         right("qty", 7),
         left("flags", 24),

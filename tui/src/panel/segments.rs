@@ -52,19 +52,20 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
 fn columns(look: &Look<'_>, width: u16) -> Vec<Column> {
     let is_grouped = look.app.by != By::Segment;
     let name = if width >= 110 { 22 } else { 14 };
+    let latency = look.app.unit.width();
     let mut all = vec![
         left(if is_grouped { look.app.by.name() } else { "segment" }, name),
         right("n", 8),
-        right("p50", 11),
-        right("p99", 12),
+        right("p50", latency),
+        right("p99", latency + 1),
         right("p99/p50", 8),
-        right("max", 11),
+        right("max", latency + 1),
         right("trend p50", 10),
-        right("p99.9", 12),
-        right("p90", 12),
-        right("p99.99", 12),
-        right("min", 11),
-        right("mean", 11),
+        right("p99.9", latency + 1),
+        right("p90", latency + 1),
+        right("p99.99", latency + 1),
+        right("min", latency + 1),
+        right("mean", latency + 1),
         left("letters", 10),
         right("negative", 8),
     ];

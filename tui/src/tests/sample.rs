@@ -144,7 +144,7 @@ pub(super) fn snapshot(second: u64, kind: Kind) -> String {
             },
             "adds_up": true,
         },
-        "readers": { "connected": 1 }, "made": second * 10, "spent_ns": second * 900_000,
+        "readers": { "connected": 1 }, "made": second * 10, "spent_ns": second * 900_000, "processor_ns": second * 42_000_000,
     })
     .to_string()
 }
@@ -154,7 +154,7 @@ fn tap(second: u64, kind: Kind) -> Value {
     let lost = if kind.has_loss { json!({ "ring_full": 12 }) } else { json!({ "ring_full": 0 }) };
     let live = json!({
         "interface": "eth2", "driver": "AF_PACKET (TPACKET_V3): chosen since the interface is in use", "seen": frames + 12,
-        "used": frames, "waiting": 0, "lost": lost, "clock_error_ns": 120,
+        "used": frames, "waiting": 0, "queue_fill": 0.031, "lost": lost, "clock_error_ns": 120,
         "stamps": [{ "source": "kernel-software", "direction": "in", "frames": frames, "about": "behind the NIC, so late by some µs" }],
         "queues": [
             { "queue": 0, "seen": frames / 2, "used": frames / 2, "lost": {} },

@@ -1,108 +1,16 @@
-//! The screen in a real terminal: tmux types, and says what stands there. Where it is absent the tests say `SKIPPED`, which
-//! `TICKSCOPE_REQUIRE_TMUX=1` makes a failure.
+//! The screen in a real terminal, on captures that ship.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(clippy::print_stderr, reason = "why a test was skipped is said on the terminal")]
 #![allow(clippy::disallowed_methods, reason = "a terminal lives in real time")]
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod terminal;
+
+use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-static NUMBER: AtomicU32 = AtomicU32::new(0);
-/// So long something may take to appear, on a busy machine and in a debug build.
-const PATIENCE: Duration = Duration::from_secs(120);
-
-/// A terminal with a shell in a folder of its own.
-struct Terminal {
-    name: String,
-    folder: PathBuf,
-}
-
-impl Terminal {
-    fn open(columns: u16, rows: u16) -> Option<Terminal> {
-        let required = std::env::var("TICKSCOPE_REQUIRE_TMUX").is_ok_and(|value| value == "1");
-        if Command::new("tmux").arg("-V").output().is_err() {
-            assert!(!required, "tmux is required");
-            eprintln!("SKIPPED: there is no tmux");
-            return None;
-        }
-        let name = format!("tickscope-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(&name);
-        fs::create_dir_all(&folder).unwrap();
-        let terminal = Terminal { name, folder };
-        let size = [columns.to_string(), rows.to_string()];
-        let folder = terminal.folder.display().to_string();
-        terminal.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", &size[0], "-y", &size[1], "-c", &folder, "sh"]);
-        terminal.line("PS1='ready> '; export TERM=screen-256color; clear");
-        terminal.wait("ready>");
-        Some(terminal)
-    }
-
-    fn tmux(&self, arguments: &[&str]) -> String {
-        let output = Command::new("tmux").args(["-L", &self.name]).args(arguments).env_remove("TMUX").output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    /// Keys by their names, as tmux calls them.
-    fn keys(&self, keys: &[&str]) {
-        self.tmux(&[&["send-keys"], keys].concat());
-    }
-
-    fn line(&self, text: &str) {
-        self.tmux(&["send-keys", "-l", text]);
-        self.keys(&["Enter"]);
-    }
-
-    fn shown(&self) -> String {
-        self.tmux(&["capture-pane", "-p"])
-    }
-
-    /// Waits until that stands there.
-    fn wait(&self, part: &str) -> String {
-        let start = Instant::now();
-        loop {
-            let shown = self.shown();
-            if shown.contains(part) {
-                return shown;
-            }
-            assert!(start.elapsed() < PATIENCE, "{part:?} never came:\n{shown}");
-            sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn run(&self, arguments: &str) {
-        self.line(&format!("clear; {} {arguments}; echo ended with $?.", env!("CARGO_BIN_EXE_tickscope")));
-    }
-
-    /// The program's process.
-    fn process(&self) -> String {
-        let shell = self.tmux(&["display", "-p", "#{pane_pid}"]);
-        let output = Command::new("pgrep").args(["-P", shell.trim()]).output().unwrap();
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    }
-
-    /// The terminal is as it was: no other screen, a cursor, no mouse, lines and echo.
-    fn is_sane(&self) {
-        let flags = self.tmux(&["display", "-p", "#{alternate_on} #{cursor_flag} #{mouse_any_flag}"]);
-        assert_eq!(flags.trim(), "0 1 0", "{}", self.shown());
-        self.line("clear; stty -a");
-        let modes = self.wait("icanon");
-        assert!(!modes.contains("-icanon") && !modes.contains("-echo ") && !modes.contains("-isig"), "{modes}");
-    }
-}
-
-impl Drop for Terminal {
-    fn drop(&mut self) {
-        let _ = Command::new("tmux").args(["-L", &self.name, "kill-server"]).output();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
+use terminal::Terminal;
 
 fn capture(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("captures").join(name).display().to_string()
@@ -144,8 +52,10 @@ fn from_the_overview_to_the_packets_of_one_order_and_back() {
     let order = terminal.wait("could have caused it");
     assert!(order.contains("trigger") && order.contains("+16.577 µs request"), "{order}");
     terminal.keys(&["Enter"]);
-    let packet = terminal.wait("packet 1 of");
-    assert!(packet.contains("0000  "), "{packet}");
+    terminal.wait("packet 1 of");
+    // What was decoded stands above the bytes.
+    terminal.keys(&["End"]);
+    terminal.wait("   0000  01 00 5e");
     terminal.keys(&["p"]);
     let name = format!("tickscope-{slowest}.pcapng");
     terminal.wait(&format!("wrote packets to {name}"));
@@ -166,7 +76,7 @@ fn from_the_overview_to_the_packets_of_one_order_and_back() {
 #[test]
 fn figures_on_the_screen_are_those_of_the_report_digit_for_digit() {
     for name in ["exchange-slows.pcap", "calm.pcap"] {
-        let Some(terminal) = Terminal::open(200, 50) else { return };
+        let Some(terminal) = Terminal::open(250, 50) else { return };
         terminal.run(&format!("tui --screen segments {}", capture(name)));
         terminal.wait("whole run");
         terminal.keys(&["u"]);
