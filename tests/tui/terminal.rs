@@ -75,10 +75,10 @@ impl Terminal {
         self.line(&format!("clear; {} {arguments}; echo ended with $?.", env!("CARGO_BIN_EXE_tickscope")));
     }
 
-    /// By which tmux knows it.
+    /// What stands there, and what has gone up.
     #[allow(dead_code, reason = "not every test asks")]
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    pub(crate) fn whole(&self) -> String {
+        self.tmux(&["capture-pane", "-p", "-S", "-"])
     }
 
     /// The program's process.

@@ -84,7 +84,7 @@ impl Row {
 /// See the head of this file.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
-    rows: VecDeque<Arc<Row>>,
+    all: VecDeque<Arc<Row>>,
     texts: HashSet<Arc<str>>,
     /// The newest number that came.
     pub(crate) last: u64,
@@ -110,22 +110,22 @@ impl Rows {
         };
         for (number, cells) in (first..).zip(&answer.rows) {
             let row = columns.row(cells, |text| self.shared(text));
-            self.rows.push_back(Arc::new(row));
+            self.all.push_back(Arc::new(row));
             self.last = number;
         }
-        while self.rows.len() > MOST {
-            self.rows.pop_front();
+        while self.all.len() > MOST {
+            self.all.pop_front();
             self.missed += 1;
         }
         self.version += 1;
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Row>> {
-        self.rows.iter()
+        self.all.iter()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.rows.len()
+        self.all.len()
     }
 
     fn shared(&mut self, text: &str) -> Arc<str> {

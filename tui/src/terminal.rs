@@ -300,9 +300,8 @@ pub(crate) fn once(
         match &message {
             Ok(Message::Snapshot(snapshot)) => has_shown |= !is_given || snapshot.is_last,
             Ok(Message::Progress(_)) => {}
-            Ok(_) => asked = asked.saturating_sub(1),
             Err(error) if !has_shown => return Err(error.clone()),
-            Err(_) => asked = asked.saturating_sub(1),
+            Ok(_) | Err(_) => asked = asked.saturating_sub(1),
         }
         app.line(message, now);
     }

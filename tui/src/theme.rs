@@ -11,7 +11,7 @@ pub enum Theme {
     Light,
     /// Blue and orange, which nearly everybody can tell apart.
     ColourBlind,
-    /// No colours, for NO_COLOR: bold, faint and reversed only.
+    /// No colours, for `NO_COLOR`: bold, faint and reversed only.
     None,
 }
 
@@ -247,7 +247,9 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
-        Theme::ALL.into_iter().for_each(|theme| assert_eq!(Theme::parse(theme.name()), Some(theme)));
+        for theme in Theme::ALL {
+            assert_eq!(Theme::parse(theme.name()), Some(theme));
+        }
     }
 
     #[test]

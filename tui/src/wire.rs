@@ -113,6 +113,7 @@ macro_rules! wire {
     ($($(#[$about:meta])* $name:ident { $($field:ident: $kind:ty,)* })*) => { $(
         $(#[$about])*
         #[derive(Clone, Debug, Default, serde::Deserialize)]
+        #[allow(clippy::struct_field_names, clippy::struct_excessive_bools, reason = "these are the keys of the socket")]
         #[serde(default)]
         pub(crate) struct $name { $(#[serde(deserialize_with = "or_default")] pub(crate) $field: $kind,)* }
     )* };

@@ -3,6 +3,7 @@
 
 mod moment;
 mod orders;
+mod travel;
 mod update;
 
 use std::cell::Cell;
@@ -157,6 +158,7 @@ pub(crate) enum Shown {
 }
 
 /// See the head of this file.
+#[allow(clippy::struct_excessive_bools, reason = "they are independent of each other")]
 pub(crate) struct App {
     pub(crate) budgets: Vec<(String, u64)>,
     pub(crate) zone: crate::Zone,

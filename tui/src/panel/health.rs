@@ -186,12 +186,12 @@ fn own(look: &Look<'_>, shown: &Snapshot) -> Vec<Line<'static>> {
         format!("{} and {}", grouped(app.history.forgotten), grouped(app.rows.missed)),
     ));
     lines.push(Line::from(spans));
-    if shown.made > 0 {
+    if let Some(cost) = shown.spent_ns.checked_div(shown.made) {
         let mut spans = vec![Span::raw("   ")];
         if let Some(share) = processor(look, shown) {
             spans.extend(pair(look, "processor", format!("{share:.1} % of a core")));
         }
-        spans.extend(pair(look, "one costs the engine", short(shown.spent_ns / shown.made)));
+        spans.extend(pair(look, "one costs the engine", short(cost)));
         spans.extend(pair(look, "not made in time", grouped(shown.snapshots_skipped)));
         spans.extend(pair(look, "rows not kept in time", grouped(shown.rows_skipped)));
         let readers = &shown.readers;

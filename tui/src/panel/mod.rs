@@ -44,10 +44,10 @@ pub(crate) fn draw(frame: &mut Frame<'_>, app: &App) {
         head(buffer, Rect { height: 1, ..area }, &look);
         tabs(buffer, Rect { y: 1, height: 1, ..area }, &look);
         let inner = Rect { y: 2, height: area.height - 3, ..area };
-        if !app.is_ready() {
-            waiting(buffer, inner, &look);
-        } else {
+        if app.is_ready() {
             panel(buffer, inner, &look);
+        } else {
+            waiting(buffer, inner, &look);
         }
         foot(buffer, Rect { y: area.bottom() - 1, height: 1, ..area }, &look);
         if let Some(above) = app.help {
@@ -243,16 +243,14 @@ fn to_ascii(buffer: &mut Buffer) {
             symbol if symbol.is_ascii() => continue,
             "µ" => "u",
             "×" => "x",
-            "→" | "▶" => ">",
-            "…" => ".",
-            "≥" => ">",
+            "→" | "≥" => ">",
+            "…" | "░" => ".",
             "│" | "▏" | "┆" => "|",
             "─" | "–" | "━" => "-",
             "┌" | "┐" | "└" | "┘" | "├" | "┤" | "┬" | "┴" | "┼" | "╭" | "╮" | "╰" | "╯" => {
                 "+"
             }
             "█" => "#",
-            "░" => ".",
             "±" | "~" => "~",
             "▲" => "^",
             "▼" => "v",

@@ -1,6 +1,8 @@
 //! One order: its life as a waterfall in nanoseconds, from the message that caused it to its last answer; the messages that could
 //! have caused it; its frames, byte by byte.
 
+use std::fmt::Write;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
@@ -189,7 +191,8 @@ fn candidates(buffer: &mut Buffer, area: Rect, look: &Look<'_>, (answer, order):
     for it in &answer.candidates {
         let age = look.app.unit.signed(it.age_ns);
         let style: Style = if is_chosen(it) { styles.key } else { styles.text };
-        let bar = "█".repeat(usize::try_from((it.probability * 10.0).round().max(0.0) as i64).unwrap_or(0));
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "tenths")]
+        let bar = "█".repeat((it.probability.clamp(0.0, 1.0) * 10.0).round() as usize);
         let sequence = it.seq.map_or(String::new(), grouped);
         let text = format!(
             " {:>12}  {:>5.1} %  {:8}  {:24} {:>14}  {} {}  {bar}",
@@ -254,7 +257,8 @@ fn frame_lines(look: &Look<'_>, frame: &FrameView) -> Vec<Line<'static>> {
     for (at, bytes) in frame.bytes.chunks(16).enumerate() {
         let mut hex = String::new();
         for (place, byte) in bytes.iter().enumerate() {
-            hex.push_str(&format!("{byte:02x} "));
+            // Writing to a text cannot fail.
+            let _ = write!(hex, "{byte:02x} ");
             if place == 7 {
                 hex.push(' ');
             }

@@ -1,5 +1,7 @@
 //! The list of requests.
 
+use std::fmt::Write;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
@@ -141,10 +143,10 @@ fn notes(look: &Look<'_>) -> String {
     let rows = &look.app.rows;
     let mut text = " answer: the exchange's first".to_owned();
     if rows.last < rows.known {
-        text.push_str(&format!("   {} more are on their way", grouped(rows.known - rows.last)));
+        let _ = write!(text, "   {} more are on their way", grouped(rows.known - rows.last));
     }
     if rows.missed > 0 {
-        text.push_str(&format!("   {} older ones are not kept any more", grouped(rows.missed)));
+        let _ = write!(text, "   {} older ones are not kept any more", grouped(rows.missed));
     }
     text
 }

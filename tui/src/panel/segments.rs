@@ -1,5 +1,7 @@
 //! All segments as a table, or one of them by session, symbol, venue, outcome or method.
 
+use std::fmt::Write;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::text::{Line, Span};
@@ -152,15 +154,12 @@ fn notes(look: &Look<'_>) -> Line<'static> {
     if let Some((by, _, left_out)) =
         app.groups.as_ref().filter(|(by, _, left_out)| by == app.by.name() && *left_out > 0)
     {
-        text.push_str(&format!("   {} more by {by}, with fewer requests", grouped(*left_out)));
+        let _ = write!(text, "   {} more by {by}, with fewer requests", grouped(*left_out));
     }
     let sure = app.snapshot().and_then(|shown| shown.segments.get("t2t")?.tails_over.clone());
     if let Some(sure) = sure.filter(|_| !app.is_rough()) {
-        text.push_str(&format!(
-            "   t2t from p99 on: over {} pairs with confidence ≥ {}",
-            grouped(sure.n),
-            sure.confidence
-        ));
+        let _ =
+            write!(text, "   t2t from p99 on: over {} pairs with confidence ≥ {}", grouped(sure.n), sure.confidence);
     }
     Line::styled(text, look.styles.faint)
 }

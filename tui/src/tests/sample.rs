@@ -66,7 +66,7 @@ fn figures(mut values: Vec<u64>) -> Value {
     json!({
         "n": n, "min_ns": values[0], "p50_ns": at(50_000), "p90_ns": at(90_000), "p99_ns": at(99_000),
         "p99_9_ns": at(99_900), "p99_99_ns": at(99_990), "max_ns": values[n - 1], "mean_ns": sum / n as u64,
-        "p99_over_p50": (at(99_000) * 100 / at(50_000)) as f64 / 100.0,
+        "p99_over_p50": f64::from(u32::try_from(at(99_000) * 100 / at(50_000)).unwrap()) / 100.0,
         "few": ["p99", "p99_9", "p99_99"], "letters": "K→K'", "negative": 0, "buckets": buckets,
     })
 }
@@ -270,6 +270,7 @@ fn order(clordid: &str) -> Value {
     })
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "the screen calls it so")]
 pub(super) fn dissect(bytes: &[u8]) -> Result<Vec<FrameView>, String> {
     assert_eq!(bytes, b"pcapng");
     let frame = |title: &str, bytes: &[u8], fields: &[(&str, &str)]| FrameView {
