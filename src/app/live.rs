@@ -40,8 +40,9 @@ const TICK: Duration = Duration::from_millis(100);
 const TICKS_PER_SECOND: u64 = 10;
 /// … and for conversations whose directions come apart.
 const LOOK_EVERY: u64 = 10 * TICKS_PER_SECOND;
-/// How long the engine sleeps at most where nothing comes; receivers wake it.
-const NAP: Duration = Duration::from_millis(20);
+/// How long the engine lets frames gather when it has read all that had come: to wake up for a few of them costs more than they do,
+/// above all on a processor whose caches others use meanwhile. Receivers wake it earlier where a queue fills.
+const NAP: Duration = Duration::from_millis(50);
 
 pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Result<Outcome> {
     if settings.trigger.learning == Learning::TwoPass {

@@ -86,10 +86,33 @@ pub struct Effect {
 /// The books of one run, by feed and symbol.
 #[derive(Default)]
 pub struct Books {
-    by_feed: HashMap<(usize, SymbolId), Book>,
+    by_feed: Vec<FeedBooks>,
     orders: usize,
     /// Feeds whose books were thrown away: should they go on, their books are not whole.
     ended: Vec<usize>,
+}
+
+/// Those of one feed. A message finds its book without a hash.
+#[derive(Default)]
+struct FeedBooks {
+    /// By symbol, from 1 on; 0 where it has none.
+    numbers: Vec<u32>,
+    books: Vec<Book>,
+}
+
+impl FeedBooks {
+    /// The book of a symbol.
+    fn of(&mut self, symbol: SymbolId, new: impl FnOnce() -> Book) -> &mut Book {
+        let at = symbol.0 as usize;
+        if self.numbers.len() <= at {
+            self.numbers.resize((at + 1).next_power_of_two(), 0);
+        }
+        if self.numbers[at] == 0 {
+            self.books.push(new());
+            self.numbers[at] = u32::try_from(self.books.len()).expect("fewer than symbols");
+        }
+        &mut self.books[self.numbers[at] as usize - 1]
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -126,7 +149,10 @@ pub struct Health {
 impl Books {
     /// A message of a feed about a symbol that has, or will have, a book.
     pub fn apply(&mut self, feed: usize, health: Health, event: &MarketEvent) -> Effect {
-        let book = self.by_feed.entry((feed, event.symbol)).or_insert_with(|| Book {
+        if self.by_feed.len() <= feed {
+            self.by_feed.resize_with(feed + 1, FeedBooks::default);
+        }
+        let book = self.by_feed[feed].of(event.symbol, || Book {
             is_partial: !health.is_whole || health.gaps > 0 || self.ended.contains(&feed),
             gaps: health.gaps,
             ..Book::default()
@@ -145,8 +171,11 @@ impl Books {
     /// A feed has ended: what still stands in its books stands there no more. Once for each feed.
     pub fn forget(&mut self, feed: usize) {
         if !self.ended.contains(&feed) {
-            self.by_feed.retain(|(of, _), _| *of != feed);
-            self.orders = self.by_feed.values().map(|book| book.orders.len()).sum();
+            if let Some(books) = self.by_feed.get_mut(feed) {
+                *books = FeedBooks::default();
+            }
+            let all = self.by_feed.iter().flat_map(|feed| &feed.books);
+            self.orders = all.map(|book| book.orders.len()).sum();
             self.ended.push(feed);
         }
     }

@@ -1,6 +1,7 @@
 //! From a receiver's thread to the engine's: a bounded queue of batches of frames, one writer and one reader. All memory is
-//! there from the start and goes round: full batches one way, empty ones back. Writing takes no lock, allocates nothing and
-//! waits for nobody; where no empty batch is left the newest frames are dropped and counted.
+//! there from the start and goes round: full batches one way, empty ones back, of which the last one is filled first, since it is
+//! still in the caches. Writing takes no lock, allocates nothing and waits for nobody; where no empty batch is left the newest
+//! frames are dropped and counted.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,6 +14,10 @@ pub(super) const BATCH_BYTES: usize = 128 << 10;
 const BATCH_FRAMES: usize = 1024;
 /// So many batches go round at least.
 const FEWEST: usize = 2;
+/// The engine looks at its queues by itself, often enough; it is woken once this part of them waits.
+const WAKING_PART: u64 = 8;
+/// … and until this part of them waits it gets them as they come; then they are filled first.
+const FRESH_PART: u64 = 32;
 
 /// What is known of a frame beside its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -71,8 +76,14 @@ pub(super) struct Writer {
     batch: Option<Box<Batch>>,
     full: SyncSender<Box<Batch>>,
     empty: Receiver<Box<Batch>>,
+    /// Those that came back, the last one last.
+    spare: Vec<Box<Batch>>,
     tally: Arc<Tally>,
     engine: Thread,
+    /// It is woken where so many batches wait.
+    waking: u64,
+    /// It gets a batch that is not full where fewer than so many wait.
+    fresh: u64,
     /// Frames were dropped, and none went in since.
     has_dropped: bool,
 }
@@ -91,16 +102,24 @@ pub(super) struct Reader {
     pub tally: Arc<Tally>,
 }
 
-/// A queue of about so many bytes; `engine` is woken when there is something to read.
+/// A queue of about so many bytes; `engine` is woken when there is much to read.
 pub(super) fn queue(bytes: usize, engine: Thread) -> (Writer, Reader) {
     let count = (bytes / BATCH_BYTES).max(FEWEST);
     let (full, from_full) = sync_channel(count);
     let (empty, from_empty) = sync_channel(count);
-    for _ in 0..count {
-        empty.try_send(Box::new(Batch::new())).expect("it holds as many");
-    }
+    let spare = (0..count).map(|_| Box::new(Batch::new())).collect();
     let tally = Arc::new(Tally::default());
-    let writer = Writer { batch: None, full, empty: from_empty, tally: Arc::clone(&tally), engine, has_dropped: false };
+    let writer = Writer {
+        batch: None,
+        full,
+        empty: from_empty,
+        spare,
+        tally: Arc::clone(&tally),
+        engine,
+        waking: (count as u64 / WAKING_PART).max(1),
+        fresh: (count as u64 / FRESH_PART).max(1),
+        has_dropped: false,
+    };
     let seen = VecDeque::with_capacity(count);
     (writer, Reader { batch: None, frame: 0, byte: 0, full: from_full, empty, seen, count, tally })
 }
@@ -114,7 +133,8 @@ impl Writer {
             self.flush();
         }
         if self.batch.is_none() {
-            self.batch = self.empty.try_recv().ok();
+            self.spare.extend(self.empty.try_iter());
+            self.batch = self.spare.pop();
         }
         let Some(batch) = &mut self.batch else {
             add(&self.tally.dropped, 1);
@@ -127,11 +147,10 @@ impl Writer {
         batch.bytes.extend_from_slice(bytes);
     }
 
-    /// Frames of one look at the ring were pushed: the engine gets them if it has nothing else to do. Where it has, batches
-    /// are filled first.
+    /// Frames of one look at the ring were pushed: the engine gets them unless many wait for it. Then batches are filled first.
     #[inline]
     pub(super) fn pause(&mut self) {
-        if self.tally.waiting.load(Ordering::Relaxed) == 0 {
+        if self.tally.waiting.load(Ordering::Relaxed) < self.fresh {
             self.flush();
         }
     }
@@ -140,10 +159,12 @@ impl Writer {
     pub(super) fn flush(&mut self) {
         let Some(batch) = self.batch.take_if(|batch| !batch.heads.is_empty()) else { return };
         add(&self.tally.copied, batch.heads.len() as u64);
-        self.tally.waiting.fetch_add(1, Ordering::Relaxed);
+        let waiting = self.tally.waiting.fetch_add(1, Ordering::Relaxed) + 1;
         // There is room for all batches; without an engine nobody wants them.
         let _ = self.full.try_send(batch);
-        self.engine.unpark();
+        if waiting >= self.waking {
+            self.engine.unpark();
+        }
     }
 
     /// All frames older than this were flushed.
