@@ -5,7 +5,7 @@
 mod levels;
 mod tape;
 
-use tickscope_model::{BookChange, Decimal, MarketEvent, MarketKind, Side, SymbolId};
+use tickscope_model::{BookChange, Decimal, MarketEvent, MarketKind, Side};
 
 use self::levels::Levels;
 pub use self::tape::{Entry, Exposure, Moved, RATE_CLASSES, Tape};
@@ -83,36 +83,14 @@ pub struct Effect {
     pub is_partial: bool,
 }
 
-/// The books of one run, by feed and symbol.
+/// The books of one run.
 #[derive(Default)]
 pub struct Books {
-    by_feed: Vec<FeedBooks>,
+    /// Those of each symbol, with the feed of each, mostly one: a message finds its book without a hash.
+    by_symbol: Vec<Vec<(usize, Book)>>,
     orders: usize,
     /// Feeds whose books were thrown away: should they go on, their books are not whole.
     ended: Vec<usize>,
-}
-
-/// Those of one feed. A message finds its book without a hash.
-#[derive(Default)]
-struct FeedBooks {
-    /// By symbol, from 1 on; 0 where it has none.
-    numbers: Vec<u32>,
-    books: Vec<Book>,
-}
-
-impl FeedBooks {
-    /// The book of a symbol.
-    fn of(&mut self, symbol: SymbolId, new: impl FnOnce() -> Book) -> &mut Book {
-        let at = symbol.0 as usize;
-        if self.numbers.len() <= at {
-            self.numbers.resize((at + 1).next_power_of_two(), 0);
-        }
-        if self.numbers[at] == 0 {
-            self.books.push(new());
-            self.numbers[at] = u32::try_from(self.books.len()).expect("fewer than symbols");
-        }
-        &mut self.books[self.numbers[at] as usize - 1]
-    }
 }
 
 #[derive(Clone, Copy)]
@@ -149,14 +127,18 @@ pub struct Health {
 impl Books {
     /// A message of a feed about a symbol that has, or will have, a book.
     pub fn apply(&mut self, feed: usize, health: Health, event: &MarketEvent) -> Effect {
-        if self.by_feed.len() <= feed {
-            self.by_feed.resize_with(feed + 1, FeedBooks::default);
+        let symbol = event.symbol.0 as usize;
+        if self.by_symbol.len() <= symbol {
+            self.by_symbol.resize_with((symbol + 1).next_power_of_two(), Vec::new);
         }
-        let book = self.by_feed[feed].of(event.symbol, || Book {
-            is_partial: !health.is_whole || health.gaps > 0 || self.ended.contains(&feed),
-            gaps: health.gaps,
-            ..Book::default()
+        let books = &mut self.by_symbol[symbol];
+        let known = books.iter().position(|(of, _)| *of == feed);
+        let at = known.unwrap_or_else(|| {
+            let is_partial = !health.is_whole || health.gaps > 0 || self.ended.contains(&feed);
+            books.push((feed, Book { is_partial, gaps: health.gaps, ..Book::default() }));
+            books.len() - 1
         });
+        let book = &mut books[at].1;
         if book.gaps != health.gaps {
             book.gaps = health.gaps;
             book.is_partial = true;
@@ -171,11 +153,9 @@ impl Books {
     /// A feed has ended: what still stands in its books stands there no more. Once for each feed.
     pub fn forget(&mut self, feed: usize) {
         if !self.ended.contains(&feed) {
-            if let Some(books) = self.by_feed.get_mut(feed) {
-                *books = FeedBooks::default();
-            }
-            let all = self.by_feed.iter().flat_map(|feed| &feed.books);
-            self.orders = all.map(|book| book.orders.len()).sum();
+            self.by_symbol.iter_mut().for_each(|books| books.retain(|(of, _)| *of != feed));
+            let all = self.by_symbol.iter().flatten();
+            self.orders = all.map(|(_, book)| book.orders.len()).sum();
             self.ended.push(feed);
         }
     }
@@ -351,6 +331,8 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
+    use tickscope_model::SymbolId;
+
     use super::*;
 
     fn event(book: BookChange) -> MarketEvent {
@@ -465,7 +447,8 @@ mod tests {
         assert!(books.apply(0, Health { gaps: 1, ..WHOLE }, &add).is_partial);
         books.apply(1, WHOLE, &add);
         books.forget(0);
-        assert_eq!((books.orders, books.by_feed.len()), (1, 1), "that of the other feed");
+        let count: usize = books.by_symbol.iter().map(Vec::len).sum();
+        assert_eq!((books.orders, count), (1, 1), "that of the other feed");
         assert!(books.apply(0, WHOLE, &add).is_partial, "what stood there before is not known any more");
     }
 

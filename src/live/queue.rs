@@ -14,10 +14,8 @@ pub(super) const BATCH_BYTES: usize = 128 << 10;
 const BATCH_FRAMES: usize = 1024;
 /// So many batches go round at least.
 const FEWEST: usize = 2;
-/// The engine looks at its queues by itself, often enough; it is woken once this part of them waits.
+/// The engine looks at its queues by itself, often enough; it is woken once this part of the batches waits.
 const WAKING_PART: u64 = 8;
-/// … and until this part of them waits it gets them as they come; then they are filled first.
-const FRESH_PART: u64 = 32;
 
 /// What is known of a frame beside its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -82,8 +80,6 @@ pub(super) struct Writer {
     engine: Thread,
     /// It is woken where so many batches wait.
     waking: u64,
-    /// It gets a batch that is not full where fewer than so many wait.
-    fresh: u64,
     /// Frames were dropped, and none went in since.
     has_dropped: bool,
 }
@@ -117,7 +113,6 @@ pub(super) fn queue(bytes: usize, engine: Thread) -> (Writer, Reader) {
         tally: Arc::clone(&tally),
         engine,
         waking: (count as u64 / WAKING_PART).max(1),
-        fresh: (count as u64 / FRESH_PART).max(1),
         has_dropped: false,
     };
     let seen = VecDeque::with_capacity(count);
@@ -150,7 +145,7 @@ impl Writer {
     /// Frames of one look at the ring were pushed: the engine gets them unless many wait for it. Then batches are filled first.
     #[inline]
     pub(super) fn pause(&mut self) {
-        if self.tally.waiting.load(Ordering::Relaxed) < self.fresh {
+        if self.tally.waiting.load(Ordering::Relaxed) < self.waking {
             self.flush();
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tickscope_sim::Scenario;
 
-use super::support::{Row, report, succeeds, table, text};
+use super::support::{Row, loss, report, succeeds, table, text};
 use super::tape::{ACK, End, Folder, Recorded, SYN, fix, tcp_frame};
 
 /// An exchange that rejects, fills, cancels and replaces, and stamps finely; requests often share a segment.
@@ -372,7 +372,5 @@ fn a_request_that_only_comes_as_a_copy_has_no_row() {
     let rows: Vec<(&str, &str)> = rows.iter().map(|row| (&row["clordid"], &row["ack_ns"])).collect();
     assert_eq!(rows, [("a", "100000")]);
     let report = report(&[&file]);
-    let losses = report["quality"]["losses"].as_array().expect("an array");
-    let count = |name: &str| losses.iter().find(|loss| loss["reason"] == name).map(|loss| &loss["count"]);
-    assert_eq!((count("poss_dup"), count("orphan")), (Some(&1.into()), Some(&1.into())), "{losses:#?}");
+    assert_eq!((loss(&report, "poss_dup"), loss(&report, "orphan")), (1, 1), "{:#}", report["quality"]);
 }
