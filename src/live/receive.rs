@@ -103,7 +103,7 @@ fn receive(
                     head.is_sent = frame.direction == Direction::Out;
                     writer.push(head, frame.bytes);
                 });
-                writer.pause();
+                writer.pause(asked_ns);
                 if count < BUDGET && !running.gathering.is_zero() {
                     thread::park_timeout(running.gathering);
                 }
