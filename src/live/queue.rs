@@ -80,6 +80,7 @@ pub(super) struct Writer {
     full: SyncSender<Box<Batch>>,
     empty: Receiver<Box<Batch>>,
     /// Those that came back, the last one last.
+    #[allow(clippy::vec_box, reason = "the same boxes go through the channels")]
     spare: Vec<Box<Batch>>,
     tally: Arc<Tally>,
     engine: Thread,

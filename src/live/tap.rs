@@ -92,13 +92,12 @@ impl Tap {
     /// Starts a thread for each receiver.
     pub(super) fn start(&mut self, merge: &mut Merge) -> io::Result<()> {
         let Some(capture) = &mut self.capture else { return Ok(()) };
-        let (hidden_ns, gathering) = match capture.chosen().driver {
-            Driver::Xdp => (XDP_HIDDEN_NS, XDP_GATHERING),
+        let (hidden_ns, gathering) = if capture.chosen().driver == Driver::Xdp {
+            (XDP_HIDDEN_NS, XDP_GATHERING)
+        } else {
             // A block is closed within one to two times this.
-            _ => {
-                let timeout_ns = u64::from(self.options.nic.packet.block_timeout_ms) * 1_000_000;
-                (2 * timeout_ns + PACKET_SLACK_NS, Duration::ZERO)
-            }
+            let timeout_ns = u64::from(self.options.nic.packet.block_timeout_ms) * 1_000_000;
+            (2 * timeout_ns + PACKET_SLACK_NS, Duration::ZERO)
         };
         let mut processors = self.options.processors.iter().cycle();
         for receiver in capture.receivers() {
