@@ -1,6 +1,6 @@
 //! What `tickscope live` keeps up with, beside tcpdump and dumpcap, on the same veth pair with the same sender: `cargo bench
 //! --bench live`. Needs root and `ip`, since it makes network namespaces. `-- soak SECONDS` instead runs it for so long at 100,000
-//! packets a second, and says what its memory does.
+//! packets a second, and says what its memory does; `-- compare` measures several builds beside each other (`compare.rs`).
 //!
 //! The others only write to /dev/null; `live` does the whole analysis. What is sent is the simulator's `opening-rush`: market
 //! data of three hundred symbols on two lines, and orders of four sessions.
@@ -10,6 +10,7 @@
 #![allow(clippy::disallowed_methods, reason = "a sender lives by the clock")]
 #![allow(dead_code, reason = "the tests' laboratory can do more than is needed here")]
 
+mod compare;
 #[path = "../../tests/live/daemon.rs"]
 mod daemon;
 #[path = "../../tests/live/lab.rs"]
@@ -48,9 +49,10 @@ fn main() -> ExitCode {
             stamps::errors(&lab, &load);
         }
         ["shares"] => shares(&lab, &load),
+        ["compare", ref arguments @ ..] => compare::compare(&lab, &load, arguments),
         ["soak", seconds] => soak(&lab, &load, seconds.parse().expect("SECONDS")),
         _ => {
-            eprintln!("cargo bench --bench live [-- shares | soak SECONDS]");
+            eprintln!("cargo bench --bench live [-- shares | soak SECONDS | compare DRIVER MESSAGES ROUNDS PROGRAM…]");
             return ExitCode::FAILURE;
         }
     }

@@ -52,10 +52,7 @@ impl Program {
                 let mib = BUFFER_MIB.to_string();
                 own("dumpcap", "File:", &["-i", interface, "-B", &mib, "-w", "/dev/null"])
             }
-            Program::Live(driver) => {
-                let tap = format!("all={interface},driver={driver}");
-                own(program(), "capturing", &["live", "--headless", "--json", "--tap", &tap])
-            }
+            Program::Live(driver) => live(lab, program(), driver),
         }
     }
 
@@ -79,6 +76,14 @@ impl Program {
             }
         }
     }
+}
+
+/// A build of tickscope, once it captures.
+pub(crate) fn live(lab: &Lab, program: &str, driver: &str) -> Running {
+    let mut command = Lab::command(&lab.receiver, program);
+    let tap = format!("all={},driver={driver}", ARRIVES[0]);
+    command.args(["live", "--headless", "--json", "--tap", &tap]);
+    Running::start(command, "capturing")
 }
 
 /// Processor time of a process so far.

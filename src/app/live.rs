@@ -41,8 +41,6 @@ const TICK: Duration = Duration::from_millis(100);
 const TICKS_PER_SECOND: u64 = 10;
 /// … and for conversations whose directions come apart.
 const LOOK_EVERY: u64 = 10 * TICKS_PER_SECOND;
-/// How long the engine sleeps at most where nothing comes; receivers wake it.
-const NAP: Duration = Duration::from_millis(20);
 
 pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Result<Outcome> {
     if settings.trigger.learning == Learning::TwoPass {
@@ -244,7 +242,9 @@ impl<'a> Engine<'a> {
                 self.live.stop();
             }
             if is_idle {
-                thread::park_timeout(NAP);
+                // Nobody sees anything of what comes before the next tick: to wake up for it, with caches that others have used
+                // meanwhile, costs more than to read it. Receivers wake the engine where a queue fills.
+                thread::park_timeout(next.saturating_duration_since(Instant::now()));
             }
         }
         self.finish()

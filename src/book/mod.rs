@@ -5,7 +5,7 @@
 mod levels;
 mod tape;
 
-use tickscope_model::{BookChange, Decimal, MarketEvent, MarketKind, Side, SymbolId};
+use tickscope_model::{BookChange, Decimal, MarketEvent, MarketKind, Side};
 
 use self::levels::Levels;
 pub use self::tape::{Entry, Exposure, Moved, RATE_CLASSES, Tape};
@@ -83,10 +83,11 @@ pub struct Effect {
     pub is_partial: bool,
 }
 
-/// The books of one run, by feed and symbol.
+/// The books of one run.
 #[derive(Default)]
 pub struct Books {
-    by_feed: HashMap<(usize, SymbolId), Book>,
+    /// Those of each symbol, with the feed of each, mostly one: a message finds its book without a hash.
+    by_symbol: Vec<Vec<(usize, Book)>>,
     orders: usize,
     /// Feeds whose books were thrown away: should they go on, their books are not whole.
     ended: Vec<usize>,
@@ -126,11 +127,18 @@ pub struct Health {
 impl Books {
     /// A message of a feed about a symbol that has, or will have, a book.
     pub fn apply(&mut self, feed: usize, health: Health, event: &MarketEvent) -> Effect {
-        let book = self.by_feed.entry((feed, event.symbol)).or_insert_with(|| Book {
-            is_partial: !health.is_whole || health.gaps > 0 || self.ended.contains(&feed),
-            gaps: health.gaps,
-            ..Book::default()
+        let symbol = event.symbol.0 as usize;
+        if self.by_symbol.len() <= symbol {
+            self.by_symbol.resize_with((symbol + 1).next_power_of_two(), Vec::new);
+        }
+        let books = &mut self.by_symbol[symbol];
+        let known = books.iter().position(|(of, _)| *of == feed);
+        let at = known.unwrap_or_else(|| {
+            let is_partial = !health.is_whole || health.gaps > 0 || self.ended.contains(&feed);
+            books.push((feed, Book { is_partial, gaps: health.gaps, ..Book::default() }));
+            books.len() - 1
         });
+        let book = &mut books[at].1;
         if book.gaps != health.gaps {
             book.gaps = health.gaps;
             book.is_partial = true;
@@ -145,8 +153,9 @@ impl Books {
     /// A feed has ended: what still stands in its books stands there no more. Once for each feed.
     pub fn forget(&mut self, feed: usize) {
         if !self.ended.contains(&feed) {
-            self.by_feed.retain(|(of, _), _| *of != feed);
-            self.orders = self.by_feed.values().map(|book| book.orders.len()).sum();
+            self.by_symbol.iter_mut().for_each(|books| books.retain(|(of, _)| *of != feed));
+            let all = self.by_symbol.iter().flatten();
+            self.orders = all.map(|(_, book)| book.orders.len()).sum();
             self.ended.push(feed);
         }
     }
@@ -322,6 +331,8 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
+    use tickscope_model::SymbolId;
+
     use super::*;
 
     fn event(book: BookChange) -> MarketEvent {
@@ -436,7 +447,8 @@ mod tests {
         assert!(books.apply(0, Health { gaps: 1, ..WHOLE }, &add).is_partial);
         books.apply(1, WHOLE, &add);
         books.forget(0);
-        assert_eq!((books.orders, books.by_feed.len()), (1, 1), "that of the other feed");
+        let count: usize = books.by_symbol.iter().map(Vec::len).sum();
+        assert_eq!((books.orders, count), (1, 1), "that of the other feed");
         assert!(books.apply(0, WHOLE, &add).is_partial, "what stood there before is not known any more");
     }
 

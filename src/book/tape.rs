@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 use tickscope_model::{MarketKind, SymbolId, Timestamp};
 
 use super::{Effect, Touch};
-use crate::hash::HashMap;
 use crate::merge::Tick;
 
 /// Entries kept of a symbol …
@@ -14,6 +13,8 @@ const LENGTH: usize = 1024;
 /// … and where there are more symbols than `MANY`.
 const SHORT_LENGTH: usize = 256;
 const MANY: usize = 512;
+/// Room for so many at first.
+const FEW: usize = 32;
 /// Messages that came so shortly before a request may have caused it.
 const RECENT_NS: i64 = 1_000_000;
 /// The local rate is that of so many newest messages.
@@ -115,43 +116,102 @@ impl Exposure {
     }
 }
 
+/// The newest messages of a symbol at a point.
+struct Strip {
+    symbol: SymbolId,
+    /// In time order.
+    entries: VecDeque<Entry>,
+    /// The times of the last of them, which each further message needs, oldest first. Before there are so many: [`Timestamp::MIN`].
+    times: [Timestamp; RATE_OF],
+}
+
+impl Strip {
+    fn push(&mut self, entry: Entry, length: usize) {
+        let time = entry.tick.time;
+        while self.entries.len() >= length {
+            self.entries.pop_front();
+        }
+        if self.entries.len() == self.entries.capacity() {
+            // Most symbols that have many messages have more: what is copied once to more room is not copied again.
+            let room = if self.entries.len() < FEW { FEW } else { length };
+            self.entries.reserve_exact(room.saturating_sub(self.entries.len()).max(1));
+        }
+        if self.entries.is_empty() || self.times[RATE_OF - 1] <= time {
+            self.entries.push_back(entry);
+            self.times.rotate_left(1);
+            self.times[RATE_OF - 1] = time;
+        } else {
+            self.insert(entry);
+        }
+    }
+
+    /// The capture stepped back in time.
+    #[cold]
+    fn insert(&mut self, entry: Entry) {
+        let at = self.entries.partition_point(|other| other.tick.time <= entry.tick.time);
+        self.entries.insert(at, entry);
+        let newest = self.entries.iter().rev().map(|entry| entry.tick.time);
+        self.times.iter_mut().rev().zip(newest).for_each(|(kept, time)| *kept = time);
+    }
+}
+
 /// See the head of this file.
 #[derive(Default)]
 pub struct Tape {
-    symbols: HashMap<(u16, SymbolId), VecDeque<Entry>>,
+    strips: Vec<Strip>,
+    /// By point and symbol: the number of its strip, from 1 on.
+    numbers: Vec<Vec<u32>>,
     pub exposure: Exposure,
 }
 
 impl Tape {
     /// A message came. `counts`: it is of a kind that may be a trigger.
     pub fn push(&mut self, point: u16, symbol: SymbolId, entry: Entry, counts: bool) {
-        let length = if self.symbols.len() > MANY { SHORT_LENGTH } else { LENGTH };
-        let entries = self.symbols.entry((point, symbol)).or_default();
+        let length = if self.strips.len() > MANY { SHORT_LENGTH } else { LENGTH };
         if counts {
             let (code, kind) = (entry.tick.code, entry.tick.kind);
             let class = self.exposure.class(code, kind);
             let moved = Moved { class, touch: entry.effect.touch, has_side: entry.effect.side.is_some() };
             self.exposure.messages[Exposure::place(moved)] += 1;
         }
-        if let Some(last) = entries.back() {
-            let anchor = entries.len().checked_sub(RATE_OF).map_or(Timestamp::MIN, |at| entries[at].tick.time);
-            spend(&mut self.exposure.time, (anchor, RATE_OF), last.tick.time, entry.tick.time);
+        let number = self.number(point, symbol);
+        let strip = &mut self.strips[number];
+        if !strip.entries.is_empty() {
+            let (anchor, last) = (strip.times[0], strip.times[RATE_OF - 1]);
+            spend(&mut self.exposure.time, (anchor, RATE_OF), last, entry.tick.time);
         }
-        while entries.len() >= length {
-            entries.pop_front();
+        strip.push(entry, length);
+    }
+
+    /// The number of a symbol's strip, from 0 on; it has one from now on.
+    fn number(&mut self, point: u16, symbol: SymbolId) -> usize {
+        let (point, at) = (usize::from(point), symbol.0 as usize);
+        if self.numbers.len() <= point {
+            self.numbers.resize_with(point + 1, Vec::new);
         }
-        let in_order = entries.back().is_none_or(|last| last.tick.time <= entry.tick.time);
-        if in_order {
-            entries.push_back(entry);
-        } else {
-            let at = entries.partition_point(|other| other.tick.time <= entry.tick.time);
-            entries.insert(at, entry);
+        let numbers = &mut self.numbers[point];
+        if numbers.len() <= at {
+            numbers.resize((at + 1).next_power_of_two(), 0);
         }
+        if numbers[at] == 0 {
+            self.strips.push(Strip { symbol, entries: VecDeque::new(), times: [Timestamp::MIN; RATE_OF] });
+            numbers[at] = u32::try_from(self.strips.len()).expect("fewer than symbols");
+        }
+        numbers[at] as usize - 1
+    }
+
+    fn strip(&self, point: u16, symbol: SymbolId) -> Option<&Strip> {
+        let number = *self.numbers.get(usize::from(point))?.get(symbol.0 as usize)?;
+        self.strips.get((number as usize).checked_sub(1)?)
+    }
+
+    fn entries(&self, point: u16, symbol: SymbolId) -> Option<&VecDeque<Entry>> {
+        self.strip(point, symbol).map(|strip| &strip.entries)
     }
 
     /// What a message did, if it is still on the tape.
     pub fn find(&self, point: u16, symbol: SymbolId, tick: &Tick) -> Option<&Effect> {
-        let entries = self.symbols.get(&(point, symbol))?;
+        let entries = self.entries(point, symbol)?;
         let first = entries.partition_point(|entry| entry.tick.time < tick.time);
         let same = entries.range(first..).take_while(|entry| entry.tick.time == tick.time);
         let is_it = |entry: &&Entry| entry.tick.sequence == tick.sequence && entry.tick.line == tick.line;
@@ -166,7 +226,7 @@ impl Tape {
         from: Timestamp,
         to: Timestamp,
     ) -> impl Iterator<Item = &Entry> {
-        self.symbols.get(&(point, symbol)).into_iter().flat_map(move |entries| {
+        self.entries(point, symbol).into_iter().flat_map(move |entries| {
             let first = entries.partition_point(|entry| entry.tick.time < from);
             let behind = entries.partition_point(|entry| entry.tick.time <= to);
             entries.range(first..behind.max(first))
@@ -175,18 +235,19 @@ impl Tape {
 
     /// Symbols with entries at a point, in no particular order.
     pub fn symbols(&self, point: u16) -> impl Iterator<Item = SymbolId> + '_ {
-        self.symbols.keys().filter(move |(other, _)| *other == point).map(|(_, symbol)| *symbol)
+        let numbers = self.numbers.get(usize::from(point)).into_iter().flatten();
+        numbers.filter_map(|number| Some(self.strips.get((*number as usize).checked_sub(1)?)?.symbol))
     }
 
     /// The newest entry that is not later than `time`.
     pub fn newest(&self, point: u16, symbol: SymbolId, time: Timestamp) -> Option<&Entry> {
-        let entries = self.symbols.get(&(point, symbol))?;
+        let entries = self.entries(point, symbol)?;
         entries.get(entries.partition_point(|entry| entry.tick.time <= time).checked_sub(1)?)
     }
 
     /// The class of the local rate of messages at that time.
     pub fn rate_class(&self, point: u16, symbol: SymbolId, time: Timestamp) -> u8 {
-        let anchor = self.symbols.get(&(point, symbol)).and_then(|entries| {
+        let anchor = self.entries(point, symbol).and_then(|entries| {
             let behind = entries.partition_point(|entry| entry.tick.time <= time);
             Some(entries.get(behind.checked_sub(RATE_OF)?)?.tick.time)
         });

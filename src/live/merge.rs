@@ -163,23 +163,27 @@ impl Merge {
     /// The next frame, as far as the clock (`now`, UTC) allows.
     #[inline]
     pub(super) fn next(&mut self, now: impl FnOnce() -> u64) -> Next<'_> {
-        let again =
-            self.current.filter(|(lane, until)| self.head(*lane).is_some_and(|(at, _)| (at.key, *lane) <= *until));
-        let Some((lane, _)) = again.or_else(|| self.choose(now())) else {
-            if let Some(tap) = self.decided.pop_front() {
-                return Next::Decided(tap);
-            }
-            if self.lanes.iter().all(|lane| lane.is_ended) {
-                return Next::End;
-            }
-            // Whoever is told this goes on to it: what comes later than that is late.
-            self.reached = self.reached.max(self.floor);
-            return Next::Nothing(self.on_clocks(self.floor));
-        };
-        match self.head(lane) {
-            Some((moment, head)) => self.frame(lane, moment, head),
-            None => Next::Nothing(self.on_clocks(self.floor)),
+        let again = self.current.and_then(|(lane, until)| {
+            let (at, head) = self.head(lane).filter(|(at, _)| (at.key, lane) <= until)?;
+            Some((lane, at, head))
+        });
+        let found = again.or_else(|| {
+            let (lane, _) = self.choose(now())?;
+            let (at, head) = self.head(lane)?;
+            Some((lane, at, head))
+        });
+        if let Some((lane, at, head)) = found {
+            return self.frame(lane, at, head);
         }
+        if let Some(tap) = self.decided.pop_front() {
+            return Next::Decided(tap);
+        }
+        if self.lanes.iter().all(|lane| lane.is_ended) {
+            return Next::End;
+        }
+        // Whoever is told this goes on to it: what comes later than that is late.
+        self.reached = self.reached.max(self.floor);
+        Next::Nothing(self.on_clocks(self.floor))
     }
 
     /// What the clock that is behind all others shows at this time of the host.

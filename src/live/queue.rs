@@ -1,6 +1,7 @@
 //! From a receiver's thread to the engine's: a bounded queue of batches of frames, one writer and one reader. All memory is
-//! there from the start and goes round: full batches one way, empty ones back. Writing takes no lock, allocates nothing and
-//! waits for nobody; where no empty batch is left the newest frames are dropped and counted.
+//! there from the start and goes round: full batches one way, empty ones back, of which the last one is filled first, since it is
+//! still in the caches. Writing takes no lock, allocates nothing and waits for nobody; where no empty batch is left the newest
+//! frames are dropped and counted.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,6 +14,11 @@ pub(super) const BATCH_BYTES: usize = 128 << 10;
 const BATCH_FRAMES: usize = 1024;
 /// So many batches go round at least.
 const FEWEST: usize = 2;
+/// The engine looks at its queues by itself, often enough; it is woken once this part of the batches waits.
+const WAKING_PART: u64 = 8;
+/// A batch that is not full is handed over after so long. Many small ones would need more room in the caches than few: all begin at
+/// like addresses.
+const FILLING_NS: u64 = 20_000_000;
 
 /// What is known of a frame beside its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -69,10 +75,17 @@ pub(super) struct Tally {
 /// The receiver's end.
 pub(super) struct Writer {
     batch: Option<Box<Batch>>,
+    /// When it was first looked at whether this one is to be handed over; 0 where it was not yet.
+    since_ns: u64,
     full: SyncSender<Box<Batch>>,
     empty: Receiver<Box<Batch>>,
+    /// Those that came back, the last one last.
+    #[allow(clippy::vec_box, reason = "the same boxes go through the channels")]
+    spare: Vec<Box<Batch>>,
     tally: Arc<Tally>,
     engine: Thread,
+    /// It is woken where so many batches wait.
+    waking: u64,
     /// Frames were dropped, and none went in since.
     has_dropped: bool,
 }
@@ -91,16 +104,24 @@ pub(super) struct Reader {
     pub tally: Arc<Tally>,
 }
 
-/// A queue of about so many bytes; `engine` is woken when there is something to read.
+/// A queue of about so many bytes; `engine` is woken when there is much to read.
 pub(super) fn queue(bytes: usize, engine: Thread) -> (Writer, Reader) {
     let count = (bytes / BATCH_BYTES).max(FEWEST);
     let (full, from_full) = sync_channel(count);
     let (empty, from_empty) = sync_channel(count);
-    for _ in 0..count {
-        empty.try_send(Box::new(Batch::new())).expect("it holds as many");
-    }
+    let spare = (0..count).map(|_| Box::new(Batch::new())).collect();
     let tally = Arc::new(Tally::default());
-    let writer = Writer { batch: None, full, empty: from_empty, tally: Arc::clone(&tally), engine, has_dropped: false };
+    let writer = Writer {
+        batch: None,
+        since_ns: 0,
+        full,
+        empty: from_empty,
+        spare,
+        tally: Arc::clone(&tally),
+        engine,
+        waking: (count as u64 / WAKING_PART).max(1),
+        has_dropped: false,
+    };
     let seen = VecDeque::with_capacity(count);
     (writer, Reader { batch: None, frame: 0, byte: 0, full: from_full, empty, seen, count, tally })
 }
@@ -114,7 +135,8 @@ impl Writer {
             self.flush();
         }
         if self.batch.is_none() {
-            self.batch = self.empty.try_recv().ok();
+            self.spare.extend(self.empty.try_iter());
+            self.batch = self.spare.pop();
         }
         let Some(batch) = &mut self.batch else {
             add(&self.tally.dropped, 1);
@@ -127,11 +149,16 @@ impl Writer {
         batch.bytes.extend_from_slice(bytes);
     }
 
-    /// Frames of one look at the ring were pushed: the engine gets them if it has nothing else to do. Where it has, batches
+    /// Frames of one look at the ring were pushed, at this time: the engine gets them soon, unless much waits for it. Then batches
     /// are filled first.
     #[inline]
-    pub(super) fn pause(&mut self) {
-        if self.tally.waiting.load(Ordering::Relaxed) == 0 {
+    pub(super) fn pause(&mut self, now_ns: u64) {
+        if self.since_ns == 0 {
+            self.since_ns = now_ns;
+        }
+        // The clock may be set back.
+        let is_due = now_ns.abs_diff(self.since_ns) >= FILLING_NS;
+        if is_due && self.tally.waiting.load(Ordering::Relaxed) < self.waking {
             self.flush();
         }
     }
@@ -139,11 +166,14 @@ impl Writer {
     /// Hands over what there is.
     pub(super) fn flush(&mut self) {
         let Some(batch) = self.batch.take_if(|batch| !batch.heads.is_empty()) else { return };
+        self.since_ns = 0;
         add(&self.tally.copied, batch.heads.len() as u64);
-        self.tally.waiting.fetch_add(1, Ordering::Relaxed);
+        let waiting = self.tally.waiting.fetch_add(1, Ordering::Relaxed) + 1;
         // There is room for all batches; without an engine nobody wants them.
         let _ = self.full.try_send(batch);
-        self.engine.unpark();
+        if waiting >= self.waking {
+            self.engine.unpark();
+        }
     }
 
     /// All frames older than this were flushed.
@@ -304,17 +334,14 @@ mod tests {
     #[test]
     fn batches_are_filled_while_the_engine_is_busy() {
         let (mut writer, mut reader) = queue(1 << 20, std::thread::current());
+        let copied = |writer: &Writer| writer.tally.copied.load(Ordering::Relaxed);
         for time in 1..=100 {
             writer.push(head(time), &[1; 60]);
-            writer.pause();
+            writer.pause(time * FILLING_NS / 10);
         }
-        assert_eq!(
-            writer.tally.copied.load(Ordering::Relaxed),
-            1,
-            "the first is there, the others wait for the engine"
-        );
-        assert_eq!(read(&mut reader).len(), 1);
-        writer.pause();
-        assert_eq!(read(&mut reader).len(), 99);
+        assert_eq!(copied(&writer), 11, "the first are there when they have gathered, the others wait for the engine");
+        assert_eq!(read(&mut reader).len(), 11);
+        writer.pause(100 * FILLING_NS / 10);
+        assert_eq!(read(&mut reader).len(), 89);
     }
 }

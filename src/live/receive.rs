@@ -14,9 +14,6 @@ use super::queue::{Head, Writer};
 
 /// Frames that are copied between two looks at the queue.
 pub(super) const BUDGET: usize = 256;
-/// Where fewer frames than [`BUDGET`] came at once, the next are left to gather for a while: each has its stamp already, and to be
-/// woken for every single one costs more than all that is done with it. The rings have room for 32,768 and more.
-const GATHERING: Duration = Duration::from_millis(2);
 /// How long a receiver waits on an empty ring until it says that it is empty.
 const IDLE: Duration = Duration::from_millis(20);
 /// How long it waits where the link is down: the ring says so at once.
@@ -59,6 +56,9 @@ pub(super) struct Running {
     pub fifo: u8,
     /// A frame may lie this long in the kernel after its stamp until the ring shows it.
     pub hidden_ns: u64,
+    /// Where fewer frames than [`BUDGET`] came at once, the next are left to gather for so long: each has its stamp already, and
+    /// to be woken for every single one costs more than all that is done with it.
+    pub gathering: Duration,
 }
 
 /// A running receiver.
@@ -103,9 +103,9 @@ fn receive(
                     head.is_sent = frame.direction == Direction::Out;
                     writer.push(head, frame.bytes);
                 });
-                writer.pause();
-                if count < BUDGET {
-                    thread::park_timeout(GATHERING);
+                writer.pause(asked_ns);
+                if count < BUDGET && !running.gathering.is_zero() {
+                    thread::park_timeout(running.gathering);
                 }
             }
             Ok(waited @ (Waited::Nothing | Waited::LinkDown)) => {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tickscope_sim::Scenario;
 
-use super::support::{Row, report, succeeds, table, text};
+use super::support::{Row, loss, report, succeeds, table, text};
 use super::tape::{ACK, End, Folder, Recorded, SYN, fix, tcp_frame};
 
 /// An exchange that rejects, fills, cancels and replaces, and stamps finely; requests often share a segment.
@@ -342,4 +342,35 @@ fn stations_marketable_orders_and_requests_that_were_sent_again() {
     let screen = succeeds("analyze", &[], &[&file]);
     let said = "order_to_fill: marketable: 1 by the order (market, immediate-or-cancel, fill-or-kill)";
     assert!(screen.contains(said), "{screen}");
+}
+
+/// An engine that was cut off logs requests that it could not send, and sends them again after its next logon, as copies.
+#[test]
+fn a_request_that_only_comes_as_a_copy_has_no_row() {
+    let head = |kind: &str, number: u32, (from, to): (&str, &str), copy: &str| {
+        format!("35={kind}|{copy}34={number}|49={from}|56={to}|52={}|", stamp(1))
+    };
+    let order = |number: u32, name: &str, copy: &str| {
+        head("D", number, ("US", "EX"), copy) + &format!("11={name}|55=ABC|54=1|38=100|40=2|44=10|60={}|", stamp(1))
+    };
+    let new = |number: u32, name: &str| {
+        head("8", number, ("EX", "US"), "")
+            + &format!("37=e{name}|17=x{number}|11={name}|150=0|39=0|55=ABC|54=1|38=100|151=100|14=0|6=0|")
+    };
+    let copy = format!("43=Y|122={}|", stamp(1));
+    let frames = conversation(&[
+        (true, 100, &[head("A", 1, ("US", "EX"), "") + "98=0|108=30|"], false),
+        (false, 200, &[head("A", 1, ("EX", "US"), "") + "98=0|108=30|"], false),
+        (true, 1_000, &[order(2, "a", "")], false),
+        (false, 1_100, &[new(2, "a")], false),
+        (true, 2_000, &[order(3, "b", &copy)], false),
+        (false, 2_100, &[new(3, "b")], false),
+    ]);
+    let folder = Folder::new();
+    let file = folder.capture("copies.pcap", &frames);
+    let rows = super::support::orders(&[&file]);
+    let rows: Vec<(&str, &str)> = rows.iter().map(|row| (&row["clordid"], &row["ack_ns"])).collect();
+    assert_eq!(rows, [("a", "100000")]);
+    let report = report(&[&file]);
+    assert_eq!((loss(&report, "poss_dup"), loss(&report, "orphan")), (1, 1), "{:#}", report["quality"]);
 }
