@@ -57,6 +57,7 @@ impl Growing {
 
     /// Takes what is ready out of the correlator.
     pub(super) fn take(&mut self, correlator: &mut Correlator, recording: &mut Recording) -> io::Result<()> {
+        correlator.close_slot();
         for (time, count) in mem::take(&mut correlator.market_counts) {
             self.summary.market(time, count);
         }

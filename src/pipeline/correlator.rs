@@ -122,7 +122,8 @@ impl Correlator {
         self.slot.1 += count;
     }
 
-    fn close_slot(&mut self) {
+    /// Hands over the count of the slot that goes on: what still comes in it is counted in another piece.
+    pub fn close_slot(&mut self) {
         if self.slot.1 > 0 {
             self.market_counts.push((Timestamp(self.slot.0 * SLOT_NS), self.slot.1));
             self.slot.1 = 0;
