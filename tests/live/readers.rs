@@ -230,7 +230,8 @@ fn rows(socket: &str, count: u64, last: &str) {
         newest = rows.iter().find(|row| row[place] == last).map_or(newest, |row| row[place].clone());
         after += rows.len() as u64;
     }
-    assert_eq!((after, newest.as_str()), (count, Some(last)));
+    // The table is flushed once a second, so it may not have the newest yet.
+    assert!(after >= count && newest == last, "{after} of {count}, {newest}");
 }
 
 fn metrics(pages: &[String; 2], report: &Value) {

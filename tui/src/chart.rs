@@ -209,18 +209,18 @@ pub(crate) fn histogram(buffer: &mut Buffer, area: Rect, picture: &Histogram<'_>
     }
 }
 
-/// The names of the marks, each below its column where there is room.
+/// The names of the marks, each below its column: the budget's first, and of the others those for which there is room.
 fn marks(buffer: &mut Buffer, area: Rect, picture: &Histogram<'_>, glyphs: &Glyphs) {
-    let mut free = area.x;
+    let mut taken: Vec<(u16, u16)> = Vec::new();
     let mut sorted: Vec<&Mark<'_>> = picture.marks.iter().collect();
-    sorted.sort_by_key(|mark| mark.value_ns);
+    sorted.sort_by_key(|mark| (!mark.is_budget, mark.value_ns));
     for mark in sorted {
         let text = format!("{}{}", if mark.is_budget { glyphs.budget } else { glyphs.mark }, mark.name);
         let width = cells(text.chars().count());
-        let x = (area.x + cells(picture.axis.column(mark.value_ns))).min(area.right().saturating_sub(width)).max(free);
-        if x + width <= area.right() {
+        let x = (area.x + cells(picture.axis.column(mark.value_ns))).min(area.right().saturating_sub(width));
+        if taken.iter().all(|(from, to)| x + width < *from || *to < x) {
             buffer.set_string(x, area.y, text, mark.style);
-            free = x + width + 1;
+            taken.push((x, x + width));
         }
     }
 }

@@ -184,7 +184,7 @@ fn candidates(buffer: &mut Buffer, area: Rect, look: &Look<'_>, (answer, order):
     ]);
     let inner = boxed(buffer, area, look, title);
     let mut lines = vec![Line::styled(
-        format!(" {:>12}  {:>6}  {:8}  {:24} {:>14}  {}", "before it", "how", "by", "feed", "seq", "message"),
+        format!(" {:>12}  {:>6}  {:8}  {:24} {:>14}  {}", "before it", "sure", "by", "feed", "seq", "message"),
         styles.faint,
     )];
     let is_chosen = |it: &Candidate| Some(it.t_ns) == order.trigger_t_ns && it.seq == order.trigger_seq;

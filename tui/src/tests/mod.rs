@@ -4,6 +4,7 @@
 mod keys;
 mod sample;
 mod screens;
+mod speed;
 
 use std::time::Duration;
 
