@@ -339,11 +339,20 @@ impl Figures {
 }
 
 impl Snapshot {
-    /// Frames, bytes and messages that could not be used.
+    /// Frames and messages that could not be used: of those that NIC, kernel or a queue lost, and of those that no stage could read.
+    /// (Requests without a trigger are none: nothing of them is lost.)
     pub(crate) fn lost(&self) -> u64 {
+        self.lost_frames() + self.lost_of("message")
+    }
+
+    pub(crate) fn lost_frames(&self) -> u64 {
         let live = self.taps.iter().filter_map(|tap| tap.live.as_ref());
-        let by_taps: u64 = live.map(|tap| tap.lost.0.iter().map(|(_, count)| count).sum::<u64>()).sum();
-        by_taps + self.quality.losses.iter().map(|loss| loss.count).sum::<u64>()
+        live.flat_map(|tap| &tap.lost.0).map(|(_, count)| count).sum::<u64>() + self.lost_of("frame")
+    }
+
+    /// Of that level: frame, stream (bytes), message, order.
+    pub(crate) fn lost_of(&self, level: &str) -> u64 {
+        self.quality.losses.iter().filter(|loss| loss.level == level).map(|loss| loss.count).sum()
     }
 }
 

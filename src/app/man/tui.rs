@@ -30,6 +30,19 @@ pub(super) fn sections(page: &mut Writer) {
     for screen in Screen::ALL {
         page.item(vec![bold(screen.name())], about(screen));
     }
+    page.section("FIGURES");
+    page.paragraph(
+        "Latencies are nanoseconds, shown in the unit of their size with three decimals as in the report, or all in one unit (u): in ns \
+         they are the integers of --json. * stands behind a percentile with fewer than ten samples above it; ~ before those of a part of \
+         the run (w), which rest on buckets a sixteenth of a power of two wide: they are at most 6.25 % too high. Charts over time have \
+         a column for a moment or several; darker is fewer.",
+    );
+    page.paragraph(
+        "lost, in the first line, counts frames that NIC, kernel, a ring or a queue lost or that no stage could read, and messages that \
+         could not be used; bytes that are missing in TCP streams and messages that are missing in feeds stand on the overview by \
+         themselves, and every reason on the screen health. A request without a trigger is not lost. answer, of an order, is the first \
+         of ack, reject, first_fill, cancel_ack and replace_ack.",
+    );
     page.section("KEYS");
     for (group, keys) in key_table() {
         page.subsection(group);

@@ -152,8 +152,10 @@ fn account(look: &Look<'_>, shown: &Snapshot) -> Vec<Line<'static>> {
         styles.text,
     ));
     for loss in &quality.losses {
+        // Of requests nothing is lost: the reason says what is not known of them.
+        let (mark, style) = if loss.level == "order" { ("", styles.text) } else { ("! ", styles.bad) };
         lines.push(Line::from(vec![
-            Span::styled(format!("   ! {} {} ", grouped(loss.count), loss.reason), styles.bad),
+            Span::styled(format!("   {mark}{} {} ", grouped(loss.count), loss.reason), style),
             Span::styled(format!("({}): {}", loss.level, cut(&loss.text, 140)), styles.faint),
         ]));
     }

@@ -81,7 +81,7 @@ fn side(buffer: &mut Buffer, area: Rect, look: &Look<'_>, (who, segment): (&str,
     let figures = app.figures(segment).unwrap_or_default();
     let title = Line::from(vec![
         Span::styled(format!(" {who}  {segment} "), style.add_modifier(ratatui::style::Modifier::BOLD)),
-        Span::styled(format!("{}  n {} ", figures.letters, grouped(figures.n)), styles.faint),
+        Span::styled(format!("n {}  {} ", grouped(figures.n), figures.letters), styles.faint),
     ]);
     let inner = boxed(buffer, area, look, title);
     let [picture, line] = Layout::vertical([Constraint::Min(4), Constraint::Length(1)]).areas(inner);
@@ -233,11 +233,20 @@ fn trust(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
         let (mark, style) = if is_bad { ("! ", styles.bad) } else { ("", styles.good) };
         Span::styled(format!(" {mark}{text} "), style)
     };
-    let mut spans = vec![
-        said(format!("lost {}", grouped(shown.lost())), shown.lost() > 0),
-        said(format!("missing market data {}", grouped(missing)), missing > 0),
-        Span::styled(format!(" unanswered {} ", grouped(shown.quality.requests.unanswered)), styles.text),
+    let counts = [
+        ("lost frames", shown.lost_frames()),
+        ("lost messages", shown.lost_of("message")),
+        ("missing TCP bytes", shown.lost_of("stream")),
+        ("missing market data", missing),
     ];
+    // What there is none of is worth no place on a narrow screen.
+    let is_worth = |(name, count): &(&str, u64)| *count > 0 || *name == "lost frames" || area.width >= 110;
+    let mut spans: Vec<Span<'_>> = counts
+        .into_iter()
+        .filter(is_worth)
+        .map(|(name, count)| said(format!("{name} {}", grouped(count)), count > 0))
+        .collect();
+    spans.extend([Span::styled(format!(" unanswered {} ", grouped(shown.quality.requests.unanswered)), styles.text)]);
     let is_live = shown.taps.iter().any(|tap| tap.live.is_some());
     if !is_live && shown.is_last {
         let text = if shown.quality.adds_up { "every packet is accounted for" } else { "the account does not add up" };
