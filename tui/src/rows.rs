@@ -92,6 +92,8 @@ pub(crate) struct Rows {
     pub(crate) known: u64,
     /// Rows that could not be had any more, or were forgotten here.
     pub(crate) missed: u64,
+    /// Those that were forgotten here.
+    forgotten: u64,
     /// Grows with every change.
     pub(crate) version: u64,
 }
@@ -115,13 +117,21 @@ impl Rows {
         }
         while self.all.len() > MOST {
             self.all.pop_front();
-            self.missed += 1;
+            (self.missed, self.forgotten) = (self.missed + 1, self.forgotten + 1);
         }
         self.version += 1;
     }
 
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<Row>> {
-        self.all.iter()
+    /// Up to so many rows from a place on, and the place behind them. Places stay when rows are forgotten.
+    pub(crate) fn from(&self, place: u64, most: usize) -> (impl Iterator<Item = &Arc<Row>>, u64) {
+        let begin = usize::try_from(place.saturating_sub(self.forgotten)).unwrap_or(usize::MAX).min(self.all.len());
+        let end = begin.saturating_add(most).min(self.all.len());
+        (self.all.range(begin..end), self.forgotten + end as u64)
+    }
+
+    /// The place behind the last.
+    pub(crate) fn end(&self) -> u64 {
+        self.forgotten + self.all.len() as u64
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -216,7 +226,8 @@ mod tests {
         rows.extend(&answer(1, 3, 5));
         rows.extend(&answer(4, 2, 5));
         assert_eq!((rows.len(), rows.last, rows.known), (5, 5, 5));
-        let first = rows.iter().next().unwrap();
+        assert_eq!(rows.end(), 5);
+        let first = rows.from(0, 9).0.next().unwrap();
         assert_eq!((&*first.clordid, first.t2t_ns, first.answer_ns(), first.venue()), ("C1", None, Some(120), "B"));
         rows.extend(&answer(1, 1, 1));
         assert_eq!((rows.len(), rows.last), (1, 1));

@@ -111,7 +111,7 @@ impl Session {
         events: &Receiver<Event>,
     ) -> io::Result<Ended> {
         let start = Instant::now();
-        let mut next = start;
+        let (mut next, mut is_new) = (start, true);
         loop {
             let now = Instant::now();
             if now >= next {
@@ -120,14 +120,23 @@ impl Session {
                 if let Some(ended) = self.effects(terminal)? {
                     return Ok(ended);
                 }
-                self.draw(terminal)?;
+                // Where nothing has come, only what tells of time changes, once a second.
+                if std::mem::take(&mut is_new) || self.app.is_moving() || self.app.is_second_over() {
+                    self.draw(terminal)?;
+                }
             }
-            let event = match events.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            let is_at_work = self.app.go_on(start.elapsed());
+            let pause = if is_at_work { Duration::ZERO } else { next.saturating_duration_since(Instant::now()) };
+            let event = match events.recv_timeout(pause) {
                 Ok(event) => event,
-                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Timeout) => {
+                    is_new |= is_at_work;
+                    continue;
+                }
                 Err(RecvTimeoutError::Disconnected) => return Ok(Ended::Closed),
             };
             let is_input = matches!(event, Event::Input(_));
+            is_new = true;
             if let Some(ended) = self.take(event, start.elapsed(), terminal)? {
                 return Ok(ended);
             }
@@ -305,6 +314,7 @@ pub(crate) fn once(
         }
         app.line(message, now);
     }
+    while app.go_on(now) {}
     Ok(frame(&app, size))
 }
 

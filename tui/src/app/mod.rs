@@ -202,6 +202,8 @@ pub(crate) struct App {
     pub(crate) came: Duration,
     /// When groups and rows were asked for last.
     asked: [Option<Duration>; 2],
+    /// The second that was looked at last.
+    second: u64,
     /// A question for rows waits for its answer.
     awaits_rows: bool,
     effects: Vec<Effect>,
@@ -252,6 +254,7 @@ impl App {
             now: Duration::ZERO,
             came: Duration::ZERO,
             asked: [None; 2],
+            second: 0,
             awaits_rows: false,
             effects: Vec::new(),
             page: Cell::new(1),
@@ -275,6 +278,17 @@ impl App {
     /// There is something to show: a snapshot, and of a capture its last, for those before are parts of it.
     pub(crate) fn is_ready(&self) -> bool {
         self.history.last().is_some_and(|last| last.is_last || !last.of_capture)
+    }
+
+    /// What is shown changes with time alone: a capture plays, or a message goes away.
+    pub(crate) fn is_moving(&self) -> bool {
+        matches!(self.moment, Moment::Playing { .. }) || self.message.is_some()
+    }
+
+    /// A second is over since this was asked last and said so.
+    pub(crate) fn is_second_over(&mut self) -> bool {
+        let second = self.now.as_secs();
+        std::mem::replace(&mut self.second, second) != second
     }
 
     /// Colours, grey where the other side is lost.

@@ -73,37 +73,70 @@ pub(crate) struct Orders {
     /// Of what they were made: version of the rows and the time up to which.
     made_of: Option<(u64, Option<u64>)>,
     made_at: Duration,
+    /// Lines that are being made.
+    work: Option<Work>,
 }
+
+/// Lines that are being made, a slice at a time, so that a key never waits for half a million rows.
+#[derive(Debug)]
+struct Work {
+    of: (u64, Option<u64>),
+    /// Where the next slice begins.
+    place: u64,
+    matches: usize,
+    best: Vec<Arc<Row>>,
+}
+
+/// Rows that are looked at in one go: some milliseconds.
+const SLICE: usize = 10_000;
 
 impl Orders {
     /// They must be made anew: something else than time has changed.
     pub(crate) fn forget_lines(&mut self) {
-        self.made_of = None;
+        (self.made_of, self.work) = (None, None);
     }
 
-    /// Makes the lines anew where that is needed. With many requests that is not done each time that one comes.
+    /// Lines are being made; [`Orders::renew`] is to be called again.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.work.is_some()
+    }
+
+    /// Makes the lines anew where that is needed, a slice at a time. With many requests that is not done each time that one comes.
     pub(crate) fn renew(&mut self, rows: &Rows, until_ns: Option<u64>, now: Duration) {
-        let pause = Duration::from_millis(u64::try_from(rows.len()).unwrap_or(0).saturating_sub(10_000) / 100);
-        let is_same = self.made_of == Some((rows.version, until_ns));
-        if is_same || (self.made_of.is_some() && now.saturating_sub(self.made_at) < pause) {
-            return;
+        if self.work.is_none() {
+            let pause = Duration::from_millis(u64::try_from(rows.len()).unwrap_or(0).saturating_sub(10_000) / 100);
+            let is_same = self.made_of == Some((rows.version, until_ns));
+            if is_same || (self.made_of.is_some() && now.saturating_sub(self.made_at) < pause) {
+                return;
+            }
+            self.work = Some(Work { of: (rows.version, until_ns), place: 0, matches: 0, best: Vec::new() });
         }
-        (self.made_of, self.made_at) = (Some((rows.version, until_ns)), now);
-        let is_selected =
-            |row: &&Arc<Row>| until_ns.is_none_or(|until| row.t_out_ns <= until) && self.filter.selects(row);
-        let mut all: Vec<&Arc<Row>> = rows.iter().filter(is_selected).collect();
-        self.matches = all.len();
+        let Some(mut work) = self.work.take() else { return };
         let (sort, is_reversed) = (self.sort, self.is_reversed);
-        let order = |one: &&Arc<Row>, other: &&Arc<Row>| {
+        let order = |one: &Arc<Row>, other: &Arc<Row>| {
             let by = Reverse(sort.key(one)).cmp(&Reverse(sort.key(other)));
             if is_reversed { by.reverse() } else { by }
         };
-        if all.len() > MOST_LINES {
-            all.select_nth_unstable_by(MOST_LINES, order);
-            all.truncate(MOST_LINES);
+        let until_ns = work.of.1;
+        let (slice, behind) = rows.from(work.place, SLICE);
+        for row in slice {
+            if until_ns.is_none_or(|until| row.t_out_ns <= until) && self.filter.selects(row) {
+                work.matches += 1;
+                work.best.push(Arc::clone(row));
+            }
         }
-        all.sort_by(order);
-        self.lines = all.into_iter().cloned().collect();
+        work.place = behind;
+        if work.best.len() > MOST_LINES {
+            work.best.select_nth_unstable_by(MOST_LINES, order);
+            work.best.truncate(MOST_LINES);
+        }
+        if behind < rows.end() {
+            self.work = Some(work);
+            return;
+        }
+        work.best.sort_by(order);
+        (self.lines, self.matches) = (work.best, work.matches);
+        (self.made_of, self.made_at) = (Some((rows.version, until_ns)), now);
     }
 }
 
@@ -156,25 +189,33 @@ mod tests {
         rows
     }
 
+    /// To the end.
+    fn renewed(orders: &mut Orders, rows: &Rows, until_ns: Option<u64>, now: Duration) {
+        orders.renew(rows, until_ns, now);
+        while orders.is_at_work() {
+            orders.renew(rows, until_ns, now);
+        }
+    }
+
     #[test]
     fn the_slowest_come_first_and_time_travel_hides_the_later() {
         let (mut orders, rows) = (Orders::default(), rows(5000));
-        orders.renew(&rows, None, Duration::ZERO);
+        renewed(&mut orders, &rows, None, Duration::ZERO);
         assert_eq!((orders.matches, orders.lines.len()), (5000, MOST_LINES));
         assert!(orders.lines.windows(2).all(|two| two[0].t2t_ns >= two[1].t2t_ns));
         orders.forget_lines();
-        orders.renew(&rows, Some(10), Duration::ZERO);
+        renewed(&mut orders, &rows, Some(10), Duration::ZERO);
         assert_eq!(orders.matches, 10);
         orders.filter = Filter::parse("clordid:c7").unwrap();
         orders.forget_lines();
-        orders.renew(&rows, Some(10), Duration::ZERO);
+        renewed(&mut orders, &rows, Some(10), Duration::ZERO);
         assert_eq!(&*orders.lines[0].clordid, "C7");
     }
 
     #[test]
     fn many_requests_are_not_sorted_for_each_that_comes() {
         let (mut orders, mut rows) = (Orders::default(), rows(100_000));
-        orders.renew(&rows, None, Duration::ZERO);
+        renewed(&mut orders, &rows, None, Duration::ZERO);
         let more = RowsAnswer {
             columns: vec!["clordid".to_owned()],
             rows: vec![vec![json!("new")]],
@@ -183,9 +224,9 @@ mod tests {
             ..RowsAnswer::default()
         };
         rows.extend(&more);
-        orders.renew(&rows, None, Duration::from_millis(800));
+        renewed(&mut orders, &rows, None, Duration::from_millis(800));
         assert_eq!(orders.matches, 100_000);
-        orders.renew(&rows, None, Duration::from_millis(1100));
+        renewed(&mut orders, &rows, None, Duration::from_millis(1100));
         assert_eq!(orders.matches, 100_001);
     }
 }

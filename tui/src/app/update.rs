@@ -130,8 +130,13 @@ impl App {
             self.asked[0] = Some(now);
             self.effects.push(Effect::Ask(json!({ "query": "groups", "by": by.name() }).to_string()));
         }
-        let until_ns = self.moment.time();
-        self.orders.renew(&self.rows, until_ns, now);
+        self.go_on(now);
+    }
+
+    /// A slice of what takes long; whether there is more.
+    pub(crate) fn go_on(&mut self, now: Duration) -> bool {
+        self.orders.renew(&self.rows, self.moment.time(), now);
+        self.orders.is_at_work()
     }
 
     fn ask_rows(&mut self) {
@@ -173,8 +178,7 @@ impl App {
                 (Some(action), Some(_)) => self.help_key(action),
             }
         }
-        let until_ns = self.moment.time();
-        self.orders.renew(&self.rows, until_ns, now);
+        self.go_on(now);
     }
 
     fn help_key(&mut self, action: Action) {

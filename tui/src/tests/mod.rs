@@ -68,7 +68,9 @@ impl Seat {
         loop {
             let effects = self.app.take_effects();
             if effects.is_empty() {
-                return self.app.advance(self.now);
+                self.app.advance(self.now);
+                while self.app.go_on(self.now) {}
+                return;
             }
             for effect in effects {
                 if let Effect::Ask(question) = &effect {

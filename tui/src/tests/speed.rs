@@ -54,10 +54,17 @@ fn how_long_a_frame_takes() {
     for keys in ["1", "2", "3 Left", "4", "s", "Down", "/ type:symbol:S123", "Enter", "5", "6", "?"] {
         let mut longest = Duration::ZERO;
         for key in keys.split(' ') {
-            let start = Instant::now();
-            seat.press(key);
-            seat.frame(200, 60);
-            longest = longest.max(start.elapsed());
+            let keys: Vec<_> = match key.strip_prefix("type:") {
+                Some(text) => text.chars().map(|char| super::code(&char.to_string())).collect(),
+                None => vec![super::code(key)],
+            };
+            for event in keys {
+                let start = Instant::now();
+                seat.app.key(event, seat.now);
+                seat.frame(200, 60);
+                longest = longest.max(start.elapsed());
+            }
+            seat.answer();
         }
         eprintln!("{keys:20} {longest:?}");
     }
