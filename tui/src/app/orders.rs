@@ -88,7 +88,7 @@ struct Work {
 }
 
 /// Rows that are looked at in one go: some milliseconds.
-const SLICE: usize = 10_000;
+const SLICE: usize = 4_000;
 
 impl Orders {
     /// They must be made anew: something else than time has changed.
