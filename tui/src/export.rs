@@ -17,26 +17,9 @@ pub(crate) fn file_name(what: &str, ending: &str) -> String {
 pub(crate) fn shown(app: &App) -> Result<(String, Vec<u8>, &'static str), &'static str> {
     if let Some(drill) = &app.drill {
         let answer = drill.answer.as_ref().ok_or("the order has not come yet")?;
-        let candidates: Vec<Value> = answer
-            .candidates
-            .iter()
-            .map(|it| {
-                json!({
-                    "t_ns": it.t_ns, "age_ns": it.age_ns, "feed": it.feed, "seq": it.seq, "msg": it.msg,
-                    "symbol": it.symbol, "method": it.method, "probability": it.probability, "tap": it.tap, "frame": it.frame,
-                })
-            })
-            .collect();
         let order = answer.order.as_ref().ok_or("there is no such order")?;
-        let steps = |it: &crate::wire::Step| json!({ "t_ns": it.t_ns, "what": it.what, "tap": it.tap, "frame": it.frame, "detail": it.detail });
-        let document = json!({
-            "session": order.session, "clordid": order.clordid, "request": order.request, "symbol": order.symbol,
-            "side": order.side, "price": order.price, "qty": order.qty, "t_out_ns": order.t_out_ns,
-            "trigger_t_ns": order.trigger_t_ns, "trigger_method": order.trigger_method,
-            "trigger_confidence": order.trigger_confidence, "t2t_ns": order.t2t_ns, "flags": order.flags,
-            "outcome": order.outcome, "timeline": order.timeline.iter().map(steps).collect::<Vec<Value>>(),
-            "candidates": candidates,
-        });
+        let mut document = json!(order);
+        document["candidates"] = json!(answer.candidates);
         return Ok((file_name(&drill.row.clordid, "json"), pretty(&document), "order"));
     }
     if app.screen == Screen::Orders {

@@ -69,18 +69,58 @@ impl History {
         self.moments.partition_point(|moment| moment.t_ns <= t_ns).saturating_sub(1)
     }
 
+    /// The newest moment that is not after that time, if there is one.
+    pub(crate) fn until(&self, t_ns: u64) -> Option<&Arc<Snapshot>> {
+        self.get(self.at_time(t_ns)).filter(|moment| moment.t_ns <= t_ns)
+    }
+
     /// Moments at the ends of `columns` equal parts of the time from `from_ns` to `to_ns`: for each the last one in it, and
     /// nothing where there is none.
-    pub(crate) fn columns(&self, from_ns: u64, to_ns: u64, columns: usize) -> Vec<Option<&Arc<Snapshot>>> {
+    fn columns(&self, from_ns: u64, to_ns: u64, columns: usize) -> Vec<Option<&Arc<Snapshot>>> {
         let span = u128::from(to_ns.saturating_sub(from_ns));
         (1..=columns)
             .map(|column| {
                 let bound = |part: usize| from_ns + u64::try_from(span * part as u128 / columns as u128).unwrap_or(0);
                 let (begin, end) = (bound(column - 1), bound(column));
-                let found = self.moments.get(self.at_time(end))?;
-                (found.t_ns > begin && found.t_ns <= end).then_some(found)
+                self.until(end).filter(|found| found.t_ns > begin)
             })
             .collect()
+    }
+}
+
+/// A stretch of time in columns, each with the last moment in it.
+pub(crate) struct Columns<'a> {
+    moments: Vec<Option<&'a Arc<Snapshot>>>,
+    /// From which the first one counts.
+    before: Option<&'a Arc<Snapshot>>,
+}
+
+impl<'a> Columns<'a> {
+    pub(crate) fn new(history: &'a History, (from_ns, to_ns): (u64, u64), columns: usize) -> Columns<'a> {
+        Columns { moments: history.columns(from_ns, to_ns, columns), before: history.until(from_ns) }
+    }
+
+    /// What each column has added to the buckets of a segment.
+    pub(crate) fn added(&self, segment: &str) -> Vec<Option<Vec<(u64, u64)>>> {
+        self.each(|now, before| added(before.map_or(&[], |before| before.buckets(segment)), now.buckets(segment)))
+    }
+
+    /// What each column has added to the one before it that there is. Where there are more columns than moments, each moment fills
+    /// those that belong to it.
+    pub(crate) fn each<T: Clone>(&self, added: impl Fn(&Snapshot, Option<&Snapshot>) -> T) -> Vec<Option<T>> {
+        let mut before = self.before;
+        let mut values: Vec<Option<T>> = Vec::with_capacity(self.moments.len());
+        let wide = self.moments.len() / self.moments.iter().flatten().count().max(1);
+        for moment in &self.moments {
+            let value = moment.map(|now| added(now, before.replace(now).map(|before| &**before)));
+            if value.is_some() {
+                let free = values.iter().rev().take_while(|value| value.is_none()).count();
+                let begin = values.len() - free.min(wide);
+                values[begin..].fill(value.clone());
+            }
+            values.push(value);
+        }
+        values
     }
 }
 

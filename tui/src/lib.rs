@@ -19,12 +19,12 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 pub use keys::key_table;
-pub use terminal::Ended;
+pub use link::newest_line as once_json;
+pub use terminal::{Ended, once, run};
 pub use theme::Theme;
 
 /// Where snapshots come from.
@@ -106,17 +106,9 @@ pub struct Options {
     pub title: String,
 }
 
-/// Shows the screen until the user quits, or until who was given ends.
-pub fn run(connection: Connection, options: Options, dissect: Dissect) -> io::Result<Ended> {
-    terminal::run(connection, options, dissect)
-}
-
-/// One frame of that many columns and rows as text.
-pub fn once(connection: Connection, options: Options, dissect: Dissect, size: (u16, u16)) -> Result<String, String> {
-    terminal::once(connection, options, dissect, size)
-}
-
-/// The newest snapshot, as it came.
-pub fn once_json(connection: Connection) -> Result<String, String> {
-    link::newest_line(connection)
+/// That of a list by which another follows this one, and the first behind the last; backwards where `by` is negative.
+fn beside<T: Copy + PartialEq>(all: &[T], one: T, by: isize) -> T {
+    let at = all.iter().position(|known| *known == one).unwrap_or(0);
+    let count = all.len().cast_signed();
+    all[(at.cast_signed() + by).rem_euclid(count).cast_unsigned()]
 }

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -116,28 +116,20 @@ fn lines(stream: UnixStream, events: &SyncSender<Event>) -> String {
 
 /// A connection for one frame.
 pub(crate) fn connect(connection: Connection) -> Result<UnixStream, String> {
-    let stream = match connection {
-        Connection::Given(stream) => stream,
-        Connection::Daemon(path) => open(&path)?,
+    let (stream, longest) = match connection {
+        // It reads captures for as long as that takes.
+        Connection::Given(stream) => (stream, None),
+        Connection::Daemon(path) => (UnixStream::connect(&path).map_err(|error| not_there(&path, &error))?, Some(READ)),
     };
-    stream.set_read_timeout(Some(READ)).map_err(|error| error.to_string())?;
+    stream.set_read_timeout(longest).map_err(|error| error.to_string())?;
     stream.set_write_timeout(Some(WRITE)).map_err(|error| error.to_string())?;
     Ok(stream)
 }
 
-fn open(path: &PathBuf) -> Result<UnixStream, String> {
-    UnixStream::connect(path).map_err(|error| not_there(path, &error))
-}
-
 /// The last snapshot of a capture, or the next of a daemon, as it came.
-pub(crate) fn newest_line(connection: Connection) -> Result<String, String> {
+pub fn newest_line(connection: Connection) -> Result<String, String> {
     let is_given = matches!(connection, Connection::Given(_));
-    let stream = connect(connection)?;
-    if is_given {
-        // It reads captures for as long as that takes.
-        stream.set_read_timeout(None).map_err(|error| error.to_string())?;
-    }
-    let mut reader = BufReader::new(stream);
+    let mut reader = BufReader::new(connect(connection)?);
     let mut line = String::new();
     loop {
         line.clear();

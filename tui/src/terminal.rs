@@ -60,7 +60,8 @@ fn depth() -> Depth {
     Depth::of(variable("COLORTERM").as_deref(), variable("TERM").as_deref())
 }
 
-pub(crate) fn run(connection: Connection, options: Options, dissect: Dissect) -> io::Result<Ended> {
+/// Shows the screen until the user quits, or until who was given ends.
+pub fn run(connection: Connection, options: Options, dissect: Dissect) -> io::Result<Ended> {
     let has_mouse = options.has_mouse;
     let (tell, events) = sync_channel(EVENTS);
     let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGCONT])?;
@@ -271,17 +272,10 @@ fn give_back() {
     let _ = disable_raw_mode();
 }
 
-pub(crate) fn once(
-    connection: Connection,
-    options: Options,
-    dissect: Dissect,
-    size: (u16, u16),
-) -> Result<String, String> {
+/// One frame of that many columns and rows as text.
+pub fn once(connection: Connection, options: Options, dissect: Dissect, size: (u16, u16)) -> Result<String, String> {
     let is_given = matches!(connection, Connection::Given(_));
     let stream = link::connect(connection)?;
-    if is_given {
-        stream.set_read_timeout(None).map_err(|error| error.to_string())?;
-    }
     let mut writer = stream.try_clone().map_err(|error| error.to_string())?;
     let mut app = App::new(options, Depth::Sixteen, dissect);
     let mut lines = BufReader::new(stream).lines();

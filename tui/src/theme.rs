@@ -32,8 +32,7 @@ impl Theme {
     }
 
     pub(crate) fn next(self) -> Theme {
-        let at = Theme::ALL.iter().position(|theme| *theme == self).unwrap_or(0);
-        Theme::ALL[(at + 1) % Theme::ALL.len()]
+        crate::beside(&Theme::ALL, self, 1)
     }
 }
 

@@ -14,12 +14,7 @@ pub(crate) enum Unit {
 
 impl Unit {
     pub(crate) fn next(self) -> Unit {
-        match self {
-            Unit::Fitting => Unit::Nano,
-            Unit::Nano => Unit::Micro,
-            Unit::Micro => Unit::Milli,
-            Unit::Milli => Unit::Fitting,
-        }
+        crate::beside(&[Unit::Fitting, Unit::Nano, Unit::Micro, Unit::Milli], self, 1)
     }
 
     pub(crate) fn name(self) -> &'static str {

@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
 use serde_json::Value;
 
 /// The version of the format that is understood.
@@ -23,43 +24,48 @@ pub(crate) enum Message {
     Packets(PacketsAnswer),
 }
 
+/// What says what a line is.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Kind {
+    tickscope_snapshot: Option<u64>,
+    tickscope_progress: Option<u64>,
+    tickscope_answer: Option<u64>,
+    version: Option<String>,
+    query: Option<String>,
+    error: Option<String>,
+}
+
 /// Reads a line. The error is for people.
 pub(crate) fn read(line: &[u8]) -> Result<Message, String> {
-    let value: Value =
-        serde_json::from_slice(line).map_err(|error| format!("this is no line of tickscope: {error}"))?;
-    let number = |key: &str| value.get(key).and_then(Value::as_u64);
-    let known = |found: u64| {
-        let theirs = value.get("version").and_then(Value::as_str).unwrap_or("unknown");
-        let wrong = format!(
-            "the other side speaks version {found} of the socket's format (tickscope {theirs}), this program version {VERSION}: \
-             use tickscope of the same version on both sides"
-        );
-        if found == VERSION { Ok(()) } else { Err(wrong) }
-    };
-    if let Some(found) = number("tickscope_snapshot") {
-        known(found)?;
-        return parse(value).map(|snapshot| Message::Snapshot(Box::new(snapshot)));
+    let kind: Kind = serde_json::from_slice(line).map_err(|error| format!("this is no line of tickscope: {error}"))?;
+    if kind.tickscope_progress.is_some() {
+        return parse(line).map(Message::Progress);
     }
-    if number("tickscope_progress").is_some() {
-        return parse(value).map(Message::Progress);
-    }
-    let Some(found) = number("tickscope_answer") else {
+    let Some(found) = kind.tickscope_snapshot.or(kind.tickscope_answer) else {
         return Err("this is no line of tickscope's socket: it has no version".to_owned());
     };
-    known(found)?;
-    match value.get("query").and_then(Value::as_str) {
-        Some("rows") => parse(value).map(Message::Rows),
-        Some("groups") => parse(value).map(Message::Groups),
-        Some("order") => parse(value).map(|answer| Message::Order(Box::new(answer))),
-        Some("packets") => parse(value).map(Message::Packets),
-        _ => {
-            Err(value.get("error").and_then(Value::as_str).unwrap_or("an answer to nothing that was asked").to_owned())
-        }
+    if found != VERSION {
+        let theirs = kind.version.as_deref().unwrap_or("unknown");
+        return Err(format!(
+            "the other side speaks version {found} of the socket's format (tickscope {theirs}), this program version {VERSION}: \
+             use tickscope of the same version on both sides"
+        ));
+    }
+    if kind.tickscope_snapshot.is_some() {
+        return parse(line).map(Message::Snapshot);
+    }
+    match kind.query.as_deref() {
+        Some("rows") => parse(line).map(Message::Rows),
+        Some("groups") => parse(line).map(Message::Groups),
+        Some("order") => parse(line).map(Message::Order),
+        Some("packets") => parse(line).map(Message::Packets),
+        _ => Err(kind.error.unwrap_or_else(|| "an answer to nothing that was asked".to_owned())),
     }
 }
 
-fn parse<T: for<'a> Deserialize<'a>>(value: Value) -> Result<T, String> {
-    serde_json::from_value(value).map_err(|error| format!("a line of the socket cannot be read: {error}"))
+fn parse<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, String> {
+    serde_json::from_slice(line).map_err(|error| format!("a line of the socket cannot be read: {error}"))
 }
 
 /// Values by name, in the order in which they came.
@@ -75,6 +81,12 @@ impl<T> Default for Named<T> {
 impl<T> Named<T> {
     pub(crate) fn get(&self, name: &str) -> Option<&T> {
         self.0.iter().find_map(|(known, value)| (known == name).then_some(value))
+    }
+}
+
+impl<T: Serialize> Serialize for Named<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
 }
 
@@ -112,7 +124,7 @@ fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserial
 macro_rules! wire {
     ($($(#[$about:meta])* $name:ident { $($field:ident: $kind:ty,)* })*) => { $(
         $(#[$about])*
-        #[derive(Clone, Debug, Default, serde::Deserialize)]
+        #[derive(Clone, Debug, Default, serde::Deserialize, serde::Serialize)]
         #[allow(clippy::struct_field_names, clippy::struct_excessive_bools, reason = "these are the keys of the socket")]
         #[serde(default)]
         pub(crate) struct $name { $(#[serde(deserialize_with = "or_default")] pub(crate) $field: $kind,)* }
@@ -231,7 +243,7 @@ wire! {
         line_delay: Option<Figures>,
         gaps: Gaps,
     }
-    Line { line: String, address: String, messages: u64, first: u64, }
+    Line { line: String, address: String, messages: u64, first: u64, heartbeats: u64, last: Option<Time>, }
     Gaps { count: u64, missing: u64, recovered: u64, }
     OrderSession {
         session: String,
@@ -339,6 +351,11 @@ impl Figures {
 }
 
 impl Snapshot {
+    /// Highest value and count of each bucket of a segment.
+    pub(crate) fn buckets(&self, segment: &str) -> &[(u64, u64)] {
+        self.segments.get(segment).map_or(&[], |figures| &figures.buckets)
+    }
+
     /// Frames and messages that could not be used: of those that NIC, kernel or a queue lost, and of those that no stage could read.
     /// (Requests without a trigger are none: nothing of them is lost.)
     pub(crate) fn lost(&self) -> u64 {

@@ -98,12 +98,12 @@ pub struct ScreenArgs {
 
 fn screen() -> impl TypedValueParser<Value = Screen> {
     let names = PossibleValuesParser::new(Screen::ALL.iter().map(|one| one.name()));
-    names.map(|name| Screen::ALL.iter().copied().find(|one| one.name() == name).expect("one of the names"))
+    names.map(|name| Screen::parse(&name).expect("one of the names"))
 }
 
 fn theme() -> impl TypedValueParser<Value = Theme> {
     let names = PossibleValuesParser::new(Theme::ALL.iter().map(|one| one.name()));
-    names.map(|name| Theme::ALL.iter().copied().find(|one| one.name() == name).expect("one of the names"))
+    names.map(|name| Theme::parse(&name).expect("one of the names"))
 }
 
 /// `120x40`.

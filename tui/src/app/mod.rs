@@ -10,6 +10,8 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ratatui::style::Style;
+
 pub(crate) use moment::{Moment, Span};
 pub(crate) use orders::{Drill, Orders, Part};
 
@@ -18,7 +20,7 @@ use crate::rows::Rows;
 use crate::theme::{Depth, Styles};
 use crate::units::Unit;
 use crate::wire::{Figures, Group, Progress, Snapshot, Stretch};
-use crate::{Dissect, Options, Screen};
+use crate::{Dissect, Options, Screen, beside};
 
 /// Something to be done outside.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +37,9 @@ pub(crate) enum Effect {
     Suspend,
     Quit,
 }
+
+/// Latencies of our own side: tick-to-trade, that of a gateway, that behind a fill.
+const INTERNAL: [&str; 3] = ["t2t", "w2w", "fill_to_request"];
 
 /// How it is with the other side.
 #[derive(Clone, Debug, Default)]
@@ -78,8 +83,7 @@ impl By {
     }
 
     fn next(self) -> By {
-        let at = By::ALL.iter().position(|by| *by == self).unwrap_or(0);
-        By::ALL[(at + 1) % By::ALL.len()]
+        beside(&By::ALL, self, 1)
     }
 }
 
@@ -122,8 +126,7 @@ impl SegmentSort {
     }
 
     fn next(self) -> SegmentSort {
-        let at = SegmentSort::ALL.iter().position(|sort| *sort == self).unwrap_or(0);
-        SegmentSort::ALL[(at + 1) % SegmentSort::ALL.len()]
+        beside(&SegmentSort::ALL, self, 1)
     }
 
     fn key(self, figures: &Figures) -> u64 {
@@ -200,8 +203,9 @@ pub(crate) struct App {
     pub(crate) now: Duration,
     /// When the newest snapshot came.
     pub(crate) came: Duration,
-    /// When groups and rows were asked for last.
-    asked: [Option<Duration>; 2],
+    /// When they were asked for last.
+    asked_groups: Option<Duration>,
+    asked_rows: Option<Duration>,
     /// The second that was looked at last.
     second: u64,
     /// A question for rows waits for its answer.
@@ -253,7 +257,8 @@ impl App {
             message: None,
             now: Duration::ZERO,
             came: Duration::ZERO,
-            asked: [None; 2],
+            asked_groups: None,
+            asked_rows: None,
             second: 0,
             awaits_rows: false,
             effects: Vec::new(),
@@ -307,9 +312,7 @@ impl App {
     /// The one from which the shown span begins; `None` where that is the beginning of the run.
     pub(crate) fn before(&self) -> Option<&Arc<Snapshot>> {
         let (span_ns, shown) = (self.span.nanos()?, self.snapshot()?);
-        let from_ns = shown.t_ns.checked_sub(span_ns)?;
-        let before = self.history.get(self.history.at_time(from_ns))?;
-        (before.t_ns <= from_ns).then_some(before)
+        self.history.until(shown.t_ns.checked_sub(span_ns)?)
     }
 
     /// The times that charts over time reach over.
@@ -350,9 +353,19 @@ impl App {
         self.before().is_some()
     }
 
-    /// The latency of our own side: tick-to-trade, else that of a gateway or behind a fill.
+    /// The first latency of our own side that there is.
     pub(crate) fn internal(&self) -> &'static str {
-        self.first_with_samples(&["t2t", "w2w", "fill_to_request"])
+        let has_samples = |name: &&'static str| {
+            let figures = self.history.last().and_then(|shown| shown.segments.get(name));
+            figures.is_some_and(|figures| figures.n > 0)
+        };
+        INTERNAL.into_iter().find(has_samples).unwrap_or(INTERNAL[0])
+    }
+
+    /// The colour of a segment's side.
+    pub(crate) fn side_style(&self, segment: &str) -> Style {
+        let styles = self.styles();
+        if INTERNAL.contains(&segment) { styles.internal } else { styles.external }
     }
 
     /// The latency of the exchange that most requests have.
@@ -362,14 +375,6 @@ impl App {
         let count = |name: &&str| shown.segments.get(name).map_or(0, |figures| figures.n);
         // The first of those that have as many.
         all.into_iter().rev().max_by_key(count).unwrap_or(all[0])
-    }
-
-    fn first_with_samples(&self, names: &[&'static str]) -> &'static str {
-        let has_samples = |name: &&&'static str| {
-            let figures = self.history.last().and_then(|shown| shown.segments.get(name));
-            figures.is_some_and(|figures| figures.n > 0)
-        };
-        names.iter().find(has_samples).unwrap_or(&names[0])
     }
 
     /// The segment of the histogram.

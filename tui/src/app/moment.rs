@@ -59,12 +59,7 @@ pub(crate) enum Span {
 
 impl Span {
     pub(crate) fn next(self) -> Span {
-        match self {
-            Span::Whole => Span::Minute,
-            Span::Minute => Span::FiveMinutes,
-            Span::FiveMinutes => Span::QuarterHour,
-            Span::QuarterHour => Span::Whole,
-        }
+        crate::beside(&[Span::Whole, Span::Minute, Span::FiveMinutes, Span::QuarterHour], self, 1)
     }
 
     pub(crate) fn name(self) -> &'static str {

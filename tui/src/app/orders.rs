@@ -39,8 +39,7 @@ impl OrderSort {
     }
 
     pub(crate) fn next(self) -> OrderSort {
-        let at = OrderSort::ALL.iter().position(|sort| *sort == self).unwrap_or(0);
-        OrderSort::ALL[(at + 1) % OrderSort::ALL.len()]
+        crate::beside(&OrderSort::ALL, self, 1)
     }
 
     /// Greater comes first.

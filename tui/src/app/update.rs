@@ -7,13 +7,13 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseEvent
 use serde_json::json;
 
 use super::{App, Baseline, By, Drill, Effect, Link, Part, Shown};
-use crate::Screen;
 use crate::export;
 use crate::filter::Filter;
 use crate::keys::{Action, action};
 use crate::theme::Styles;
 use crate::units::grouped;
 use crate::wire::{Message, PacketsAnswer, Snapshot};
+use crate::{Screen, beside};
 
 /// How often groups are asked for while they are shown, and rows as long as there may be more.
 const GROUPS_EVERY: Duration = Duration::from_secs(1);
@@ -108,7 +108,7 @@ impl App {
     pub(crate) fn found(&mut self, now: Duration) {
         self.now = now;
         self.effects.push(Effect::Ask(json!({ "query": "stream" }).to_string()));
-        self.asked = [None; 2];
+        (self.asked_groups, self.asked_rows) = (None, None);
         self.awaits_rows = false;
     }
 
@@ -123,11 +123,11 @@ impl App {
         let end_ns = self.history.last().map_or(0, |last| last.t_ns);
         self.moment.advance(now, end_ns);
         let is_due = |last: Option<Duration>, every| last.is_none_or(|last| now.saturating_sub(last) >= every);
-        if self.is_ready() && !self.awaits_rows && is_due(self.asked[1], ROWS_EVERY) {
+        if self.is_ready() && !self.awaits_rows && is_due(self.asked_rows, ROWS_EVERY) {
             self.ask_rows();
         }
-        if let Some(by) = self.wanted_groups().filter(|_| is_due(self.asked[0], GROUPS_EVERY)) {
-            self.asked[0] = Some(now);
+        if let Some(by) = self.wanted_groups().filter(|_| is_due(self.asked_groups, GROUPS_EVERY)) {
+            self.asked_groups = Some(now);
             self.effects.push(Effect::Ask(json!({ "query": "groups", "by": by.name() }).to_string()));
         }
         self.go_on(now);
@@ -145,7 +145,7 @@ impl App {
         if is_whole && self.rows.last == self.rows.known {
             return;
         }
-        (self.asked[1], self.awaits_rows) = (Some(self.now), true);
+        (self.asked_rows, self.awaits_rows) = (Some(self.now), true);
         let question = json!({ "query": "rows", "after": self.rows.last, "most": ROWS_AT_ONCE });
         self.effects.push(Effect::Ask(question.to_string()));
     }
@@ -258,10 +258,8 @@ impl App {
             Action::Redraw => self.effects.push(Effect::Redraw),
             Action::Help => self.help = Some(0),
             Action::Go(screen) => self.go(screen),
-            Action::NextScreen => self.go(Screen::ALL[self.screen.number() % Screen::ALL.len()]),
-            Action::PreviousScreen => {
-                self.go(Screen::ALL[(self.screen.number() + Screen::ALL.len() - 2) % Screen::ALL.len()]);
-            }
+            Action::NextScreen => self.go(beside(&Screen::ALL, self.screen, 1)),
+            Action::PreviousScreen => self.go(beside(&Screen::ALL, self.screen, -1)),
             Action::Up => self.step(-1),
             Action::Down => self.step(1),
             Action::PageUp => self.step(-(i64::try_from(self.page.get()).unwrap_or(1))),
@@ -313,17 +311,13 @@ impl App {
             Action::Sort => self.sort = self.sort.next(),
             Action::Reverse => self.is_reversed = !self.is_reversed,
             Action::Group => {
-                (self.by, self.asked[0]) = (self.by.next(), None);
+                (self.by, self.asked_groups) = (self.by.next(), None);
                 self.selected[Screen::Segments.number() - 1] = 0;
                 self.go(Screen::Segments);
             }
             Action::Segment => self.next_segment(1),
             Action::Curve => {
-                self.shown = match self.shown {
-                    Shown::Both => Shown::Histogram,
-                    Shown::Histogram => Shown::Curve,
-                    Shown::Curve => Shown::Both,
-                };
+                self.shown = beside(&[Shown::Both, Shown::Histogram, Shown::Curve], self.shown, 1);
             }
             Action::Baseline => self.keep_baseline(),
             Action::Compare => self.is_compared = !self.is_compared,
@@ -381,7 +375,7 @@ impl App {
             Screen::Sessions | Screen::Health => self.below.get(),
         };
         if self.screen == Screen::Histogram {
-            self.next_segment(by.signum());
+            self.next_segment(if by < 0 { -1 } else { 1 });
         } else {
             self.select(moved(self.selected(), last));
         }
@@ -403,24 +397,20 @@ impl App {
                 let last = self.columns.get().saturating_sub(1);
                 self.cursor = Some(self.cursor.map_or(self.median.get(), |cursor| moved(cursor.min(last))).min(last));
             }
-            Screen::Segments if self.by != By::Segment => self.next_segment(by),
+            Screen::Segments if self.by != By::Segment => self.next_segment(if by < 0 { -1 } else { 1 }),
             Screen::Overview => self.travel(if by < 0 { Action::StepBack } else { Action::StepForward }),
             _ => {}
         }
     }
 
     /// The next one that has samples.
-    fn next_segment(&mut self, by: i64) {
+    fn next_segment(&mut self, by: isize) {
         let Some(last) = self.history.last() else { return };
-        let names: Vec<&String> = last.segments.0.iter().filter(|(_, it)| it.n > 0).map(|(name, _)| name).collect();
-        let Ok(count) = i64::try_from(names.len()) else { return };
-        if count == 0 {
-            return;
+        let names: Vec<&str> =
+            last.segments.0.iter().filter(|(_, it)| it.n > 0).map(|(name, _)| name.as_str()).collect();
+        if !names.is_empty() {
+            self.segment = beside(&names, self.chosen(), by).to_owned();
         }
-        let at =
-            names.iter().position(|name| **name == self.chosen()).and_then(|at| i64::try_from(at).ok()).unwrap_or(0);
-        let next = usize::try_from((at + by).rem_euclid(count)).unwrap_or(0);
-        self.segment = names[next].clone();
         self.cursor = None;
     }
 

@@ -164,8 +164,7 @@ fn account(look: &Look<'_>, shown: &Snapshot) -> Vec<Line<'static>> {
 
 /// What the capturing process has taken of a core over the last second or so.
 fn processor(look: &Look<'_>, shown: &Snapshot) -> Option<f64> {
-    let history = &look.app.history;
-    let before = history.get(history.at_time(shown.t_ns.saturating_sub(1_000_000_000)))?;
+    let before = look.app.history.until(shown.t_ns.saturating_sub(1_000_000_000))?;
     let (used, passed) = (shown.processor_ns?.checked_sub(before.processor_ns?)?, shown.t_ns.checked_sub(before.t_ns)?);
     #[allow(clippy::cast_precision_loss, reason = "a percentage for people")]
     let share = (passed > 0).then(|| used as f64 * 100.0 / passed as f64);

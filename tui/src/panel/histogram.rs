@@ -20,10 +20,7 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
     let figures = app.chosen_figures().unwrap_or_default();
     let group = app.group.as_ref().map_or(String::new(), |(by, name)| format!("{} {name}  ", by.name()));
     let of = if app.group.is_some() { "whole run" } else { app.span.name() };
-    let style = match segment.as_str() {
-        "t2t" | "w2w" | "fill_to_request" => styles.internal,
-        _ => styles.external,
-    };
+    let style = app.side_style(&segment);
     let title = Line::from(vec![
         Span::styled(format!(" {segment} "), style.add_modifier(Modifier::BOLD)),
         Span::styled(format!("{group}{}  n {}  {of} ", figures.letters, grouped(figures.n)), styles.faint),

@@ -1,14 +1,14 @@
 //! The list of requests.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Widget;
 
 use super::Look;
-use super::parts::{Cell, Column, boxed, clock, fitting, judged, left, right, row, titles, window};
+use super::parts::{Cell, Column, boxed, clock, fitting, judged, left, list, right};
 use crate::rows::Row;
 use crate::units::grouped;
 
@@ -29,27 +29,11 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
         Span::styled(format!(" {count}{shown}  {}{reversed} ", orders.sort.name()), styles.faint),
     ]);
     let inner = boxed(buffer, area, look, title);
-    let [head, body, note] =
-        Layout::vertical([Constraint::Length(1), Constraint::Min(1), Constraint::Length(1)]).areas(inner);
     let columns = fitting(columns(inner.width, app.unit.width()), inner.width);
-    titles(buffer, head, look, &columns);
-    let first = window(look, body, app.selected(), orders.lines.len());
-    for (at, (order, y)) in orders.lines.iter().skip(first).zip(body.top()..body.bottom()).enumerate() {
-        let line = Rect { y, height: 1, ..body };
-        row(buffer, line, &columns, &cells(look, order, inner.width));
-        if first + at == app.selected() {
-            buffer.set_style(line, styles.selected);
-        }
-    }
-    if orders.lines.is_empty() {
-        let text = if app.rows.len() == 0 {
-            "no request is done yet"
-        } else {
-            "no request is like that; Esc clears the filter"
-        };
-        buffer.set_string(body.x + 1, body.y, text, styles.faint);
-    }
-    Line::styled(notes(look), styles.faint).render(note, buffer);
+    let nothing =
+        if app.rows.len() == 0 { "no request is done yet" } else { "no request is like that; Esc clears the filter" };
+    let cells = |order: &Arc<Row>| cells(look, order, inner.width);
+    list(buffer, inner, look, (&columns, &orders.lines, cells), (nothing, notes(look)));
 }
 
 /// Which columns there are depends on the width: what is most wanted stands first.

@@ -10,7 +10,7 @@ use ratatui::widgets::{Paragraph, Widget, Wrap};
 use super::Look;
 use super::parts::{boxed, clock, cut, figures_line, latencies, pair};
 use crate::chart::{Axis, cells, heat, put, spark};
-use crate::history::{added, percentile};
+use crate::history::{Columns, percentile};
 use crate::units::{grouped, rate, short};
 use crate::wire::{LiveTap, Snapshot};
 
@@ -104,8 +104,7 @@ fn over_time(buffer: &mut Buffer, area: Rect, look: &Look<'_>, (internal, extern
     let names = 11;
     let chart = Rect { x: inner.x + names, width: inner.width.saturating_sub(names), ..inner };
     let heats = inner.height.saturating_sub(2) / 2;
-    let moments = app.history.columns(from_ns, to_ns, usize::from(chart.width));
-    let columns = Columns { moments: &moments, before: before(look, from_ns) };
+    let columns = Columns::new(&app.history, (from_ns, to_ns), usize::from(chart.width));
     let mut y = inner.y;
     for (segment, style) in [(internal, styles.internal), (external, styles.external)] {
         // A line that cannot be halved is the exchange's.
@@ -133,38 +132,6 @@ fn requests(snapshot: &Snapshot) -> u64 {
     snapshot.requests
 }
 
-/// The snapshot before a time, from which the first column counts.
-fn before<'a>(look: &Look<'a>, t_ns: u64) -> Option<&'a Snapshot> {
-    let found = look.app.history.get(look.app.history.at_time(t_ns))?;
-    (found.t_ns <= t_ns).then_some(&**found)
-}
-
-/// Snapshots at the ends of columns.
-struct Columns<'a> {
-    moments: &'a [Option<&'a std::sync::Arc<Snapshot>>],
-    before: Option<&'a Snapshot>,
-}
-
-impl Columns<'_> {
-    /// What each column has added to the one before it that there is. Where there are more columns than moments, each moment fills
-    /// those that belong to it.
-    fn each<T: Clone>(&self, added: impl Fn(&Snapshot, Option<&Snapshot>) -> T) -> Vec<Option<T>> {
-        let mut before = self.before;
-        let mut values: Vec<Option<T>> = Vec::with_capacity(self.moments.len());
-        let wide = self.moments.len() / self.moments.iter().flatten().count().max(1);
-        for moment in self.moments {
-            let value = moment.map(|now| added(now, before.replace(now)));
-            if value.is_some() {
-                let free = values.iter().rev().take_while(|value| value.is_none()).count();
-                let begin = values.len() - free.min(wide);
-                values[begin..].fill(value.clone());
-            }
-            values.push(value);
-        }
-        values
-    }
-}
-
 fn density(
     buffer: &mut Buffer,
     area: Rect,
@@ -172,18 +139,15 @@ fn density(
     (segment, columns, style): (&str, &Columns<'_>, Style),
     names: u16,
 ) {
-    let buckets_of =
-        |snapshot: &Snapshot| snapshot.segments.get(segment).map(|it| it.buckets.clone()).unwrap_or_default();
-    let values = columns.each(|now, before| added(&before.map(buckets_of).unwrap_or_default(), &buckets_of(now)));
-    let lanes: Vec<Vec<(u64, u64)>> = values.into_iter().map(Option::unwrap_or_default).collect();
-    let whole = look.app.history.last().map(|last| buckets_of(last)).unwrap_or_default();
+    let lanes: Vec<Vec<(u64, u64)>> = columns.added(segment).into_iter().map(Option::unwrap_or_default).collect();
+    let whole = look.app.history.last().map_or(&[][..], |last| last.buckets(segment));
     buffer.set_string(names, area.y, cut(segment, 10), style);
-    let Some(axis) = Axis::over(&whole, None, 1) else { return };
+    let Some(axis) = Axis::over(whole, None, 1) else { return };
     heat(buffer, area, &lanes, &axis, &look.styles, &look.glyphs);
     if area.height > 2 {
         // The middle of what there is, at its place.
-        let median = percentile(&whole, 500_000);
-        let lines = Axis::over(&whole, None, usize::from(area.height)).map_or(0, |axis| axis.column(median));
+        let median = percentile(whole, 500_000);
+        let lines = Axis::over(whole, None, usize::from(area.height)).map_or(0, |axis| axis.column(median));
         let y = area.bottom() - 1 - cells(lines);
         if y > area.y {
             buffer.set_string(names, y, short(median), look.styles.faint);

@@ -1,7 +1,7 @@
 //! Pieces that several panels are made of.
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::Rect;
+use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Widget};
@@ -148,7 +148,7 @@ pub(super) fn fitting(columns: Vec<Column>, width: u16) -> Vec<Column> {
 }
 
 /// A line of a table.
-pub(super) fn row(buffer: &mut Buffer, area: Rect, columns: &[Column], row: &[Cell]) {
+fn row(buffer: &mut Buffer, area: Rect, columns: &[Column], row: &[Cell]) {
     let mut x = area.x;
     for (column, (text, style)) in columns.iter().zip(row) {
         let text = cut(text, usize::from(column.width));
@@ -161,19 +161,38 @@ pub(super) fn row(buffer: &mut Buffer, area: Rect, columns: &[Column], row: &[Ce
     }
 }
 
-pub(super) fn titles(buffer: &mut Buffer, area: Rect, look: &Look<'_>, columns: &[Column]) {
+fn titles(buffer: &mut Buffer, area: Rect, look: &Look<'_>, columns: &[Column]) {
     let titles: Vec<Cell> = columns.iter().map(|column| (column.title.clone(), look.styles.faint)).collect();
     row(buffer, area, columns, &titles);
 }
 
-/// Lines of a list around the selected one: the first that is shown. Tells the keys how many lines a page has, and the mouse where
-/// the list is.
-pub(super) fn window(look: &Look<'_>, area: Rect, selected: usize, lines: usize) -> usize {
-    let height = usize::from(area.height);
-    let first = selected.saturating_sub(height / 2).min(lines.saturating_sub(height));
+/// A table of which one line is selected, around which the others are shown; `nothing` stands there where there is none, and a note
+/// below. Tells the keys how many lines a page has, and the mouse where the list is.
+pub(super) fn list<T>(
+    buffer: &mut Buffer,
+    area: Rect,
+    look: &Look<'_>,
+    (columns, lines, cells): (&[Column], &[T], impl Fn(&T) -> Vec<Cell>),
+    (nothing, note): (&str, String),
+) {
+    let [head, body, foot] =
+        Layout::vertical([Constraint::Length(1), Constraint::Min(1), Constraint::Length(1)]).areas(area);
+    titles(buffer, head, look, columns);
+    let (selected, height) = (look.app.selected(), usize::from(body.height));
+    let first = selected.saturating_sub(height / 2).min(lines.len().saturating_sub(height));
     look.app.page.set(height.max(1));
-    look.app.list.set(Some((area.y, first)));
-    first
+    look.app.list.set(Some((body.y, first)));
+    for (at, (line, y)) in (first..).zip(lines[first..].iter().zip(body.top()..body.bottom())) {
+        let place = Rect { y, height: 1, ..body };
+        row(buffer, place, columns, &cells(line));
+        if at == selected {
+            buffer.set_style(place, look.styles.selected);
+        }
+    }
+    if lines.is_empty() {
+        buffer.set_string(body.x + 1, body.y, nothing, look.styles.faint);
+    }
+    Line::styled(note, look.styles.faint).render(foot, buffer);
 }
 
 /// Lines that are longer than the window, with the first so many left out. Tells the keys how far they may go.

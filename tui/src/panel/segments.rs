@@ -3,15 +3,14 @@
 use std::fmt::Write;
 
 use ratatui::buffer::Buffer;
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::Widget;
 
 use super::Look;
-use super::parts::{Cell, Column, boxed, fitting, judged, left, percentile, right, row, titles, window};
+use super::parts::{Cell, Column, boxed, fitting, judged, left, list, percentile, right};
 use crate::app::{By, SegmentSort};
 use crate::chart::spark;
-use crate::history::{added, percentile as rank};
+use crate::history::{Columns, percentile as rank};
 use crate::units::grouped;
 use crate::wire::Figures;
 
@@ -32,23 +31,9 @@ pub(super) fn draw(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
         Span::styled(format!(" {of}{sorted} "), look.styles.faint),
     ]);
     let inner = boxed(buffer, area, look, title);
-    let [head, body, note] =
-        Layout::vertical([Constraint::Length(1), Constraint::Min(1), Constraint::Length(1)]).areas(inner);
     let columns = columns(look, inner.width);
-    titles(buffer, head, look, &columns);
-    let lines = app.segment_lines();
-    let first = window(look, body, app.selected(), lines.len());
-    for (at, ((name, figures), y)) in lines.iter().skip(first).zip(body.top()..body.bottom()).enumerate() {
-        let line = Rect { y, height: 1, ..body };
-        row(buffer, line, &columns, &cells(look, name, figures));
-        if first + at == app.selected() {
-            buffer.set_style(line, look.styles.selected);
-        }
-    }
-    if lines.is_empty() {
-        buffer.set_string(body.x + 1, body.y, "…", look.styles.faint);
-    }
-    notes(look).render(note, buffer);
+    let cells = |(name, figures): &(String, Figures)| cells(look, name, figures);
+    list(buffer, inner, look, (&columns, &app.segment_lines(), cells), ("…", notes(look)));
 }
 
 fn columns(look: &Look<'_>, width: u16) -> Vec<Column> {
@@ -82,10 +67,7 @@ fn cells(look: &Look<'_>, name: &str, figures: &Figures) -> Vec<Cell> {
     let Look { app, styles, .. } = look;
     let is_grouped = app.by != By::Segment;
     let segment = if is_grouped { app.chosen() } else { name };
-    let style = match segment {
-        "t2t" | "w2w" | "fill_to_request" => styles.internal,
-        _ => styles.external,
-    };
+    let style = app.side_style(segment);
     let budget = app.budget(segment);
     let of = |value_ns: u64, key: &str| {
         (percentile(look, figures, value_ns, key), judged(look, value_ns, budget, styles.text))
@@ -124,25 +106,15 @@ fn cells(look: &Look<'_>, name: &str, figures: &Figures) -> Vec<Cell> {
 /// The median in each tenth of the shown time.
 fn trend(look: &Look<'_>, segment: &str) -> String {
     let app = look.app;
-    let Some((from_ns, to_ns)) = app.time_range() else { return String::new() };
-    let first = app.history.get(app.history.at_time(from_ns)).filter(|moment| moment.t_ns <= from_ns);
-    let mut before = first.and_then(|moment| Some(moment.segments.get(segment)?.buckets.clone())).unwrap_or_default();
-    let medians: Vec<Option<u64>> = app
-        .history
-        .columns(from_ns, to_ns, TREND)
-        .into_iter()
-        .map(|moment| {
-            let now = moment?.segments.get(segment)?.buckets.clone();
-            let between = added(&before, &now);
-            before = now;
-            (!between.is_empty()).then(|| rank(&between, 500_000))
-        })
-        .collect();
+    let Some(range) = app.time_range() else { return String::new() };
+    let median = |between: Option<Vec<(u64, u64)>>| between.filter(|it| !it.is_empty()).map(|it| rank(&it, 500_000));
+    let columns = Columns::new(&app.history, range, TREND);
+    let medians: Vec<Option<u64>> = columns.added(segment).into_iter().map(median).collect();
     spark(&medians, &look.glyphs)
 }
 
 /// What the marks mean, where there are any.
-fn notes(look: &Look<'_>) -> Line<'static> {
+fn notes(look: &Look<'_>) -> String {
     let app = look.app;
     let mut text = " * fewer than 10 samples above it".to_owned();
     if app.is_rough() && app.by == By::Segment {
@@ -161,5 +133,5 @@ fn notes(look: &Look<'_>) -> Line<'static> {
         let _ =
             write!(text, "   t2t from p99 on: over {} pairs with confidence ≥ {}", grouped(sure.n), sure.confidence);
     }
-    Line::styled(text, look.styles.faint)
+    text
 }
