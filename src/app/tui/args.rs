@@ -13,10 +13,6 @@ use crate::app::args::{ClockArgs, DisplayArgs, FileArgs, PairingArgs, SelectionA
 use crate::app::config::live_keys::parse_over;
 use crate::app::values::{self, CaptureArg};
 
-/// What comes from captures alone.
-const OF_CAPTURES: [&str; 10] =
-    ["captures", "filter", "from", "to", "symbols", "sessions", "offsets", "trailers", "window", "instruments"];
-
 /// See it on a screen: captures, or a daemon while it runs
 ///
 /// Reads captures as `analyze` does, or connects to the socket of a running `live`, and shows the figures on a screen of the
@@ -33,7 +29,7 @@ pub struct TuiArgs {
     ///
     /// Without it and captures: live.sock in the first of $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR/tickscope and /run/tickscope
     /// that has one.
-    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = "Input", conflicts_with_all = OF_CAPTURES)]
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, help_heading = "Input", conflicts_with = "captures")]
     pub connect: Option<PathBuf>,
 
     #[command(flatten)]
