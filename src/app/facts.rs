@@ -113,6 +113,8 @@ fn feed(feeds: &Feeds, at: usize) -> stats::Feed {
         address: line.endpoint.to_string(),
         messages: line.messages,
         first: line.first,
+        heartbeats: line.heartbeats,
+        last: (line.packets > 0).then_some(line.last),
     };
     let gap = |(time, sequence, missing)| stats::Gap { time, sequence, missing, recovered: 0 };
     stats::Feed {

@@ -41,6 +41,10 @@ pub struct Line {
     /// `group:port A`, the `trigger_feed` of `--orders`; see [`Line::label`].
     named: (char, Arc<str>),
     pub packets: u64,
+    /// … of which so many only said that the line is alive.
+    pub heartbeats: u64,
+    /// Time of the newest packet.
+    pub last: Timestamp,
     /// Messages that this line brought, and those of them that it brought first.
     pub messages: u64,
     pub first: u64,
@@ -93,6 +97,7 @@ impl Feeds {
         let line = &mut self.lines[usize::from(number)];
         let feed = &mut self.feeds[line.feed];
         line.packets += 1;
+        line.last = line.last.max(at.time);
         if unit.kind == UnitKind::Data && unit.first != 0 && feed.next == Some(unit.first) && line.next <= unit.first {
             // The next packet in order: nearly all of them.
             line.in_order(unit);
@@ -119,6 +124,7 @@ impl Feeds {
             return None;
         }
         line.packets += packets.packets().len() as u64;
+        line.last = packets.packets().last().map_or(line.last, |newest| line.last.max(newest.time));
         line.in_order(&unit);
         feed.messages += count;
         feed.next = Some(line.next);
@@ -138,7 +144,8 @@ impl Feeds {
                 return verdict;
             }
             UnitKind::End => feed.ended = true,
-            UnitKind::Heartbeat | UnitKind::Data => {}
+            UnitKind::Heartbeat => line.heartbeats += 1,
+            UnitKind::Data => {}
         }
         let has_numbers = !feed.is_rest && unit.first != 0 && unit.first <= HIGHEST_SEQUENCE;
         if !has_numbers || feed.is_doubtful(unit, at.time) {
@@ -332,6 +339,8 @@ impl Line {
             messages: 0,
             first: 0,
             missing: 0,
+            heartbeats: 0,
+            last: Timestamp::MIN,
             delay: Histogram::default(),
             requests: 0,
             next: 0,

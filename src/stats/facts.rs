@@ -286,6 +286,10 @@ pub struct Line {
     pub messages: u64,
     /// How many of its messages were here before they were on another line.
     pub first: u64,
+    /// Packets that only said that the line is alive.
+    pub heartbeats: u64,
+    /// Time of its newest packet.
+    pub last: Option<Timestamp>,
 }
 
 /// Messages missing on all lines of a feed.

@@ -192,7 +192,16 @@ fn undecided(undecided: &Undecided) -> Value {
 }
 
 pub(in super::super) fn feed(feed: &Feed) -> Value {
-    let line = |line: &crate::stats::Line| json!({ "line": line.letter, "address": line.address, "messages": line.messages, "first": line.first });
+    let line = |line: &crate::stats::Line| {
+        json!({
+            "line": line.letter,
+            "address": line.address,
+            "messages": line.messages,
+            "first": line.first,
+            "heartbeats": line.heartbeats,
+            "last": time(line.last),
+        })
+    };
     let gap = |gap: &crate::stats::Gap| {
         json!({
             "t_ns": gap.time.0,

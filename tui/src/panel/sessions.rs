@@ -7,13 +7,13 @@ use ratatui::text::{Line, Span};
 use super::Look;
 use super::parts::{boxed, clock, cut, pair, scrolled};
 use crate::units::{age, grouped};
-use crate::wire::{Feed, Group, Line as FeedLine, OrderSession, Snapshot};
+use crate::wire::{Feed, Group, Line as FeedLine, OrderSession, Snapshot, Time};
 
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
     let Some(shown) = look.app.snapshot() else { return };
     let inner = boxed(buffer, area, look, Line::styled(" sessions and feeds ", look.styles.title));
-    let before = look.app.history.get(look.app.history.at_time(shown.t_ns.saturating_sub(1_000_000_000)));
-    let before = before.map(|moment| &**moment).filter(|moment| moment.t_ns < shown.t_ns && !shown.of_capture);
+    let before = look.app.history.until(shown.t_ns.saturating_sub(1_000_000_000));
+    let before = before.map(|moment| &**moment).filter(|_| !shown.of_capture);
     let mut lines = Vec::new();
     for session in &shown.order_sessions {
         let figures = shown.sessions.iter().find(|group| group.name == session.session);
@@ -71,6 +71,12 @@ fn session_lines(
     [Line::from(first), Line::from(second), life(look, session)]
 }
 
+/// When something came, and how long that was before the newest frame of all.
+fn how_old(look: &Look<'_>, time: &Time) -> String {
+    let newest = look.app.snapshot().and_then(|shown| shown.last.as_ref()).map_or(time.t_ns, |newest| newest.t_ns);
+    format!("at {}, {} before", clock(look, time.t_ns, 3), age(newest.saturating_sub(time.t_ns)))
+}
+
 /// How its line is: heartbeats, what TCP sent again, bytes that are missing, and how old its last message is.
 fn life(look: &Look<'_>, session: &OrderSession) -> Line<'static> {
     let styles = look.styles;
@@ -81,10 +87,9 @@ fn life(look: &Look<'_>, session: &OrderSession) -> Line<'static> {
         let mark = if count > 0 { "! " } else { "" };
         spans.push(Span::styled(format!("{mark}{name} {}  ", grouped(count)), style));
     }
-    if let (Some(last), Some(shown)) = (&session.last, look.app.snapshot()) {
-        let ago = age(shown.last.as_ref().map_or(shown.t_ns, |last| last.t_ns).saturating_sub(last.t_ns));
+    if let Some(last) = &session.last {
         let message = session.last_msg.clone().unwrap_or_default();
-        spans.extend(pair(look, "last message", format!("{message} at {}, {ago} before", clock(look, last.t_ns, 3))));
+        spans.extend(pair(look, "last message", format!("{message} {}", how_old(look, last))));
     }
     Line::from(spans)
 }
@@ -113,18 +118,25 @@ fn feed_lines(look: &Look<'_>, feed: &Feed, before: Option<&Snapshot>) -> Vec<Li
         second.push(Span::styled("no gaps  ", styles.good));
     }
     lines.push(Line::from(second));
-    if feed.lines.len() > 1 {
-        lines.extend(feed.lines.iter().map(|line| race(look, feed, line)));
-        if let Some(delay) = &feed.line_delay {
-            let unit = look.app.unit;
-            let text = format!(
-                "   the other line comes later by: p50 {}  p99 {}  max {}",
-                unit.latency(delay.p50_ns),
-                unit.latency(delay.p99_ns),
-                unit.latency(delay.max_ns)
-            );
-            lines.push(Line::styled(text, styles.faint));
+    for line in &feed.lines {
+        if feed.lines.len() > 1 {
+            lines.push(race(look, feed, line));
         }
+        let last = line.last.as_ref().map_or("–".to_owned(), |last| how_old(look, last));
+        let mut spans = vec![Span::raw("      ")];
+        spans.extend(pair(look, "heartbeats", grouped(line.heartbeats)));
+        spans.extend(pair(look, "last packet", last));
+        lines.push(Line::from(spans));
+    }
+    if let Some(delay) = &feed.line_delay {
+        let unit = look.app.unit;
+        let text = format!(
+            "   the other line comes later by: p50 {}  p99 {}  max {}",
+            unit.latency(delay.p50_ns),
+            unit.latency(delay.p99_ns),
+            unit.latency(delay.max_ns)
+        );
+        lines.push(Line::styled(text, styles.faint));
     }
     lines
 }

@@ -121,8 +121,10 @@ pub(super) fn snapshot(second: u64, kind: Kind) -> String {
             "feed": "233.54.12.111:26477", "protocol": "itch50", "title": "Nasdaq TotalView-ITCH 5.0 over MoldUDP64",
             "messages": second * 350, "duplicates": second * 340,
             "lines": [
-                { "line": "A", "address": "233.54.12.111:26477", "messages": second * 350, "first": second * 290 },
-                { "line": "B", "address": "233.49.196.111:26477", "messages": second * 340, "first": second * 60 },
+                { "line": "A", "address": "233.54.12.111:26477", "messages": second * 350, "first": second * 290,
+                  "heartbeats": second / 10, "last": { "t_ns": START_NS + second * SECOND_NS - 1_000_000 } },
+                { "line": "B", "address": "233.49.196.111:26477", "messages": second * 340, "first": second * 60,
+                  "heartbeats": second / 10, "last": { "t_ns": START_NS + second * SECOND_NS - 2_100_000_000 } },
             ],
             "line_delay": { "n": second * 340, "p50_ns": 3_100, "p99_ns": 9_000, "max_ns": 41_000 },
             "gaps": if kind.has_loss { json!({ "count": 2, "missing": 7, "recovered": 1 }) } else { json!({}) },
