@@ -194,9 +194,31 @@ fn names_are_learned_once_and_from_duplicates_too() {
     assert_eq!((out.events.len(), out.symbols.len()), (0, 1), "another line had it, but this line learns the name");
 
     out.fresh = None;
-    decoder.decode(&data(3, &[delete.clone(), named(NAME), delete.clone(), named(b"MSFT    "), delete]), &mut out);
+    decoder
+        .decode(&data(3, &[delete.clone(), named(NAME), delete.clone(), named(b"MSFT    "), delete.clone()]), &mut out);
     let symbols: Vec<&str> = out.events.iter().map(|event| out.symbol_of(event)).collect();
     assert_eq!(symbols, ["AAPL", "AAPL", "AAPL", "MSFT", "MSFT"]);
+
+    // Whatever type of message has the name.
+    let (order, stamp, price) = (77_u64.to_be_bytes(), 9_u64.to_be_bytes(), 1_234_500_u32.to_be_bytes());
+    let shares = 300_u32.to_be_bytes();
+    let types = [
+        itch(b'A', &[&order, b"S", &shares, NAME, &price]),
+        itch(b'F', &[&order, b"S", &shares, NAME, &price, b"UBSS"]),
+        itch(b'P', &[&order, b"S", &shares, NAME, &price, &stamp]),
+        itch(b'Q', &[&order, NAME, &price, &stamp, b"O"]),
+        itch(b'I', &[&order, &order, b"B", NAME, &price, &price, &price, b"O", b"L"]),
+        named(NAME),
+    ];
+    for message in types {
+        let (mut decoder, mut out) = open("itch50");
+        out.fresh = Some(Fresh::None);
+        decoder.decode(&data(1, std::slice::from_ref(&message)), &mut out);
+        out.fresh = None;
+        decoder.decode(&data(2, std::slice::from_ref(&delete)), &mut out);
+        let symbols: Vec<&str> = out.events.iter().map(|event| out.symbol_of(event)).collect();
+        assert_eq!(symbols, ["AAPL"], "{}", char::from(message[0]));
+    }
 
     // Locate 0 is nobody's: the IPO message has it beside its stock, and nothing is learned from that.
     let mut ipo = itch(b'K', &[NAME, &[0; 4], b"C", &[0; 4]]);

@@ -125,7 +125,7 @@ impl Options {
             promiscuous: true,
             groups: Vec::new(),
             hardware: HardwareStamps::default(),
-            packet: PacketOptions { rings: 1, ring_bytes: 64 << 20, block_timeout_ms: 10 },
+            packet: PacketOptions { rings: 1, ring_bytes: 64 << 20, block_timeout_ms: 25 },
             xdp: XdpOptions {
                 mode: XdpMode::default(),
                 zero_copy: true,

@@ -1,5 +1,5 @@
 //! `tickscope live`: the stages of `analyze`, fed by interfaces. This thread is the engine: it takes frames in time order,
-//! runs them through the stages, and every tenth of a second does what else is to be done ([`Engine::tick`]).
+//! runs them through the stages, and some times a second does what else is to be done ([`Engine::tick`]).
 
 use std::io::{self, IsTerminal};
 use std::os::unix::net::UnixStream;
@@ -35,12 +35,14 @@ use crate::stats::{self, Relation, Summary};
 
 /// Frames between two looks at the clock.
 const FRAMES_AT_ONCE: usize = 1024;
-/// Everything that is not frames is looked at this often.
+/// Everything that is not frames is looked at this often where somebody reads snapshots …
 const TICK: Duration = Duration::from_millis(100);
+/// … and else this often: frames are left to gather until then.
+const QUIET_TICK: Duration = Duration::from_millis(250);
 /// … and of that, links and clocks this often.
-const TICKS_PER_SECOND: u64 = 10;
-/// … and for conversations whose directions come apart.
-const LOOK_EVERY: u64 = 10 * TICKS_PER_SECOND;
+const SECOND: Duration = Duration::from_secs(1);
+/// … and for conversations whose directions come apart, in seconds.
+const LOOK_EVERY: u64 = 10;
 
 pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Result<Outcome> {
     if settings.trigger.learning == Learning::TwoPass {
@@ -150,7 +152,7 @@ struct Engine<'a> {
     /// What the screen reads from, until it is started.
     screen_end: Option<UnixStream>,
     screen: Option<LiveScreen>,
-    ticks: u64,
+    seconds: u64,
 }
 
 impl<'a> Engine<'a> {
@@ -199,7 +201,7 @@ impl<'a> Engine<'a> {
             apart: Apart::default(),
             screen_end,
             screen: None,
-            ticks: 0,
+            seconds: 0,
         };
         engine.relate_clocks();
         Ok(engine)
@@ -225,13 +227,17 @@ impl<'a> Engine<'a> {
         let start = Instant::now();
         self.say_taps();
         self.start_screen()?;
-        let (mut next, mut is_stopped) = (start + TICK, false);
+        let (mut next, mut next_second, mut is_stopped) = (start + TICK, start + SECOND, false);
         while let Some(is_idle) = self.frames() {
             let now = Instant::now();
             if now >= next {
-                // Ten a second, unless the engine is behind by more than one.
-                next = (next + TICK).max(now);
-                self.tick().context("writing rows")?;
+                let is_second = now >= next_second;
+                if is_second {
+                    next_second = (next_second + SECOND).max(now);
+                }
+                self.tick(is_second).context("writing rows")?;
+                // On time, unless the engine is behind by more than one.
+                next = (next + if self.serving.is_read() { TICK } else { QUIET_TICK }).max(now);
                 if is_asked.swap(false, Ordering::Relaxed) {
                     self.report_so_far()?;
                 }
@@ -275,22 +281,21 @@ impl<'a> Engine<'a> {
         Some(false)
     }
 
-    /// What is done ten times a second, beside frames.
-    fn tick(&mut self) -> io::Result<()> {
-        self.ticks += 1;
+    /// What is done a few times a second, beside frames.
+    fn tick(&mut self, is_second: bool) -> io::Result<()> {
         self.growing.take(&mut self.correlator, &mut self.recording)?;
         let Engine { taps, points, clocks, live, pipeline, correlator, growing, serving, .. } = self;
         let figures = Figures { pipeline, correlator };
         serving.tick(growing, &figures, || tap_facts((taps, points, clocks), live, &figures));
         self.serving.give_frames(self.recording.flight.as_ref());
-        let is_second = self.ticks.is_multiple_of(TICKS_PER_SECOND);
         self.recording.tick(&self.live, is_second);
         self.reload.advance(self.arguments, &mut self.recording);
         if is_second {
             self.growing.flush()?;
             let is_quiet = self.arguments.display.quiet;
             self.live.advance(&mut |tap, text| say(is_quiet, tap, text))?;
-            if self.ticks.is_multiple_of(LOOK_EVERY) {
+            self.seconds += 1;
+            if self.seconds.is_multiple_of(LOOK_EVERY) {
                 self.apart.look(&self.pipeline, (self.taps, &self.points), is_quiet);
             }
         }

@@ -130,14 +130,19 @@ impl Serving {
         self.unsent = answer.and_then(|(wanted, found)| socket.frames(wanted, found));
     }
 
-    /// To be called ten times a second.
+    /// Whether somebody reads snapshots, ten a second.
+    pub(super) fn is_read(&self) -> bool {
+        self.socket.as_ref().is_some_and(Publisher::is_wanted)
+    }
+
+    /// To be called ten times a second where somebody reads snapshots.
     pub(super) fn tick(&mut self, growing: &mut Growing, figures: &Figures<'_>, taps: impl FnOnce() -> Vec<Tap>) {
         self.number += 1;
         let Figures { pipeline, correlator } = *figures;
         let counts = [pipeline.frames_read(), correlator.messages.market, correlator.pairer.requests_seen];
         self.rates.look(Timestamp(clock::now_utc_ns()), counts);
         self.hand_over(growing.take_kept());
-        let by_socket = self.socket.as_ref().is_some_and(Publisher::is_wanted);
+        let by_socket = self.is_read();
         let is_behind = self.socket.as_ref().is_some_and(Publisher::is_behind);
         let by_metrics = self.metrics.as_ref().is_some_and(Metrics::is_wanted);
         let kinds: Vec<By> = self.socket.iter().filter(|_| !is_behind).flat_map(Publisher::groups).collect();

@@ -68,7 +68,7 @@ fn triggers(correlator: &Correlator) -> Vec<String> {
             link.symbols().filter(|name| correlator.symbols.known(name.as_bytes()).is_none()).collect();
         if !unknown.is_empty() {
             notes.push(format!("[[trigger.link]] {link}: no market data about {}", unknown.join(", ")));
-        } else if correlator.links.causes_of(link) == 0 {
+        } else if correlator.links().causes_of(link) == 0 {
             notes.push(format!("[[trigger.link]] {link}: its condition never came true"));
         }
     }

@@ -60,6 +60,10 @@ impl Levels {
         self.find_ends();
     }
 
+    pub(super) fn shown(&self, price: Price) -> Option<u64> {
+        self.levels.get(&price).copied()
+    }
+
     pub(super) fn highest(&self) -> Option<(Price, u64)> {
         self.ends.map(|[_, highest]| highest)
     }

@@ -150,6 +150,38 @@ impl Books {
         effect
     }
 
+    /// The book of a message, if it has one, and one of its numbers that is asked for late.
+    #[inline]
+    pub fn touch_book(&self, feed: usize, event: &MarketEvent) -> Option<u64> {
+        self.book(feed, event).map(|book| book.gaps ^ book.previous.bid.cast_unsigned())
+    }
+
+    /// Its order there.
+    #[inline]
+    pub fn touch_order(&self, feed: usize, event: &MarketEvent) -> Option<Price> {
+        let book = self.book(feed, event)?;
+        book.orders.get(&order_of(&event.book)?).map(|resting| resting.price)
+    }
+
+    /// The level of that order, or of the message.
+    #[inline]
+    pub fn touch_level(&self, feed: usize, event: &MarketEvent) -> Option<u64> {
+        let book = self.book(feed, event)?;
+        let resting = || book.orders.get(&order_of(&event.book)?).map(|resting| (resting.is_buy, resting.price));
+        let (is_buy, price) = match event.book {
+            BookChange::Add { side, price, .. } => (side == Side::Buy, price_of(price)?),
+            _ => resting()?,
+        };
+        let levels = if is_buy { &book.bids } else { &book.asks };
+        levels.shown(price)
+    }
+
+    #[inline]
+    fn book(&self, feed: usize, event: &MarketEvent) -> Option<&Book> {
+        let books = self.by_symbol.get(event.symbol.0 as usize)?;
+        books.iter().find(|(of, _)| *of == feed).map(|(_, book)| book)
+    }
+
     /// A feed has ended: what still stands in its books stands there no more. Once for each feed.
     pub fn forget(&mut self, feed: usize) {
         if !self.ended.contains(&feed) {
@@ -158,6 +190,18 @@ impl Books {
             self.orders = all.map(|(_, book)| book.orders.len()).sum();
             self.ended.push(feed);
         }
+    }
+}
+
+/// The order that a message is about.
+fn order_of(change: &BookChange) -> Option<u64> {
+    match *change {
+        BookChange::Add { order, .. }
+        | BookChange::Execute { order, .. }
+        | BookChange::Reduce { order, .. }
+        | BookChange::Delete { order }
+        | BookChange::Replace { order, .. } => Some(order),
+        BookChange::None | BookChange::Level { .. } | BookChange::Quote { .. } => None,
     }
 }
 

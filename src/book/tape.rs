@@ -183,6 +183,18 @@ impl Tape {
         strip.push(entry, length);
     }
 
+    /// What is read of a symbol's strip for each of its messages.
+    #[inline]
+    pub fn touch_strip(&self, point: u16, symbol: SymbolId) -> Option<Timestamp> {
+        self.strip(point, symbol).map(|strip| strip.times[0])
+    }
+
+    /// The entry that the next message replaces.
+    #[inline]
+    pub fn touch_place(&self, point: u16, symbol: SymbolId) -> Option<u64> {
+        self.strip(point, symbol)?.entries.front().map(|entry| entry.tick.frame ^ entry.packet_sequence)
+    }
+
     /// The number of a symbol's strip, from 0 on; it has one from now on.
     fn number(&mut self, point: u16, symbol: SymbolId) -> usize {
         let (point, at) = (usize::from(point), symbol.0 as usize);

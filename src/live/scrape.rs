@@ -19,7 +19,7 @@ const PIECES: usize = 8;
 const PATIENCE: Duration = Duration::from_millis(250);
 /// A client that takes nothing for so long is left.
 const SENDING: Duration = Duration::from_secs(2);
-/// The engine makes ten snapshots a second; where it makes none in this time, something is wrong.
+/// The engine looks four times a second at least whether one is wanted; where it makes none in this time, something is wrong.
 const SNAPSHOT: Duration = Duration::from_secs(3);
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -67,6 +67,12 @@ impl Arrivals {
         self.entries.push_back(entry);
     }
 
+    /// Has the places brought into the cache that the next packets take.
+    pub(super) fn touch(&self, packets: usize) {
+        let oldest = self.entries.iter().take(packets);
+        std::hint::black_box(oldest.fold(0, |sum, entry| sum ^ entry.numbers.start ^ u64::from(entry.line)));
+    }
+
     /// Packets that were read ahead brought messages for the first time on this line.
     #[inline]
     pub(super) fn push_packets(&mut self, line: u16, packets: &Packets<'_>) {

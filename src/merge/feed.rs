@@ -149,6 +149,9 @@ impl Feed {
         if unit.first >= expected && !(recovery && unit.first > expected) {
             return (Fresh::All, 0);
         }
+        if end <= expected && self.missing.is_empty() && !recovery {
+            return (Fresh::None, 0);
+        }
         let mut ranges: Vec<Range<u64>> = Vec::new();
         let mut recovered = 0;
         let mut rest = Vec::with_capacity(self.missing.len());

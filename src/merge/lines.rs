@@ -109,6 +109,13 @@ impl Feeds {
         self.other(at, unit, number)
     }
 
+    /// Has brought into the cache what so many more packets of a line's feed will need.
+    pub fn touch(&self, line: u16, packets: usize) {
+        if let Some(line) = self.lines.get(usize::from(line)) {
+            self.feeds[line.feed].arrivals.touch(packets);
+        }
+    }
+
     /// Packets came that follow each other without a gap. If they are what the feed was waiting for, all of their
     /// messages are new, and the line that brought them is returned. Otherwise nothing has happened, and they must be
     /// given to [`Feeds::packet`] one by one.

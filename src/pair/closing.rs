@@ -1,6 +1,6 @@
 //! The end of a request: nothing can change it any more, so its row is put out.
 
-use tickscope_model::{Loss, SegmentKind};
+use tickscope_model::{Loss, Nanos, SegmentKind, Timestamp};
 
 use super::measured::Measured;
 use super::pairer::{Paired, Pairer};
@@ -9,7 +9,19 @@ use super::requests::{RequestId, Trail};
 use super::row::{Flag, OrderRow};
 use super::trigger::Held;
 
+/// A request that is done is kept this long, for answers that cross it on the wire.
+const LINGER: Nanos = Nanos(10_000_000_000);
+/// … and until the next multiple of this: where many are closed together, what that takes is in the caches.
+const CLOSING_EVERY: u64 = 100_000_000;
+
 impl Pairer {
+    /// Whether the first request that is done has been kept for so long.
+    #[inline]
+    pub(super) fn must_close(&self, now: Timestamp) -> bool {
+        let is_due = |time: Timestamp| now.0 / CLOSING_EVERY > time.shifted(LINGER).0 / CLOSING_EVERY;
+        self.closing.front().is_some_and(|(time, _)| is_due(*time))
+    }
+
     /// Nothing can change a request any more: its row is written, or waits for the model.
     pub(super) fn close(&mut self, id: RequestId) {
         let Some(mut open) = self.requests.remove(id) else { return };

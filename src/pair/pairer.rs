@@ -25,13 +25,6 @@ use crate::flow::{Acked, Direction, Seen};
 use crate::hash::HashMap;
 use crate::merge::{Feeds, Recent, Symbols, Ticks};
 
-/// A request that is done is kept this long, for answers that cross it on the wire.
-const LINGER: Nanos = Nanos(10_000_000_000);
-/// … and until the next multiple of this: where many are closed together, what that takes is in the caches.
-const CLOSING_EVERY: u64 = 100_000_000;
-/// A look-up of a trigger waits this long, since frames of other taps and queues may be a little late.
-const LOOKUP_DELAY: Nanos = Nanos(5_000_000);
-
 /// At the end so many requests are closed before their rows are taken away.
 const FINISHED_AT_ONCE: usize = 256;
 /// So many conversations' last sessions are remembered, to save a look-up by name.
@@ -121,9 +114,9 @@ pub struct Pairer {
     /// So many of them were worth keeping when that was last looked at.
     pub(super) unacknowledged_kept: usize,
     /// Requests whose trigger has not been looked up, and how many market-data messages had come when they came.
-    waiting: VecDeque<(Timestamp, u32, RequestId)>,
+    pub(super) waiting: VecDeque<(Timestamp, u32, RequestId)>,
     /// Requests that are done, by the time when that was noticed.
-    closing: VecDeque<(Timestamp, RequestId)>,
+    pub(super) closing: VecDeque<(Timestamp, RequestId)>,
     pub(super) timely: Timely,
     pub(super) losses: Losses,
     pub answers_matched: u64,
@@ -501,11 +494,9 @@ impl Pairer {
 
     /// Time has come to `now`: looks up triggers and closes what is done.
     pub fn advance(&mut self, now: Timestamp, view: &View<'_>) {
-        while let Some(&(time, count, id)) = self.waiting.front() {
-            if now.since(time).0 <= LOOKUP_DELAY.0 && !view.ticks.is_urgent(count) {
-                break;
-            }
-            self.waiting.pop_front();
+        while self.must_look_up(now, view.ticks)
+            && let Some((_, count, id)) = self.waiting.pop_front()
+        {
             self.look_up(id, count, view);
         }
         self.look_at_market(now, view);
@@ -513,11 +504,9 @@ impl Pairer {
         if self.has_wants() {
             return;
         }
-        while let Some(&(time, id)) = self.closing.front() {
-            if now.0 / CLOSING_EVERY <= time.shifted(LINGER).0 / CLOSING_EVERY {
-                break;
-            }
-            self.closing.pop_front();
+        while self.must_close(now)
+            && let Some((_, id)) = self.closing.pop_front()
+        {
             self.close(id);
         }
         while let Some(id) = self.timely.due(now) {
@@ -527,9 +516,14 @@ impl Pairer {
         self.release(usize::MAX, view);
     }
 
-    /// Whether [`Pairer::advance`] has anything to look at, for callers that come by for each frame.
-    pub fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.closing.is_empty() && self.public.due.is_empty() && self.timely.is_empty()
+    /// Whether there is anything to do for [`Pairer::advance`], for callers that come by for each frame.
+    #[inline]
+    pub fn must_advance(&self, now: Timestamp, ticks: &Ticks) -> bool {
+        self.must_look_up(now, ticks)
+            || self.must_close(now)
+            || self.must_look_at_market(now)
+            || self.timely.has_due(now)
+            || self.must_judge()
     }
 
     /// The end of the capture: everything is looked up and closed, some at a time, so that what is ready can be taken away

@@ -123,6 +123,15 @@ impl Pairer {
         }
     }
 
+    /// Whether there is anything to look for, or to forget.
+    #[inline]
+    pub(super) fn must_look_at_market(&self, now: Timestamp) -> bool {
+        let public = &self.public;
+        public.due.front().is_some_and(|(time, _)| *time <= now)
+            || !public.asked.is_empty()
+            || public.watching == 0 && !public.recent.is_empty()
+    }
+
     /// Looks for the requests whose time has come: up to `now`.
     pub(super) fn look_at_market(&mut self, now: Timestamp, view: &View<'_>) {
         while let Some(&(time, id)) = self.public.due.front() {

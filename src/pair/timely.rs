@@ -47,18 +47,27 @@ impl Timely {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.sent.is_empty() && self.done.is_empty()
+    #[inline]
+    pub(super) fn has_due(&self, now: Timestamp) -> bool {
+        self.is_due(&self.done, SOON, now) || self.is_due(&self.sent, Nanos(i64::MAX), now)
+    }
+
+    /// Whether the first of a queue is so old, or as old as any gets.
+    #[inline]
+    fn is_due(&self, queue: &VecDeque<(Timestamp, RequestId)>, age: Nanos, now: Timestamp) -> bool {
+        let age = self.timeout.map(|timeout| timeout.min(age));
+        age.zip(queue.front()).is_some_and(|(age, first)| first.0.shifted(age) < now)
     }
 
     /// A request whose row is due, if it is still open and has none.
     pub(super) fn due(&mut self, now: Timestamp) -> Option<RequestId> {
-        let timeout = self.timeout?;
-        let next = |queue: &mut VecDeque<(Timestamp, RequestId)>, after: Nanos| {
-            queue.front().filter(|first| first.0.shifted(after) < now)?;
-            queue.pop_front()
+        let first = if self.is_due(&self.done, SOON, now) {
+            self.done.pop_front()
+        } else if self.is_due(&self.sent, Nanos(i64::MAX), now) {
+            self.sent.pop_front()
+        } else {
+            None
         };
-        let first = next(&mut self.done, SOON.min(timeout)).or_else(|| next(&mut self.sent, timeout));
         first.map(|(_, id)| id)
     }
 

@@ -15,7 +15,7 @@ use super::pairer::{Pairer, View};
 use super::requests::{Open, RequestId, Trail};
 use super::row::{Flag, Method, OrderRow, Trigger, Weighed};
 use crate::book::{self, Exposure, RATE_CLASSES};
-use crate::merge::{Recent, Symbols, Tick};
+use crate::merge::{Recent, Symbols, Tick, Ticks};
 
 /// At most so many messages are looked at for one request.
 const STEPS: usize = 4096;
@@ -104,6 +104,8 @@ impl Reports {
     }
 }
 
+/// A look-up of a trigger waits this long, since frames of other taps and queues may be a little late.
+const LOOKUP_DELAY: Nanos = Nanos(5_000_000);
 /// The class of the local rate where there is no market data.
 #[allow(clippy::cast_possible_truncation, reason = "40")]
 const NO_RATE: u8 = RATE_CLASSES as u8 - 1;
@@ -146,6 +148,15 @@ pub(super) struct Held {
 }
 
 impl Pairer {
+    /// Whether it is time to look up the first request that waits for that.
+    #[inline]
+    pub(super) fn must_look_up(&self, now: Timestamp, ticks: &Ticks) -> bool {
+        let is_due = |(time, count, _): &(Timestamp, u32, RequestId)| {
+            now.since(*time).0 > LOOKUP_DELAY.0 || ticks.is_urgent(*count)
+        };
+        self.waiting.front().is_some_and(is_due)
+    }
+
     /// Looks up what may have made us send a request that came after so many market-data messages.
     pub(super) fn look_up(&mut self, id: RequestId, messages: u32, view: &View<'_>) {
         if self.judge.learning() == Learning::None {
@@ -342,6 +353,15 @@ impl Pairer {
             let cases: Vec<&Case> = held.chain(open).collect();
             let exposure = exposure(&self.rules.trigger, view, &self.sampled);
             self.judge.fit(cases.into_iter(), (exposure, (self.reports.count, view.links.count)));
+        }
+    }
+
+    /// Whether held requests can be judged, or the model must be made for that.
+    #[inline]
+    pub(super) fn must_judge(&self) -> bool {
+        match self.judge.learning() {
+            Learning::TwoPass => Judge::is_full(self.undecided),
+            Learning::Causal | Learning::None => !self.held.is_empty(),
         }
     }
 

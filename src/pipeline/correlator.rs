@@ -5,8 +5,9 @@ use std::ops::Range;
 use tickscope_decoders::{Described, Fresh, Sequenced, UnitKind};
 use tickscope_model::{Loss, Losses, MarketEvent, MarketKind, OrderEvent, SymbolId, Timestamp};
 
+use super::bookkeeper::{Bookkeeper, GATHERED, Message};
 use super::exchange_clock::ExchangeClocks;
-use crate::book::{Books, Entry, Health, Tape, price_of};
+use crate::book::{Health, price_of};
 use crate::capture::{Captured, Packets, Place};
 use crate::flow::{Arrival, Datagram, Direction, Lane, Seen};
 use crate::hash::HashMap;
@@ -33,11 +34,9 @@ pub struct Correlator {
     pub symbols: Symbols,
     pub feeds: Feeds,
     pub ticks: Ticks,
-    books: Books,
-    tape: Tape,
+    books: Bookkeeper,
     /// Only where there are books.
     pub recent: Recent,
-    pub links: Links,
     /// The number of the first message of the packet at hand.
     packet_sequence: u64,
     pub pairer: Pairer,
@@ -63,8 +62,8 @@ const SLOT_NS: u64 = 100_000_000;
 
 impl Correlator {
     pub fn new(mut symbols: Symbols, feeds: Feeds, pairer: Pairer, points: Vec<Vec<u16>>) -> Correlator {
-        let links = Links::new(&pairer.rules().trigger.links);
         let trigger = &pairer.rules().trigger;
+        let books = Bookkeeper::new(&trigger.links, trigger.kinds.clone());
         for name in trigger.links.iter().flat_map(LinkRule::symbols).filter(|_| trigger.keeps_books) {
             symbols.watch(name.as_bytes());
         }
@@ -72,10 +71,8 @@ impl Correlator {
             symbols,
             feeds,
             ticks: Ticks::default(),
-            books: Books::default(),
-            tape: Tape::default(),
+            books,
             recent: Recent::default(),
-            links,
             packet_sequence: 0,
             pairer,
             losses: Losses::default(),
@@ -100,7 +97,8 @@ impl Correlator {
     /// Time has come to `now`.
     #[inline]
     pub fn advance(&mut self, now: Timestamp) {
-        if !self.pairer.is_idle() {
+        if self.pairer.must_advance(now, &self.ticks) {
+            self.books.settle(&self.symbols);
             self.with_view(|pairer, view| pairer.advance(now, view));
         }
     }
@@ -108,6 +106,7 @@ impl Correlator {
     /// The end: everything that is open is closed, some at a time. False when that was all.
     pub fn finish_some(&mut self) -> bool {
         self.close_slot();
+        self.books.settle(&self.symbols);
         self.with_view(Pairer::finish_some)
     }
 
@@ -130,12 +129,13 @@ impl Correlator {
         }
     }
 
+    /// Books and links as they were settled last.
     fn with_view<R>(&mut self, work: impl FnOnce(&mut Pairer, &View<'_>) -> R) -> R {
         let view = View {
             ticks: &self.ticks,
-            tape: &self.tape,
+            tape: self.books.tape(),
             recent: &self.recent,
-            links: &self.links,
+            links: self.books.links(),
             feeds: &self.feeds,
             symbols: &self.symbols,
             points: &self.points,
@@ -145,7 +145,13 @@ impl Correlator {
 
     /// What could have caused a request whose case was kept.
     pub fn candidates(&mut self, case: &Case) -> Vec<Trigger> {
+        self.books.settle(&self.symbols);
         self.with_view(|_, view| candidates(case, view))
+    }
+
+    /// How links are kept.
+    pub fn links(&self) -> &Links {
+        self.books.links()
     }
 
     /// Rows that are ready, in no particular order.
@@ -158,18 +164,12 @@ impl Correlator {
         let Some(line) = self.feeds.lines.get(usize::from(tick.line)) else { return };
         let (number, feed) = (line.feed, &self.feeds.feeds[line.feed]);
         let health = Health { is_whole: feed.is_whole(), gaps: feed.gaps };
-        self.feeds.left().for_each(|left| self.books.forget(left));
-        let effect = self.books.apply(number, health, event);
-        if !self.links.is_empty() {
-            self.links.see(point, &tick, event, &effect, &self.symbols);
+        self.feeds.left().for_each(|left| self.books.forget(left, &self.symbols));
+        let packet_sequence = self.packet_sequence;
+        if self.books.is_empty() {
+            self.feeds.touch(tick.line, GATHERED);
         }
-        let may_trigger = self.pairer.rules().trigger.kinds.contains(&event.kind);
-        self.tape.push(
-            point,
-            event.symbol,
-            Entry { tick, effect, reference: event.reference, packet_sequence: self.packet_sequence },
-            may_trigger,
-        );
+        self.books.take(Message { point, feed: number, health, tick, packet_sequence, event: *event }, &self.symbols);
     }
 
     /// A message that may stand before an order in another symbol.
@@ -304,6 +304,7 @@ impl Lane for Correlator {
     }
 
     fn ended(&mut self) {
+        self.books.settle(&self.symbols);
         self.with_view(Pairer::ended);
     }
 

@@ -2,6 +2,7 @@
 //! a lane. Read this first; `analyze` and `decode` differ only in the lane.
 
 pub mod ahead;
+mod bookkeeper;
 pub mod clocks;
 pub mod correlator;
 pub mod exchange_clock;

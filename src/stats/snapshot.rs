@@ -91,12 +91,15 @@ pub struct Rates {
     counts: VecDeque<(Timestamp, [u64; 3])>,
 }
 
-/// [`Pace`] is taken over so many looks.
-const LOOKS: usize = 10;
+/// [`Pace`] is taken over so long, and the time to the look before that.
+const PACE_NS: u64 = 1_000_000_000;
+/// Looks that are kept, should the clock stand still.
+const LOOKS: usize = 64;
 
 impl Rates {
     pub fn look(&mut self, now: Timestamp, counts: [u64; 3]) {
-        if self.counts.len() > LOOKS {
+        let is_old = |look: &(Timestamp, _)| now.0.saturating_sub(look.0.0) >= PACE_NS;
+        while self.counts.len() >= LOOKS || self.counts.get(1).is_some_and(is_old) {
             self.counts.pop_front();
         }
         self.counts.push_back((now, counts));

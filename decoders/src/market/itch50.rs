@@ -124,10 +124,10 @@ impl Decoder for Itch50 {
     fn decode(&mut self, input: &[u8], out: &mut dyn Output) -> usize {
         let is_described = out.wants_fields();
         moldudp64::decode(input, out, |sent, out| {
-            let result = self.read(&sent, out);
             if !sent.is_new {
-                return;
+                return self.read_again(sent.block.bytes, out);
             }
+            let result = self.read(&sent, out);
             match &result {
                 Ok(Some(found)) if found.has_symbol => out.market(&found.event),
                 Ok(Some(_)) => out.loss(Loss::NoSymbol),
@@ -211,6 +211,25 @@ impl Itch50 {
             book,
         };
         Ok(Some(Found { event, has_symbol: symbol.is_some() }))
+    }
+
+    /// A message that another line has brought before: this line learns the name of its stock, and nothing else.
+    #[inline]
+    fn read_again(&mut self, bytes: &[u8], out: &mut dyn Output) {
+        let Some(&code) = bytes.first() else { return };
+        let named = match code {
+            // The most frequent ones; these others have no name.
+            b'A' => exactly::<AddOrder>(bytes).ok().map(|add| (&add.head, add.stock)),
+            b'D' | b'U' | b'X' | b'E' | b'C' | b'B' => None,
+            b'F' => exactly::<AddOrderMpid>(bytes).ok().map(|message| (&message.add.head, message.add.stock)),
+            b'P' => exactly::<Trade>(bytes).ok().map(|trade| (&trade.head, trade.stock)),
+            b'Q' => exactly::<CrossTrade>(bytes).ok().map(|cross| (&cross.head, cross.stock)),
+            b'I' => exactly::<Imbalance>(bytes).ok().map(|imbalance| (&imbalance.head, imbalance.stock)),
+            _ => status(code, bytes).ok().flatten(),
+        };
+        if let Some((head, stock)) = named {
+            self.learned(head.stock_locate.get(), stock, out);
+        }
     }
 
     #[inline]

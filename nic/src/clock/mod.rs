@@ -34,9 +34,20 @@ pub struct Mapping {
 impl Mapping {
     /// A stamp of the device in UTC.
     pub fn utc_ns(&self, device_ns: u64) -> u64 {
-        let device = i128::from(device_ns);
-        let drifted = (device - i128::from(self.at_ns)) * i128::from(self.drift_ppb) / i128::from(SECOND_NS);
-        u64::try_from(device - i128::from(self.offset_ns) - drifted).unwrap_or(0)
+        self.utc_ns_soon(device_ns).unwrap_or_else(|| {
+            let device = i128::from(device_ns);
+            let drifted = (device - i128::from(self.at_ns)) * i128::from(self.drift_ppb) / i128::from(SECOND_NS);
+            u64::try_from(device - i128::from(self.offset_ns) - drifted).unwrap_or(0)
+        })
+    }
+
+    /// The same in 64 bits, which take a tenth of the time, where they suffice: for every frame, as clocks are compared every second.
+    #[inline]
+    fn utc_ns_soon(&self, device_ns: u64) -> Option<u64> {
+        let device = i64::try_from(device_ns).ok()?;
+        let drifted = device.checked_sub(self.at_ns)?.checked_mul(self.drift_ppb)? / SECOND_NS;
+        let utc = device.checked_sub(self.offset_ns)?.checked_sub(drifted)?;
+        u64::try_from(utc).ok()
     }
 }
 
@@ -225,6 +236,10 @@ mod tests {
         ] {
             assert_eq!(mapping.utc_ns(device), expected, "{device}");
         }
+        // A century and more after the comparison, which takes more than 64 bits.
+        let fast = Mapping { drift_ppb: 1_000_000, ..Mapping::default() };
+        assert_eq!(fast.utc_ns(9_000_000_000_000_000_000), 8_991_000_000_000_000_000);
+        assert_eq!(fast.utc_ns(u64::MAX), u64::MAX - u64::MAX / 1000);
     }
 
     #[test]

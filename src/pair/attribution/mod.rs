@@ -133,7 +133,7 @@ impl Judge {
         }
         if self.seen >= self.next_lesson {
             self.lesson(exposure, others);
-            let factor = if self.learning == Learning::Causal { 5 } else { 16 };
+            let factor = if self.learning == Learning::Causal { 6 } else { 16 };
             self.next_lesson = (self.seen * factor / 4).clamp(self.seen + FIRST_LESSON, self.seen + LESSON * factor);
         }
     }
