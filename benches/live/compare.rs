@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use super::WARM;
 use super::daemon::Running;
 use super::lab::Lab;
 use super::programs::live;
 use super::send::Load;
 
-/// So long each is fed before anything is measured, and while it is.
-const WARM: Duration = Duration::from_secs(4);
+/// So long each is fed while it is measured.
 const MEASURED: Duration = Duration::from_secs(6);
 
 /// By kind of thread: time on a processor in nanoseconds, and how often it went to sleep.
@@ -49,7 +49,7 @@ pub(crate) fn compare(lab: &Lab, load: &Load, arguments: &[&str]) {
     let mut best: BTreeMap<&str, f64> = BTreeMap::new();
     for program in (0..rounds).flat_map(|_| programs) {
         let running = live(lab, program, driver);
-        let warm = lab.in_sender(|| load.send(0, rate, WARM));
+        let warm = lab.in_sender(|| load.send(0, WARM.0, WARM.1));
         let before = threads(&running);
         let start = std::time::Instant::now();
         let sent = match rate {
