@@ -11,7 +11,7 @@ use crate::merge::{Symbols, Tick};
 use crate::pair::{LinkRule, Links};
 
 /// So many are gathered.
-pub(super) const GATHERED: usize = 32;
+pub(super) const GATHERED: usize = 64;
 
 /// A message that its book does not know yet.
 #[derive(Clone, Copy)]
