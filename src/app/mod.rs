@@ -203,8 +203,19 @@ impl DisplayArgs {
 mod tests {
     use super::*;
 
+    /// In a process of its own: whoever shares it would stop, too.
     #[test]
     fn the_first_ctrl_c_asks_for_the_report_so_far() {
+        const ALONE: &str = "TICKSCOPE_TEST_ALONE";
+        if std::env::var_os(ALONE).is_none() {
+            let program = std::env::current_exe().expect("this test's own program");
+            let name = "app::tests::the_first_ctrl_c_asks_for_the_report_so_far";
+            let output = std::process::Command::new(program).args(["--exact", name]).env(ALONE, "1").output();
+            let output = output.expect("it runs");
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && text.contains("1 passed"), "{text}");
+            return;
+        }
         watch_signals().expect("signals can be watched");
         assert!(!stop().load(Ordering::Relaxed));
         signal_hook::low_level::raise(signal_hook::consts::SIGINT).expect("a process can signal itself");
