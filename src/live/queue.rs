@@ -213,7 +213,7 @@ impl Writer {
 
 /// Only one thread writes this number, so it needs no atomic addition.
 #[inline]
-fn add(number: &AtomicU64, more: u64) {
+pub(super) fn add(number: &AtomicU64, more: u64) {
     number.store(number.load(Ordering::Relaxed) + more, Ordering::Relaxed);
 }
 

@@ -10,7 +10,7 @@ use std::{io, iter};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use tickscope_nic::{CaptureError, Direction, Flags, Receiver, Source, Waited, clock, realtime};
 
-use super::queue::{Head, Writer};
+use super::queue::{Head, Writer, add};
 
 /// Frames that are copied between two looks at the queue.
 pub(super) const BUDGET: usize = 256;
@@ -34,9 +34,7 @@ impl Stamped {
     fn count(&self, source: Source, direction: Direction) {
         let at = SOURCES.iter().position(|known| *known == source).unwrap_or(SOURCES.len() - 1);
         let way = usize::from(direction == Direction::Out);
-        // Only one thread counts, so it needs no atomic addition.
-        let count = &self.counts[at][way];
-        count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        add(&self.counts[at][way], 1);
     }
 
     /// Those that there were.

@@ -216,18 +216,7 @@ impl Itch50 {
     /// A message that another line has brought before: this line learns the name of its stock, and nothing else.
     #[inline]
     fn read_again(&mut self, bytes: &[u8], out: &mut dyn Output) {
-        let Some(&code) = bytes.first() else { return };
-        let named = match code {
-            // The most frequent ones; these others have no name.
-            b'A' => exactly::<AddOrder>(bytes).ok().map(|add| (&add.head, add.stock)),
-            b'D' | b'U' | b'X' | b'E' | b'C' | b'B' => None,
-            b'F' => exactly::<AddOrderMpid>(bytes).ok().map(|message| (&message.add.head, message.add.stock)),
-            b'P' => exactly::<Trade>(bytes).ok().map(|trade| (&trade.head, trade.stock)),
-            b'Q' => exactly::<CrossTrade>(bytes).ok().map(|cross| (&cross.head, cross.stock)),
-            b'I' => exactly::<Imbalance>(bytes).ok().map(|imbalance| (&imbalance.head, imbalance.stock)),
-            _ => status(code, bytes).ok().flatten(),
-        };
-        if let Some((head, stock)) = named {
+        if let (Ok(head), Some(stock)) = (at_least::<Head>(bytes), skim::stock(bytes)) {
             self.learned(head.stock_locate.get(), stock, out);
         }
     }

@@ -9,6 +9,7 @@ use tickscope_model::{MarketKind, SymbolId};
 
 use super::KnownStock;
 use crate::framing::moldudp64;
+use crate::market::layout::Stock;
 use crate::{Glance, Marks, PacketMarks, Skim, SkimmedPacket, UnitKind};
 
 /// See [`Skim`]. What is looked at for each message of a capture is small: it should fit into the first cache.
@@ -103,6 +104,14 @@ static SHAPES: [Shape; 256] = {
     shapes[b'O' as usize] = Shape::new(48, Status, 11);
     shapes
 };
+
+/// The stock that a message names; `None` where its type names none, or only one without a locate, or it has another length.
+#[inline]
+pub(super) fn stock(message: &[u8]) -> Option<Stock> {
+    let shape = SHAPES.get(usize::from(*message.first()?))?;
+    let name = message.get(usize::from(shape.stock).checked_sub(2)?..)?.first_chunk()?;
+    (message.len() == usize::from(shape.length)).then_some(Stock(*name))
+}
 
 /// A bit that no name has, since names are ASCII; 0, of what is not known, has it when one is taken away.
 const NO_NAME: u64 = 1 << 63;
