@@ -87,6 +87,7 @@ fn hops(summary: &mut Summary, pipeline: &Pipeline) {
     summary.hops.ambiguous = hops.ambiguous;
     summary.hops.evicted = hops.evicted;
     summary.hops.beyond = hops.beyond;
+    summary.hops.overlooked = hops.overlooked();
     summary.hops.unrelated = hops.unrelated;
     for (way, crossing) in hops.ways() {
         for (from, to, latencies) in

@@ -31,6 +31,7 @@ use crate::pair::attribution::Learning;
 use crate::pair::{Pairer, Rules};
 use crate::pipeline::Pipeline;
 use crate::pipeline::correlator::Correlator;
+use crate::pipeline::hops::Hops;
 use crate::stats::{self, Relation, Summary};
 
 /// Frames between two looks at the clock.
@@ -185,11 +186,13 @@ impl<'a> Engine<'a> {
         let mut correlator =
             Correlator::new(open::symbols(settings)?, rules::feeds(settings), Pairer::new(rules), nearest);
         rules::watch_instruments(settings, &mut correlator)?;
+        let mut pipeline = Pipeline::new(open::configured(settings)?, filter, points.clone());
+        pipeline.hops = (taps.len() > 1).then(|| Hops::sparing(taps.len()));
         let mut engine = Engine {
             arguments,
             settings,
             taps,
-            pipeline: Pipeline::new(open::configured(settings)?, filter, points.clone()),
+            pipeline,
             points,
             clocks: Clocks::default(),
             live,
@@ -213,6 +216,9 @@ impl<'a> Engine<'a> {
         self.clocks = Clocks::live(self.settings, &stamped.collect::<Vec<_>>());
         let by_point = self.clocks.by_point(|tap| self.points.get(tap).copied().unwrap_or(0));
         self.correlator.pairer.set_clocks(by_point, self.clocks.between.clone());
+        if let Some(hops) = &mut self.pipeline.hops {
+            hops.clocks = self.clocks.between.clone();
+        }
         self.growing.set_clocks(self.clocks.relations.clone(), self.clocks.between.clone());
     }
 
@@ -273,6 +279,9 @@ impl<'a> Engine<'a> {
                 Step::Nothing(floor) => {
                     self.recording.reached(floor);
                     self.correlator.advance(floor);
+                    if let Some(hops) = &mut self.pipeline.hops {
+                        hops.advance(floor);
+                    }
                     return Some(true);
                 }
                 Step::End => return None,

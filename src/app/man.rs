@@ -253,8 +253,9 @@ fn clocks(page: &mut Writer) {
     page.paragraph(
         "Packets that several taps see are joined by a hash of what UDP or TCP carries (and TCP's sequence number), which \
          addresses, ports, VLAN tags and the TTL do not change. The report has their latency by pair of taps, each way; \
-         --segments has that of requests, as hop. A packet that a tap saw twice within a second is counted and not \
-         joined. They are looked for where the first 200,000 frames hold any.",
+         --segments has that of requests, as hop. A packet that several taps saw and one of them twice within a second is \
+         counted and not joined. They are looked for where the first 200,000 frames hold any; live in the first 512 packets \
+         of each flow and one in 64 of the rest, until taps share the flow: what was overlooked by then is counted.",
     );
 }
 

@@ -1,12 +1,16 @@
 //! The same packet at two taps: found by a hash of the bytes that nothing on the way changes (what UDP or TCP carries, and
 //! TCP's sequence number), so that it does not matter who rewrote addresses, ports, VLAN tags or the TTL. Memory is
-//! bounded; a packet that one tap saw twice cannot be told from its copy, so it is counted and not joined.
+//! bounded; a packet that one tap saw twice cannot be told from its copy, so it is counted and not joined. Live most flows
+//! are looked at in samples until taps turn out to share them ([`Sparing`]).
+
+mod sparing;
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
 use tickscope_model::{Nanos, TapId, Timestamp};
 
+use self::sparing::Sparing;
 use crate::dissect::{Packet, Transport};
 use crate::flow::FlowKey;
 use crate::hash::{HashMap, RandomState};
@@ -17,17 +21,48 @@ use crate::stats::Histogram;
 const WAIT: u64 = 1_000_000_000;
 /// So many packets wait; with more, the oldest are given up early.
 const MOST_WAITING: usize = 1 << 18;
+/// Taps that one packet is joined at.
+const MOST_TAPS: usize = 6;
 /// Pairs of taps, each way of each conversation, that are told apart.
 const MOST_WAYS: usize = 256;
 /// One of so many packets of a way are kept as they are, for the bounds of clocks: those that bound most of each slot.
 const SLOTS: u64 = 4096;
 
-/// One sighting of a packet that waits for others.
+/// A packet that waits for others to see it.
 struct Waiting {
-    sightings: Vec<(TapId, Timestamp)>,
+    /// The taps that saw it, and when; the first so many count.
+    taps: [TapId; MOST_TAPS],
+    times: [Timestamp; MOST_TAPS],
+    count: usize,
     /// At the first tap.
     key: FlowKey,
     is_ambiguous: bool,
+}
+
+impl Waiting {
+    fn new(tap: TapId, time: Timestamp, key: FlowKey) -> Waiting {
+        let (mut taps, mut times) = ([TapId(0); MOST_TAPS], [Timestamp::MIN; MOST_TAPS]);
+        (taps[0], times[0]) = (tap, time);
+        Waiting { taps, times, count: 1, key, is_ambiguous: false }
+    }
+
+    fn is_seen_by(&self, tap: TapId) -> bool {
+        self.taps.iter().take(self.count).any(|other| *other == tap)
+    }
+
+    /// False where there is no more room.
+    fn add(&mut self, tap: TapId, time: Timestamp) -> bool {
+        let (Some(at), Some(when)) = (self.taps.get_mut(self.count), self.times.get_mut(self.count)) else {
+            return false;
+        };
+        (*at, *when) = (tap, time);
+        self.count += 1;
+        true
+    }
+
+    fn sightings(&self) -> impl Iterator<Item = (TapId, Timestamp)> + Clone {
+        self.taps.into_iter().zip(self.times).take(self.count)
+    }
 }
 
 /// Packets of one direction of a conversation from one tap to another.
@@ -105,33 +140,55 @@ pub struct Hops {
     queue: VecDeque<(Timestamp, u64)>,
     ways: Vec<(Way, Crossing)>,
     places: HashMap<Way, usize>,
-    /// Packets that a tap saw more than once while they waited.
+    /// Packets that several taps saw, and one of them more than once.
     pub ambiguous: u64,
     /// Given up before their time, for want of memory.
     pub evicted: u64,
-    /// Joined, on ways beyond the limit.
+    /// Joined, on ways beyond the limit, or seen by more taps than are joined.
     pub beyond: u64,
     /// What is known of the taps' clocks; nothing while that is being found out.
     pub clocks: TapClocks,
     /// Joined, at a time when nobody knows how the clocks of the taps are related.
     pub unrelated: u64,
+    /// Which packets are looked at, where not all are.
+    sparing: Option<Sparing>,
 }
 
 impl Hops {
+    /// Looks at all packets only of flows that taps share, for those who cannot know beforehand whether there are any.
+    pub fn sparing(taps: usize) -> Hops {
+        Hops { sparing: Some(Sparing::new(taps)), ..Hops::default() }
+    }
+
     /// A packet was seen.
+    #[inline]
     pub fn see(&mut self, tap: TapId, time: Timestamp, packet: &Packet<'_>) {
+        if self.sparing.as_mut().is_none_or(|sparing| sparing.looks_at(tap, packet)) {
+            self.look(tap, time, packet);
+        }
+    }
+
+    fn look(&mut self, tap: TapId, time: Timestamp, packet: &Packet<'_>) {
         let Some(hash) = self.hash(packet) else { return };
-        self.give_up(time);
+        self.advance(time);
         match self.waiting.get_mut(&hash) {
-            Some(waiting) if waiting.sightings.iter().any(|(other, _)| *other == tap) => waiting.is_ambiguous = true,
-            Some(waiting) => waiting.sightings.push((tap, time)),
+            Some(waiting) if waiting.is_seen_by(tap) => waiting.is_ambiguous = true,
+            Some(waiting) => {
+                if let Some(sparing) = &mut self.sparing {
+                    sparing.is_shared((waiting.taps[0], &waiting.key), (tap, &FlowKey::of(0, packet)));
+                }
+                self.beyond += u64::from(!waiting.add(tap, time));
+            }
             None => {
-                let waiting =
-                    Waiting { sightings: vec![(tap, time)], key: FlowKey::of(0, packet), is_ambiguous: false };
-                self.waiting.insert(hash, waiting);
+                self.waiting.insert(hash, Waiting::new(tap, time, FlowKey::of(0, packet)));
                 self.queue.push_back((time, hash));
             }
         }
+    }
+
+    /// Packets of shared flows that may have been missed before their flows were known to be shared: at most so many.
+    pub fn overlooked(&self) -> u64 {
+        self.sparing.as_ref().map_or(0, |sparing| sparing.overlooked)
     }
 
     /// `None` for packets that are all alike, or not whole.
@@ -150,8 +207,8 @@ impl Hops {
         }
     }
 
-    /// Whoever waited long enough has been seen where it will be seen.
-    fn give_up(&mut self, now: Timestamp) {
+    /// Whoever waited long enough by now has been seen where it will be seen.
+    pub fn advance(&mut self, now: Timestamp) {
         while let Some(&(time, hash)) = self.queue.front() {
             let is_over = time.0.saturating_add(WAIT) < now.0;
             if !is_over && self.queue.len() < MOST_WAITING {
@@ -166,13 +223,13 @@ impl Hops {
     fn close(&mut self, hash: u64) {
         let Some(waiting) = self.waiting.remove(&hash) else { return };
         if waiting.is_ambiguous {
-            self.ambiguous += 1;
+            self.ambiguous += u64::from(waiting.count > 1);
             return;
         }
-        for (at, one) in waiting.sightings.iter().enumerate() {
-            for other in waiting.sightings.iter().skip(at + 1) {
+        for (at, one) in waiting.sightings().enumerate() {
+            for other in waiting.sightings().skip(at + 1) {
                 let (first, second) = if one.0 < other.0 { (one, other) } else { (other, one) };
-                if self.clocks.across(*first, *second).is_none() {
+                if self.clocks.across(first, second).is_none() {
                     self.unrelated += 1;
                     continue;
                 }

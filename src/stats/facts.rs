@@ -221,13 +221,15 @@ pub enum Relation {
 pub struct Hops {
     /// From the tap that saw them first to the other.
     pub pairs: Vec<(TapId, TapId, Histogram)>,
-    /// Packets that a tap saw more than once, so that nobody can say which is which.
+    /// Packets that several taps saw and one of them more than once, so that nobody can say which is which.
     pub ambiguous: u64,
     /// Joined, at a time when nobody knows how the clocks of the taps are related.
     pub unrelated: u64,
-    /// Given up early, and on ways beyond the limit.
+    /// Given up early, and on ways or at taps beyond the limit.
     pub evicted: u64,
     pub beyond: u64,
+    /// At most so many came before it was known that taps share their flows.
+    pub overlooked: u64,
 }
 
 impl Hops {

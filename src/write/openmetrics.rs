@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
-use tickscope_model::{Loss, Nanos, SegmentKind, Timestamp};
+use tickscope_model::{Loss, Nanos, SegmentKind, TapId, Timestamp};
 
 use crate::pair::OrderRow;
 use crate::stats::{Feed, Group, Histogram, LiveTap, Snapshot, Summary};
@@ -27,6 +27,7 @@ pub fn write_openmetrics(snapshot: &Snapshot) -> String {
     page.sample("", &[], Seconds(snapshot.start.0.into()));
     latencies(&mut page, snapshot);
     requests(&mut page, snapshot);
+    hops(&mut page, &snapshot.summary);
     taps(&mut page, &snapshot.summary);
     clocks(&mut page, &snapshot.summary);
     losses(&mut page, &snapshot.summary);
@@ -150,11 +151,23 @@ fn latencies(page: &mut Page, snapshot: &Snapshot) {
             if let Some(rest) = rest.get_mut(&kind) {
                 rest.take_off(&counted);
             }
-            histogram_series(page, (kind, &group.name), &counted, (&limits, slow_row(snapshot, kind, &group.name)));
+            let labels = [("segment", kind.name()), ("session", &*group.name)];
+            histogram_series(page, labels, &counted, (&limits, slow_row(snapshot, kind, &group.name)));
         }
     }
     for (kind, counted) in rest.iter().filter(|(_, counted)| counted.n > 0) {
-        histogram_series(page, (*kind, OTHER), counted, (&limits, None));
+        histogram_series(page, [("segment", kind.name()), ("session", OTHER)], counted, (&limits, None));
+    }
+}
+
+fn hops(page: &mut Page, summary: &Summary) {
+    let help = "Packets from the tap that saw them first to another, joined by their bytes.";
+    page.family("tickscope_hop_seconds", "histogram", "seconds", help);
+    let limits = limits();
+    let name = |tap: TapId| summary.taps.get(usize::from(tap.0)).map_or("", |tap| tap.name.as_str());
+    for (from, to, histogram) in &summary.hops.pairs {
+        let labels = [("from", name(*from)), ("to", name(*to))];
+        histogram_series(page, labels, &Counted::of(histogram, &limits), (&limits, None));
     }
 }
 
@@ -171,7 +184,7 @@ fn slow_row<'a>(snapshot: &'a Snapshot, kind: SegmentKind, session: &str) -> Opt
 
 fn histogram_series(
     page: &mut Page,
-    (kind, session): (SegmentKind, &str),
+    [one, other]: [(&str, &str); 2],
     counted: &Counted,
     (limits, slow): (&[u64], Option<(u64, &OrderRow)>),
 ) {
@@ -182,12 +195,11 @@ fn histogram_series(
             let labels = set(&[("clordid", &row.clordid)]);
             format!(" # {labels} {} {}", Seconds(value.into()), Seconds(row.t_out.0.into()))
         });
-        let labels = [("segment", kind.name()), ("session", session), ("le", limit.as_str())];
+        let labels = [one, other, ("le", limit.as_str())];
         page.sample("_bucket", &labels, format_args!("{count}{exemplar}"));
     }
-    let labels = [("segment", kind.name()), ("session", session)];
-    page.sample("_count", &labels, counted.n);
-    page.sample("_sum", &labels, Seconds(i128::try_from(counted.sum).unwrap_or(i128::MAX)));
+    page.sample("_count", &[one, other], counted.n);
+    page.sample("_sum", &[one, other], Seconds(i128::try_from(counted.sum).unwrap_or(i128::MAX)));
 }
 
 fn requests(page: &mut Page, snapshot: &Snapshot) {

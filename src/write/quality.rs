@@ -190,9 +190,15 @@ fn hops(summary: &Summary, lines: &mut Vec<String>) {
     if hops.unrelated > 0 {
         lines.push(format!("    left out: {} at taps whose clocks were not related then", grouped(hops.unrelated)));
     }
+    if hops.overlooked > 0 {
+        lines.push(format!(
+            "    overlooked: at most {} before it was known that taps share their flows",
+            grouped(hops.overlooked)
+        ));
+    }
     if hops.ambiguous + hops.evicted + hops.beyond > 0 {
         lines.push(format!(
-            "    not joined: {} seen twice by a tap, {} given up early, {} beyond {} conversations",
+            "    not joined: {} seen twice by a tap, {} given up early, {} beyond {} conversations or 6 taps",
             grouped(hops.ambiguous),
             grouped(hops.evicted),
             grouped(hops.beyond),

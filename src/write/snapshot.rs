@@ -71,6 +71,7 @@ pub(super) fn document<'a>(snapshot: &Snapshot, newest: impl Iterator<Item = &'a
         "feeds_left_out": left_out(snapshot.feed_count, whole.feeds.len()),
         "order_sessions": facts::order_sessions(whole),
         "order_sessions_left_out": left_out(snapshot.conversation_count, whole.sessions.len()),
+        "hops": facts::hops(whole),
         "quality": facts::quality(whole),
         "readers": { "connected": readers.connected, "dropped": readers.dropped, "refused": readers.refused },
         "snapshots_skipped": snapshot.skipped,

@@ -10,6 +10,7 @@ mod equal;
 mod faults;
 mod flows;
 mod garbage;
+mod hops;
 mod lab;
 mod memory;
 #[path = "../../nic/tests/live/net.rs"]

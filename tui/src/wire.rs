@@ -159,6 +159,7 @@ wire! {
         feeds_left_out: u64,
         order_sessions: Vec<OrderSession>,
         order_sessions_left_out: u64,
+        hops: Hops,
         quality: Quality,
         readers: Readers,
         snapshots_skipped: u64,
@@ -211,6 +212,19 @@ wire! {
         stamps: Stamps,
         cut: Option<Value>,
         live: Option<LiveTap>,
+    }
+    /// Packets that several taps saw.
+    Hops { pairs: Vec<Hop>, ambiguous: u64, unrelated: u64, evicted: u64, beyond: u64, overlooked: u64, }
+    /// From the tap that saw them first to another.
+    Hop {
+        from: String,
+        to: String,
+        n: u64,
+        min_ns: u64,
+        p50_ns: u64,
+        p99_ns: u64,
+        max_ns: u64,
+        error_ns: Option<u64>,
     }
     Stamps { source: String, edge: String, title: Option<String>, warnings: Vec<String>, }
     /// What became of every frame of an interface.

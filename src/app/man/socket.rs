@@ -83,10 +83,11 @@ pub(super) fn page() -> Page {
     page.paragraph(
         "--metrics ADDR or [live] metrics gives the figures as OpenMetrics 1.0 text under http://ADDR/metrics; a port alone is \
          one of 127.0.0.1. There is neither encryption nor a password. tickscope_latency_seconds is a histogram by segment and \
-         session with buckets from 100 ns to 10 s; a bucket counts to 0.1 %. The first 32 sessions have series of their own, the \
-         others together are session=\"other\", and tickscope_sessions_other says how many they are. ClOrdIDs stand in exemplars \
-         only: the slowest request that is known of a series. Every reason for a loss is a counter, of frames by tap and queue. Messages \
-         missing of a feed may still come, so tickscope_feed_missing is a gauge.",
+         session, tickscope_hop_seconds one of packets that passed two taps, with buckets from 100 ns to 10 s; a bucket counts to \
+         0.1 %. The first 32 sessions have series of their own, the others together are session=\"other\", and \
+         tickscope_sessions_other says how many they are. ClOrdIDs stand in exemplars only: the slowest request that is known of \
+         a series. Every reason for a loss is a counter, of frames by tap and queue. Messages missing of a feed may still come, so \
+         tickscope_feed_missing is a gauge.",
     );
     page.close(
         "Examples:\n  nc -U /run/tickscope/live.sock | jq '.segments.t2t.p99_ns'\n  \

@@ -81,6 +81,9 @@ pub(in super::super) fn full() -> Summary {
             ..Tap::default()
         },
     ];
+    (0..400).for_each(|step| summary.hops.between(TapId(0), TapId(1)).record(310 + step % 90));
+    summary.hops.ambiguous = 2;
+    summary.hops.overlooked = 11;
     summary.feeds.push(Feed {
         label: "233.54.12.111:26477".into(),
         protocol: "itch50".into(),

@@ -145,6 +145,7 @@ pub(in super::super) fn hops(summary: &Summary) -> Value {
         "unrelated": hops.unrelated,
         "evicted": hops.evicted,
         "beyond": hops.beyond,
+        "overlooked": hops.overlooked,
     })
 }
 

@@ -8,13 +8,14 @@ use ratatui::text::{Line, Span};
 use super::Look;
 use super::parts::{boxed, cut, pair, scrolled};
 use crate::units::{grouped, short};
-use crate::wire::{LiveTap, Named, Snapshot, Tap};
+use crate::wire::{Hops, LiveTap, Named, Snapshot, Tap};
 
 pub(super) fn draw(buffer: &mut Buffer, area: Rect, look: &Look<'_>) {
     let Some(shown) = look.app.snapshot() else { return };
     let inner = boxed(buffer, area, look, Line::styled(" health ", look.styles.title));
     let mut lines = Vec::new();
     shown.taps.iter().for_each(|tap| lines.extend(tap_lines(look, tap)));
+    lines.extend(hops(look, &shown.hops));
     lines.push(Line::raw(""));
     lines.extend(account(look, shown));
     lines.push(Line::raw(""));
@@ -99,6 +100,40 @@ fn live_lines(look: &Look<'_>, live: &LiveTap) -> Vec<Line<'static>> {
     }
     lines.extend(live.violations.iter().map(|text| Line::styled(format!("   ! {text}"), styles.bad)));
     lines.extend(live.last_events.iter().map(|text| Line::styled(format!("   {text}"), styles.warn)));
+    lines
+}
+
+/// Packets that passed two taps: how long they took, and which could not be joined.
+fn hops(look: &Look<'_>, hops: &Hops) -> Vec<Line<'static>> {
+    let unit = look.app.unit;
+    let mut lines = Vec::new();
+    if hops.pairs.is_empty() && hops.unrelated == 0 {
+        return lines;
+    }
+    lines.extend([Line::raw(""), Line::styled(" packets at two taps", look.styles.title)]);
+    for hop in &hops.pairs {
+        let mut spans = vec![Span::styled(format!("   {} → {}  ", hop.from, hop.to), look.styles.text)];
+        spans.extend(pair(look, "n", grouped(hop.n)));
+        for (name, value_ns) in [("min", hop.min_ns), ("p50", hop.p50_ns), ("p99", hop.p99_ns), ("max", hop.max_ns)] {
+            spans.extend(pair(look, name, unit.latency(value_ns)));
+        }
+        let error = hop.error_ns.map_or("unknown".to_owned(), short);
+        spans.extend(pair(look, "±", error));
+        lines.push(Line::from(spans));
+    }
+    let left_out = [
+        ("seen twice by a tap", hops.ambiguous),
+        ("clocks not related", hops.unrelated),
+        ("given up early", hops.evicted),
+        ("beyond the limits", hops.beyond),
+        ("overlooked at most", hops.overlooked),
+    ];
+    let some: Vec<_> = left_out.iter().filter(|(_, count)| *count > 0).collect();
+    if !some.is_empty() {
+        let mut spans = vec![Span::styled("   ! not joined: ", look.styles.warn)];
+        spans.extend(some.into_iter().flat_map(|(name, count)| pair(look, name, grouped(*count))));
+        lines.push(Line::from(spans));
+    }
     lines
 }
 

@@ -135,6 +135,12 @@ pub(super) fn snapshot(second: u64, kind: Kind) -> String {
             "logons": 1, "heartbeats": second / 30 * 2, "retransmitted": if kind.has_loss { 4 } else { 0 }, "gaps": 0,
             "last": { "t_ns": START_NS + second * SECOND_NS - 200_000_000 }, "last_msg": "ExecutionReport",
         }],
+        "hops": if kind.has_loss {
+            json!({ "pairs": [{ "from": "md", "to": "gw", "n": 1234, "min_ns": 310, "p50_ns": 402, "p99_ns": 655, "max_ns": 9_120,
+                "error_ns": 30 }], "ambiguous": 2, "overlooked": 11 })
+        } else {
+            json!({ "pairs": [] })
+        },
         "quality": {
             "frames": { "in": second * 400, "used": second * 400, "lost": 0 },
             "messages": { "in": second * 360, "used": second * 360 - if kind.has_loss { 3 } else { 0 }, "lost": if kind.has_loss { 3 } else { 0 } },
