@@ -275,7 +275,12 @@ impl<'a> Engine<'a> {
                     self.correlator.advance(arrival.reached);
                     self.pipeline.frame(&captured, &mut self.correlator);
                 }
-                Step::Decided(_) => self.relate_clocks(),
+                Step::Decided(decision) => {
+                    if !decision.moved_at.is_empty() {
+                        self.correlator.times_moved(decision.moved_at);
+                    }
+                    self.relate_clocks();
+                }
                 Step::Nothing(floor) => {
                     self.recording.reached(floor);
                     self.correlator.advance(floor);

@@ -183,6 +183,14 @@ impl Tape {
         strip.push(entry, length);
     }
 
+    /// Forgets all messages; how many of which kind came stays.
+    pub fn forget(&mut self) {
+        for strip in &mut self.strips {
+            strip.entries.clear();
+            strip.times = [Timestamp::MIN; RATE_OF];
+        }
+    }
+
     /// What is read of a symbol's strip for each of its messages.
     #[inline]
     pub fn touch_strip(&self, point: u16, symbol: SymbolId) -> Option<Timestamp> {

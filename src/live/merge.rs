@@ -6,7 +6,8 @@
 //! A tap whose frames carry stamps gets their times here, when a frame becomes the first of its queue (`restamp`): so taps of
 //! one device are merged by that device's times, as `analyze` does it. Frames are compared by their *key*: their time, less
 //! what the clock of their tap is ahead of this host's where that is much. While its first frames vote on whose stamps count,
-//! a tap's frames wait, and later ones of others with them.
+//! a tap's frames wait, and later ones of others with them. A later vote holds nobody up: where a format wins it, the tap's
+//! times become those of the device with the frame at hand.
 
 use std::collections::VecDeque;
 
@@ -41,6 +42,8 @@ struct TapState {
     last: Timestamp,
     /// Its capture had to be opened anew since.
     is_interrupted: bool,
+    /// Time had come to this when its times became another clock's: by that its frames may seem late, and are not.
+    moved_at: Timestamp,
 }
 
 /// When a frame was seen.
@@ -81,11 +84,20 @@ pub(super) struct Merge {
     /// Taps whose first frames vote.
     voting: usize,
     /// Taps that have decided, and what, until somebody is told.
-    decided: VecDeque<TapId>,
+    decided: VecDeque<Decision>,
     told: Vec<(TapId, String)>,
     /// How far the clock that is behind all others is ahead of this host's; of taps that have had frames, roughly. `None`
     /// before the first.
     lead_ns: Option<i64>,
+}
+
+/// It was decided whose times those of a tap are. Its next frame is the first one of which that is true.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub tap: TapId,
+    /// Empty where the tap had no frame before. Else its frames before had the times of NIC and kernel: what the clock of each
+    /// tap shows now.
+    pub moved_at: Vec<Timestamp>,
 }
 
 /// What is known of a frame on its way in, beside what every capture knows.
@@ -106,8 +118,7 @@ pub(super) enum Next<'a> {
     Frame(Captured<'a>, Arrival),
     /// No frame is ready; nothing comes any more that is older than this.
     Nothing(Timestamp),
-    /// It was decided whose times those of this tap are. None of its frames has come before.
-    Decided(TapId),
+    Decided(Decision),
     /// All queues have ended.
     End,
 }
@@ -163,20 +174,22 @@ impl Merge {
     /// The next frame, as far as the clock (`now`, UTC) allows.
     #[inline]
     pub(super) fn next(&mut self, now: impl FnOnce() -> u64) -> Next<'_> {
-        let again = self.current.and_then(|(lane, until)| {
+        let mut found = self.current.and_then(|(lane, until)| {
             let (at, head) = self.head(lane).filter(|(at, _)| (at.key, lane) <= until)?;
             Some((lane, at, head))
         });
-        let found = again.or_else(|| {
-            let (lane, _) = self.choose(now())?;
-            let (at, head) = self.head(lane)?;
-            Some((lane, at, head))
-        });
+        if found.is_none() && self.decided.is_empty() {
+            found = self.choose(now()).and_then(|(lane, _)| {
+                let (at, head) = self.head(lane)?;
+                Some((lane, at, head))
+            });
+        }
+        if let Some(decision) = self.decided.pop_front() {
+            self.current = None;
+            return Next::Decided(decision);
+        }
         if let Some((lane, at, head)) = found {
             return self.frame(lane, at, head);
-        }
-        if let Some(tap) = self.decided.pop_front() {
-            return Next::Decided(tap);
         }
         if self.lanes.iter().all(|lane| lane.is_ended) {
             return Next::End;
@@ -205,7 +218,7 @@ impl Merge {
         if key < self.reached {
             if self.reached.0 - key.0 > STEP_NS {
                 self.reached = key;
-            } else {
+            } else if tap.moved_at <= key {
                 tap.late += 1;
             }
         }
@@ -252,14 +265,35 @@ impl Merge {
         let tap = &mut self.taps[usize::from(lane.tap.0)];
         let (restamp, offset) = (tap.restamp.as_mut()?, tap.offset);
         let time = restamp.take(head, lane.reader.bytes(), offset);
-        if restamp.is_off_base() {
-            let tap = usize::from(lane.tap.0);
-            self.set_base(tap);
+        let (moved, is_off_base) = (restamp.take_moved(), restamp.is_off_base());
+        let tap = lane.tap;
+        if is_off_base {
+            self.set_base(usize::from(tap.0));
+        }
+        if let Some(text) = moved {
+            self.times_moved(tap, text, Timestamp(head.time_ns));
         }
         let lane = &mut self.lanes[at];
         let base_ns = self.taps[usize::from(lane.tap.0)].restamp.as_ref()?.base_ns.unwrap_or(0);
         lane.next = Some(Moment { stamp: Timestamp(head.time_ns), time, key: time.shifted(Nanos(-base_ns)) });
         lane.next
+    }
+
+    /// A later vote made a tap's times those of a device, with a frame that NIC or kernel stamped so.
+    #[cold]
+    fn times_moved(&mut self, id: TapId, text: String, stamp: Timestamp) {
+        // Frames of its other queues that are looked at already are read once more.
+        self.lanes.iter_mut().filter(|lane| lane.tap == id).for_each(|lane| lane.next = None);
+        if let Some(tap) = self.taps.get_mut(usize::from(id.0)) {
+            tap.moved_at = self.reached;
+        }
+        let ahead = |tap: &TapState| {
+            let ahead_ns = tap.restamp.as_ref().and_then(|restamp| restamp.ahead_ns);
+            ahead_ns.map_or(tap.offset, Nanos)
+        };
+        let moved_at = self.taps.iter().map(|tap| stamp.shifted(ahead(tap))).collect();
+        self.told.push((id, text));
+        self.decided.push_back(Decision { tap: id, moved_at });
     }
 
     /// Gives a tap the base of a clock that shows about the same, or one of its own; taps that go with it come along.
@@ -313,7 +347,7 @@ impl Merge {
             if restamp.has_voted(now_ns) || restamp.has_begun() && (is_ended || is_full) {
                 let id = TapId(u16::try_from(at).unwrap_or(u16::MAX));
                 self.told.push((id, restamp.decide()));
-                self.decided.push_back(id);
+                self.decided.push_back(Decision { tap: id, moved_at: Vec::new() });
                 self.voting -= 1;
             }
         }
@@ -356,6 +390,10 @@ impl Merge {
             second = second.min(first.map_or(second, |first| first.max(head)));
             first = Some(first.map_or(head, |first| first.min(head)));
         }
+        if !self.decided.is_empty() {
+            // Some of these keys were of the clock before.
+            return None;
+        }
         self.floor = first.map_or(floor, |(key, _)| floor.min(key)).min(Timestamp(now_ns));
         let until = second.min((floor, usize::MAX));
         self.current = first.filter(|(key, _)| *key <= floor).map(|(_, at)| (at, until));
@@ -364,162 +402,4 @@ impl Merge {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::thread;
-
-    use super::super::queue::{Writer, queue};
-    use super::*;
-    use crate::capture::stamp::Trailer;
-
-    const SECOND: u64 = 1_000_000_000;
-
-    fn merge(taps: usize) -> (Merge, Vec<Writer>) {
-        let mut merge = Merge::default();
-        let writers = (0..taps).map(|_| {
-            let (writer, reader) = queue(1 << 20, thread::current());
-            let tap = merge.add_tap(&TapTime { trailer: Trailer::None, ..TapTime::default() });
-            merge.add_queue(tap, reader);
-            writer
-        });
-        let writers = writers.collect();
-        (merge, writers)
-    }
-
-    fn send(writer: &mut Writer, times: &[u64]) {
-        for &time in times {
-            writer.push(Head::new(time, 60, false), &[0; 60]);
-        }
-        writer.flush();
-    }
-
-    /// Tap, number and time of every frame that is ready at this time.
-    fn ready(merge: &mut Merge, now: u64) -> Vec<(u16, u64, u64)> {
-        let mut all = Vec::new();
-        loop {
-            match merge.next(|| now) {
-                Next::Frame(Captured { frame, .. }, _) => all.push((frame.tap.0, frame.number, frame.time.0)),
-                Next::Decided(_) => {}
-                Next::Nothing(_) | Next::End => return all,
-            }
-        }
-    }
-
-    #[test]
-    fn frames_come_in_time_order_as_far_as_the_other_queues_have_come() {
-        let (mut merge, mut writers) = merge(2);
-        let now = 10 * SECOND;
-        let clock = now + SECOND / 2;
-        send(&mut writers[0], &[now + 1, now + 5, now + 9]);
-        assert_eq!(ready(&mut merge, clock), [], "the other one may have an earlier frame");
-        send(&mut writers[1], &[now + 3, now + 5, now + 6]);
-        let expected = [(0, 1, now + 1), (1, 1, now + 3), (0, 2, now + 5), (1, 2, now + 5), (1, 3, now + 6)];
-        assert_eq!(ready(&mut merge, clock), expected);
-        writers[1].promise(now + 8);
-        assert!(matches!(merge.next(|| clock), Next::Nothing(floor) if floor.0 == now + 8));
-        writers[1].promise(now + 9);
-        assert_eq!(ready(&mut merge, clock), [(0, 3, now + 9)]);
-        writers.into_iter().for_each(Writer::end);
-        assert!(matches!(merge.next(|| clock), Next::End));
-    }
-
-    #[test]
-    fn a_queue_that_says_nothing_is_waited_for_a_second_and_its_late_frames_are_counted() {
-        let (mut merge, mut writers) = merge(2);
-        let start = 10 * SECOND;
-        send(&mut writers[0], &[start, start + 5]);
-        assert_eq!(ready(&mut merge, start + SECOND - 1), []);
-        assert_eq!(ready(&mut merge, start + SECOND + 5).len(), 2);
-        send(&mut writers[1], &[start + 3, start + 7]);
-        assert_eq!(ready(&mut merge, start + SECOND + 7), [(1, 1, start + 3), (1, 2, start + 7)]);
-        assert_eq!((merge.late(TapId(0)), merge.late(TapId(1))), (0, 1));
-    }
-
-    #[test]
-    fn a_clock_that_is_set_back_is_followed() {
-        let (mut merge, mut writers) = merge(1);
-        send(&mut writers[0], &[100 * SECOND, 40 * SECOND, 41 * SECOND, 41 * SECOND - 1]);
-        writers.remove(0).end();
-        assert_eq!(ready(&mut merge, 0).len(), 4);
-        assert_eq!(merge.late(TapId(0)), 1);
-    }
-
-    /// Two taps of one device, and the frame that arrives at a time with a stamp of its clock, `ahead` of this host's.
-    fn stamped(trailer: &str) -> (Merge, Vec<Writer>) {
-        let mut merge = Merge::default();
-        let writer = |_| {
-            let (writer, reader) = queue(1 << 20, thread::current());
-            let trailer = Trailer::named(trailer).unwrap();
-            let tap = merge.add_tap(&TapTime { trailer, ..TapTime::default() });
-            merge.add_queue(tap, reader);
-            writer
-        };
-        let writers = [0, 1].map(writer).into();
-        (merge, writers)
-    }
-
-    fn send_stamped(writer: &mut Writer, frames: &[(u64, u64)]) {
-        for &(arrival, stamp) in frames {
-            let body = [stamp / SECOND, stamp % SECOND].map(|part| u32::try_from(part).unwrap().to_be_bytes()).concat();
-            let frame = [vec![0; 64], body, vec![0, 0, 1, 2]].concat();
-            writer.push(Head::new(arrival, u32::try_from(frame.len()).unwrap(), false), &frame);
-        }
-        writer.flush();
-    }
-
-    const DAY: u64 = 1_700_000_000 * SECOND;
-
-    #[test]
-    fn frames_of_one_device_come_in_the_order_of_its_stamps() {
-        for ahead in [0, 3 * SECOND] {
-            let (mut merge, mut writers) = stamped("metamako");
-            let stamp = |after: u64| DAY + ahead + after;
-            send_stamped(&mut writers[0], &[(DAY + 100, stamp(10)), (DAY + 200, stamp(120))]);
-            send_stamped(&mut writers[1], &[(DAY + 90, stamp(20)), (DAY + 250, stamp(110))]);
-            assert_eq!(ready(&mut merge, DAY + 1000), [], "they vote");
-            writers.into_iter().for_each(Writer::end);
-            let expected = [(0, 1, stamp(10)), (1, 1, stamp(20)), (1, 2, stamp(110)), (0, 2, stamp(120))];
-            assert_eq!(ready(&mut merge, DAY + 2000), expected);
-            assert_eq!((merge.late(TapId(0)), merge.late(TapId(1))), (0, 0));
-            let counts = merge.stamps(TapId(1)).unwrap().counts;
-            assert_eq!((counts.stamped, counts.without()), (2, 0), "each frame is read once");
-        }
-    }
-
-    #[test]
-    fn a_vote_ends_after_some_seconds_or_when_queues_fill() {
-        let (mut merge, mut writers) = stamped("auto");
-        send_stamped(&mut writers[0], &[(DAY, DAY)]);
-        assert_eq!(ready(&mut merge, DAY + 1), []);
-        assert_eq!(ready(&mut merge, DAY + 6 * SECOND), [(0, 1, DAY)], "one frame elects nobody");
-        let told = [0, 1].map(|tap| merge.take_told(TapId(tap)).len());
-        assert_eq!(told, [1, 0], "the other tap has no frame, and holds nobody up");
-
-        let (mut merge, mut writers) = stamped("auto");
-        for number in 0..100 {
-            let frame = vec![0; 8000];
-            writers[0].push(Head::new(DAY + number, 8000, false), &frame);
-        }
-        writers[0].flush();
-        writers[1].promise(DAY + SECOND);
-        assert_eq!(ready(&mut merge, DAY + SECOND).len(), 100);
-        assert_eq!(merge.take_told(TapId(1)).len(), 0, "it may vote later");
-    }
-
-    #[test]
-    fn a_device_whose_clock_is_set_goes_on_in_its_place() {
-        let (mut merge, mut writers) = stamped("metamako");
-        send_stamped(&mut writers[0], &[(DAY + 1, DAY)]);
-        send_stamped(&mut writers[1], &[(DAY + 6, DAY + 5)]);
-        assert_eq!(ready(&mut merge, DAY + 1), []);
-        assert_eq!(ready(&mut merge, DAY + 6 * SECOND), [(0, 1, DAY), (1, 1, DAY + 5)], "they have voted");
-        let (now, set) = (DAY + 10 * SECOND, 1000 * SECOND);
-        send_stamped(&mut writers[0], &[(now + 11, now + set + 10), (now + 21, now + set + 20)]);
-        send_stamped(&mut writers[1], &[(now + 16, now + 15), (now + 26, now + 25)]);
-        writers.into_iter().for_each(Writer::end);
-        // The first stamp of another time is not believed; the next one, which agrees with it, is.
-        let expected = [(0, 2, now + 10), (1, 2, now + 15), (0, 3, now + set + 20), (1, 3, now + 25)];
-        assert_eq!(ready(&mut merge, now + SECOND), expected);
-        assert_eq!((merge.late(TapId(0)), merge.late(TapId(1))), (0, 0));
-        assert!(merge.take_told(TapId(0)).iter().any(|text| text.contains("1000 s from")));
-    }
-}
+mod tests;

@@ -25,7 +25,7 @@ use std::io;
 use tickscope_model::{TapId, Timestamp};
 use tickscope_nic::{OpenError, clock};
 
-pub use self::merge::Arrival;
+pub use self::merge::{Arrival, Decision};
 use self::merge::{Merge, Next};
 pub use self::rows::Rows;
 pub use self::scrape::Metrics;
@@ -47,8 +47,7 @@ pub struct Live {
 /// What comes next.
 pub enum Step<'a> {
     Frame(Captured<'a>, Arrival),
-    /// It was decided whose times those of this tap are: its first frame is still to come.
-    Decided(TapId),
+    Decided(Decision),
     /// No frame is ready. Nothing comes any more that is older than this.
     Nothing(Timestamp),
     /// The taps were stopped, and everything was read.
@@ -73,7 +72,7 @@ impl Live {
     pub fn step(&mut self) -> Step<'_> {
         match self.merge.next(clock::now_utc_ns) {
             Next::Frame(captured, arrival) => Step::Frame(captured, arrival),
-            Next::Decided(tap) => Step::Decided(tap),
+            Next::Decided(decision) => Step::Decided(decision),
             Next::End if self.is_stopped => Step::End,
             // Where there is no interface any more, time goes by the clock.
             Next::End => Step::Nothing(Timestamp(clock::now_utc_ns())),

@@ -26,13 +26,15 @@ pub(super) struct Restamp {
     pub(super) ahead_ns: Option<i64>,
     lowest_ns: i64,
     pub(super) base_ns: Option<i64>,
+    /// Its times became those of a device, until somebody is told.
+    moved: Option<String>,
 }
 
 impl Restamp {
     /// `None` where the times of NIC and kernel stand.
     pub(super) fn new(rule: &TapTime) -> Option<Restamp> {
         let online = Online::new(rule.clone())?;
-        Some(Restamp { online, voting_since: None, ahead_ns: None, lowest_ns: 0, base_ns: None })
+        Some(Restamp { online, voting_since: None, ahead_ns: None, lowest_ns: 0, base_ns: None, moved: None })
     }
 
     pub(super) fn is_voting(&self) -> bool {
@@ -63,10 +65,14 @@ impl Restamp {
         self.online.decide()
     }
 
-    /// The time of a frame whose stamp is `stamp`, with the tap's offset.
+    /// The time of a frame, with the tap's offset.
     pub(super) fn take(&mut self, head: &Head, bytes: &[u8], offset: Nanos) -> Timestamp {
         let stamp = Timestamp(head.time_ns);
         let time = self.online.take(&frame(head, bytes), stamp).shifted(offset);
+        if let Some(text) = self.online.take_moved() {
+            // Nothing that is known of the clock so far is true of the device's.
+            (self.moved, self.ahead_ns, self.base_ns) = (Some(text), None, None);
+        }
         let ahead_ns = time.since(stamp).0;
         self.lowest_ns = match self.ahead_ns {
             Some(_) if self.lowest_ns <= ahead_ns => self.lowest_ns + ((ahead_ns - self.lowest_ns) >> FORGET_SHIFT),
@@ -74,6 +80,11 @@ impl Restamp {
         };
         self.ahead_ns = Some(ahead_ns);
         time
+    }
+
+    /// Whether the frame that was taken last is the first one with a device's times, in mid-run; what is said of it.
+    pub(super) fn take_moved(&mut self) -> Option<String> {
+        self.moved.take()
     }
 
     /// Whether its clock is too far from its base, or has none yet.

@@ -55,6 +55,12 @@ impl Recent {
         }
     }
 
+    /// Forgets all messages; prices stay.
+    pub fn forget(&mut self) {
+        self.ring.clear();
+        self.next = 0;
+    }
+
     fn traded(&mut self, symbol: SymbolId, price: Price) {
         let at = symbol.0 as usize;
         if at >= MOST_SYMBOLS {

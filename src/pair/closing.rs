@@ -66,6 +66,7 @@ impl Pairer {
             self.losses.add(Loss::OutsideWindow);
             return false;
         }
+        self.mark_moved(row);
         if row.flags.has(Flag::CrossClock) && !trail.echo {
             self.losses.add(Loss::CrossClock);
         }

@@ -219,6 +219,11 @@ impl Links {
         }
     }
 
+    /// No cause so far is one of what comes from now on.
+    pub fn forget_causes(&mut self) {
+        self.states.iter_mut().for_each(|state| state.causes.clear());
+    }
+
     /// What could have caused an order in this symbol, newest first.
     pub(super) fn newest_first(&self, symbol: &str, time: Timestamp) -> impl Iterator<Item = &Caused> {
         let states = self.states.iter().filter(move |state| state.rule.orders == symbol);

@@ -9,6 +9,7 @@ mod early;
 mod ids;
 mod links;
 mod measured;
+mod moved;
 mod pairer;
 mod parts;
 mod public;

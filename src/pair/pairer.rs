@@ -13,6 +13,7 @@ use super::early::EarlyAnswers;
 use super::ids;
 use super::links::Links;
 use super::measured::Measured;
+use super::moved::Moves;
 use super::parts::{Parts, Private, Segmented};
 use super::public::Public;
 use super::requests::{MessageType, Open, Original, RequestId, Requests, Session, Trail};
@@ -118,6 +119,7 @@ pub struct Pairer {
     /// Requests that are done, by the time when that was noticed.
     pub(super) closing: VecDeque<(Timestamp, RequestId)>,
     pub(super) timely: Timely,
+    pub(super) moves: Moves,
     pub(super) losses: Losses,
     pub answers_matched: u64,
     pub answers: u64,
@@ -162,6 +164,7 @@ impl Pairer {
             waiting: VecDeque::new(),
             closing: VecDeque::new(),
             timely: Timely::new(timeout),
+            moves: Moves::default(),
             losses: Losses::default(),
             answers_matched: 0,
             answers: 0,

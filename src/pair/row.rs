@@ -258,5 +258,5 @@ flags! {
     Evicted = "evicted", "closed early because too many requests were open";
     WallAmbiguous = "w2w_ambiguous", "several requests could be the other side of the gateway";
     CaptureLoss = "capture_loss", "frames of a tap were lost by NIC, kernel or tickscope while it was under way (live)";
-    CrossClock = "cross_clock", "a latency lies between two taps whose clocks are not known to agree, and is left out";
+    CrossClock = "cross_clock", "a latency lies between two clocks that are not known to agree, and is left out: of two taps, or of one whose times became a device's (live)";
 }

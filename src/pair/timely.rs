@@ -71,6 +71,12 @@ impl Timely {
         first.map(|(_, id)| id)
     }
 
+    /// Nothing that was sent is open any more.
+    pub(super) fn forget(&mut self) {
+        self.sent.clear();
+        self.done.clear();
+    }
+
     fn lost(&mut self, from: Timestamp, to: Timestamp) {
         match self.lost.back_mut().filter(|last| from <= last.1) {
             Some(last) => *last = (last.0.min(from), last.1.max(to)),

@@ -102,6 +102,11 @@ impl Reports {
         }
         self.newest.push_back(Arc::new(report));
     }
+
+    /// None of them causes what comes from now on.
+    pub(super) fn forget(&mut self) {
+        self.newest.clear();
+    }
 }
 
 /// A look-up of a trigger waits this long, since frames of other taps and queues may be a little late.

@@ -97,6 +97,13 @@ impl Bookkeeper {
         }
     }
 
+    /// What tape and links know of messages so far means nothing for what comes from now on. The books go on.
+    pub(super) fn forget_times(&mut self, symbols: &Symbols) {
+        self.settle(symbols);
+        self.tape.forget();
+        self.links.forget_causes();
+    }
+
     /// What is known of messages that were settled.
     pub(super) fn tape(&self) -> &Tape {
         &self.tape

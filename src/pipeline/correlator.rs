@@ -110,6 +110,17 @@ impl Correlator {
         self.with_view(Pairer::finish_some)
     }
 
+    /// Times of some tap are another clock's from now on, which is rare: as if the run began anew, but for books, feeds and
+    /// sessions. `moved_at`: what the clock of each tap shows.
+    pub fn times_moved(&mut self, moved_at: Vec<Timestamp>) {
+        self.close_slot();
+        self.books.settle(&self.symbols);
+        self.with_view(|pairer, view| pairer.times_moved(moved_at, view));
+        self.books.forget_times(&self.symbols);
+        (self.ticks, self.exchange_clocks) = (Ticks::default(), ExchangeClocks::default());
+        self.recent.forget();
+    }
+
     #[inline]
     fn count_in_slot(&mut self, time: Timestamp, count: u64) {
         self.messages.market += count;

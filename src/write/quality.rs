@@ -232,6 +232,9 @@ fn about_stamps(tap: &Tap, style: &Style, lines: &mut Vec<String>) {
     let mut words = vec![if is_live { "those of NIC and kernel".to_owned() } else { stamps.title.to_owned() }];
     words.extend((!stamps.is_proven).then(|| "unproven".to_owned()));
     words.push(edge_text(stamps));
+    words.extend(
+        stamps.since.map(|since| format!("since {}; before that, those of NIC and kernel", style.clock(since))),
+    );
     lines.push(format!("    times: {}", words.join(", ")));
     if stamps.format.is_none() {
         return;

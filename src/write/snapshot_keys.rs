@@ -196,6 +196,11 @@ pub static SNAPSHOT_KEYS: &[Row] = &[
     ("taps.stamps.undecided.why", "Why that was not enough."),
     ("taps.stamps.title", "The form, for people."),
     ("taps.stamps.found", "Why that form was chosen."),
+    (
+        "taps.stamps.since_ns",
+        "Live: NIC's or kernel's time from which on they count, where they did not from the beginning, nanoseconds.",
+    ),
+    ("taps.stamps.since", "Likewise, text."),
     ("taps.stamps.proven", "Checksums or the pace of clocks prove it."),
     ("taps.stamps.stamped", "Frames with a stamp."),
     ("taps.stamps.keyframes", "Keyframes."),

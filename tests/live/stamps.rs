@@ -175,6 +175,54 @@ fn where_nobody_asks_for_stamps_or_there_are_none_the_kernels_times_count() {
     }
 }
 
+/// Both taps behind a device that is switched on after a third of the frames, when a later vote may find it.
+fn switched_on(capture: &Path) -> [u64; 2] {
+    let mut count = [0, 0];
+    replay_with(capture, |bytes| {
+        let tap = usize::from(is_order(bytes));
+        count[tap] += 1;
+        if count[1] < ON_FROM {
+            return (tap, bytes.to_vec());
+        }
+        if count[1] == ON_FROM && tap == 1 {
+            thread::sleep(std::time::Duration::from_secs(12));
+        }
+        (tap, with_trailer(bytes, AHEAD_NS))
+    })
+}
+
+/// The frame of the order tap that is the first one with a stamp: behind those of the first vote.
+const ON_FROM: u64 = 400;
+
+#[test]
+fn a_device_that_is_switched_on_later_is_found_and_no_latency_lies_between_the_clocks() {
+    let config = both_taps("trailer = \"auto\"");
+    let Some(both) = both("later", &config, switched_on) else { return };
+    for tap in [0, 1] {
+        let stamps = both.stamps(tap);
+        assert_eq!(stamps["source"], "metamako", "{:#?}", both.said);
+        assert!(stamps["since_ns"].as_u64().is_some() && stamps["stamped"].as_u64() > Some(100), "{stamps:#}");
+        assert_eq!(both.live["taps"][tap]["clock"], "the clock of md");
+    }
+    assert!(
+        both.says("tap ord: no format won the vote") && both.says("tap ord: the stamps of metamako count from now on")
+    );
+    assert_eq!(both.live["clocks"], serde_json::json!([]), "one clock again");
+    // A latency between the clocks would be longer than what the device is ahead.
+    let longest = |column: &str| both.live_rows.values().filter_map(|row| row[column].parse::<i64>().ok()).max();
+    for column in ["t2t_ns", "ack_ns", "first_fill_ns", "tcp_ack_ns"] {
+        let longest = longest(column).expect("some");
+        assert!(longest < i64::try_from(AHEAD_NS).unwrap() / 2, "{column} {longest}");
+    }
+    let since = both.stamps(1)["since_ns"].as_u64().unwrap();
+    let is_late = |row: &&std::collections::BTreeMap<String, String>| {
+        row["t_out_ns"].parse::<u64>().unwrap() > since + AHEAD_NS / 2
+    };
+    assert!(both.live_rows.values().filter(is_late).count() > 50, "rows behind the change have the device's times");
+    let flagged = both.live_rows.values().filter(|row| row["flags"].contains("cross_clock")).count();
+    assert!((1..both.live_rows.len() / 2).contains(&flagged), "{flagged}");
+}
+
 /// Market data behind a device, orders stamped by this host.
 fn stamped_market(capture: &Path, ahead_ns: u64) -> [u64; 2] {
     replay_with(capture, |bytes| {

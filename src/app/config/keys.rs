@@ -267,7 +267,10 @@ pub static KEYS: &[Key] = &[
          STAMPS); none: those of the capture file; auto: the first 64 to 256 frames of the tap decide, by what nine tenths \
          of them carry, and is what holds without this key. --trailer on the command line replaces it. Live, the times of NIC \
          and kernel count without this key and --trailer; the frames that decide are those of the first 5 seconds in which \
-         the tap has any, at most 256.",
+         the tap has any, at most 256. Where no form wins with auto, frames vote again 10 seconds later and then every minute \
+         (at least 64 of them), and one that wins then counts from there on: requests that are open end with what they have, \
+         those within the trigger window behind it have no trigger from before it, both with the flag cross_clock, and the \
+         report says since when (since_ns).",
     ),
     key(
         Table::Tap,

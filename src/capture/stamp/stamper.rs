@@ -77,6 +77,8 @@ pub struct Stamps {
     pub is_moved: bool,
     /// How the format was found, for people.
     pub because: String,
+    /// Live: the capture's time from which on they count, where they do not from the beginning.
+    pub since: Option<Timestamp>,
     /// Stamp less capture's time, last.
     pub difference: Option<Nanos>,
     /// Taken off each stamp.
@@ -114,6 +116,8 @@ pub(super) struct Stamper {
     pub(super) warnings: Vec<String>,
     /// How the format was found, for people.
     pub(super) because: String,
+    /// See [`Stamps::since`].
+    pub(super) since: Option<Timestamp>,
     keyframe: Option<(Keyframe, Timestamp)>,
     /// Stamp less capture's time, of the last frame that was believed, and of the last that was not.
     pub(super) difference: Option<i64>,
@@ -138,6 +142,7 @@ impl Stamper {
             counts: Counts::default(),
             warnings: Vec::new(),
             because: String::new(),
+            since: None,
             keyframe: None,
             difference: None,
             doubted: None,
@@ -289,6 +294,7 @@ impl Stamper {
             speed: self.speed,
             is_moved: self.moves(),
             because: self.because.clone(),
+            since: self.since,
             difference: self.difference.map(Nanos),
             tai: self.tai,
             counts: self.counts,

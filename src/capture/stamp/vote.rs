@@ -14,7 +14,7 @@ use super::{Edge, FORMATS, Format, Place, TapTime, Trailer, erf};
 /// So many frames of a tap vote.
 pub(super) const VOTERS: usize = 256;
 /// A tap with fewer in a capture that goes on is looked for further behind.
-const ENOUGH: usize = 64;
+pub(super) const ENOUGH: usize = 64;
 /// Without a checksum it takes as many stamps that keep pace.
 const STEADY: usize = 16;
 /// How far a clock that nobody set right may be off.
@@ -25,7 +25,7 @@ const EARLIEST: u64 = 946_684_800 * SECOND;
 
 /// A frame that votes.
 pub(super) struct Sample {
-    time: Timestamp,
+    pub(super) time: Timestamp,
     link: LinkType,
     wire_len: u32,
     bytes: Vec<u8>,
@@ -49,6 +49,13 @@ pub(super) fn sample(frame: &Frame<'_>) -> Sample {
 }
 
 impl Sample {
+    /// Another frame votes in its place.
+    pub(super) fn take(&mut self, frame: &Frame<'_>) {
+        (self.time, self.link, self.wire_len) = (frame.time, frame.link, frame.wire_len);
+        self.bytes.clear();
+        self.bytes.extend_from_slice(frame.bytes);
+    }
+
     fn frame(&self) -> Frame<'_> {
         Frame {
             tap: TapId(0),

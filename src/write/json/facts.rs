@@ -164,6 +164,7 @@ fn stamps(tap: &Tap) -> Value {
             "no_keyframe": counts.no_keyframe,
         })
     };
+    let since = device.and_then(|stamps| stamps.since);
     json!({
         "source": device.and_then(|stamps| stamps.format).unwrap_or("capture"),
         "edge": edge.name(),
@@ -172,6 +173,8 @@ fn stamps(tap: &Tap) -> Value {
         "undecided": stamps.and_then(|stamps| stamps.undecided.as_ref()).map(undecided),
         "title": device.map(|stamps| stamps.title),
         "found": device.map(|stamps| &stamps.because),
+        "since_ns": since.map(|since| since.0),
+        "since": since.map(|since| since.to_string()),
         "proven": device.map(|stamps| stamps.is_proven),
         "stamped": device.map(|stamps| stamps.counts.stamped),
         "keyframes": device.map(|stamps| stamps.counts.keyframes),
