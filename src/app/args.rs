@@ -311,7 +311,8 @@ pub struct InputArgs {
     /// Several captures are several taps, merged by time. Format and compression are recognised by content, not by name.
     /// NAME=FILE names a tap, for --offset and the configuration; NAME is of letters, digits, "_", "-" and ".". An
     /// argument that is the path of an existing file is that file, even with "=" in it. Without a name, a tap is called
-    /// like its file: "md" for md.pcap.zst. May be absent where the configuration names files.
+    /// like its file: "md" for md.pcap.zst. A folder is the recording that live --record made in it: all its files are one capture.
+    /// May be absent where the configuration names files.
     #[arg(value_name = "CAPTURE", help_heading = None, value_parser = values::capture(), value_hint = ValueHint::FilePath)]
     pub captures: Vec<CaptureArg>,
 

@@ -4,9 +4,12 @@
 use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::rc::Rc;
+use std::sync::{Arc, PoisonError};
 
 use flate2::bufread::MultiGzDecoder;
 use liblzma::bufread::XzDecoder;
+
+use super::recorded::{Place, Recorded};
 
 /// What the first bytes say about how the rest is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +49,18 @@ impl Packing {
 pub(super) struct Source {
     start: Vec<u8>,
     rest: Box<dyn Read + Send>,
+    /// Of several files the one that is being read.
+    place: Option<Place>,
 }
 
 impl Source {
     pub(super) fn new(rest: Box<dyn Read + Send>) -> Source {
-        Source { start: Vec::new(), rest }
+        Source { start: Vec::new(), rest, place: None }
+    }
+
+    pub(super) fn of_recorded(recorded: Recorded) -> Source {
+        let place = Some(Arc::clone(&recorded.place));
+        Source { place, ..Source::new(Box::new(recorded)) }
     }
 
     /// The first bytes, read but not used up. Fewer than `count` where the input is shorter.
@@ -99,6 +109,7 @@ pub(super) struct Inflater {
     packing: Packing,
     unpacker: Unpacker,
     consumed: Rc<Cell<u64>>,
+    place: Option<Place>,
 }
 
 /// How much compressed input is read at once.
@@ -123,7 +134,7 @@ impl Inflater {
             }
             Packing::Lz4 => Unpacker::Lz4(Some(lz4::Decoder::new(raw)?)),
         };
-        Ok(Inflater { packing, unpacker, consumed })
+        Ok(Inflater { packing, unpacker, consumed, place: source.place })
     }
 
     pub(super) fn is_plain(&self) -> bool {
@@ -138,12 +149,16 @@ impl Inflater {
     /// What the user reads when the data breaks off.
     pub(super) fn explain(&self, error: &io::Error) -> String {
         let name = self.packing.name();
+        // What is read in one go may begin in the file before.
+        let place = self.place.as_ref().map(|place| place.lock().unwrap_or_else(PoisonError::into_inner));
+        let place =
+            place.map_or(String::new(), |path| format!(", in {} or at the end of the one before", path.display()));
         if error.kind() == io::ErrorKind::UnexpectedEof {
-            format!("the {name} is cut short after {} bytes", self.consumed())
+            format!("the {name} is cut short after {} bytes{place}", self.consumed())
         } else if self.is_plain() {
-            error.to_string()
+            format!("{error}{place}")
         } else {
-            format!("the {name} is corrupt near byte {}: {error}", self.consumed())
+            format!("the {name} is corrupt near byte {}{place}: {error}", self.consumed())
         }
     }
 }

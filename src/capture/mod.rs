@@ -16,6 +16,7 @@ mod open;
 mod packets;
 mod pcap;
 mod pcapng;
+pub mod recorded;
 mod span;
 pub mod stamp;
 mod stream;

@@ -10,13 +10,14 @@ use super::error::SourceError;
 use super::file::CaptureFile;
 use super::inflate::{Packing, Source};
 use super::map::Mapping;
+use super::recorded::Recorded;
 use super::stream::Stream;
 use super::{pcap, pcapng};
 
 /// How many bytes a decompressing thread hands over at once where there are few files.
 pub(super) const BLOCK: usize = 1 << 20;
 
-/// Opens a capture; `-` is standard input.
+/// Opens a capture; `-` is standard input, and a folder the recording in it.
 pub fn open(path: &Path) -> Result<CaptureFile, SourceError> {
     open_with(path, BLOCK)
 }
@@ -38,7 +39,9 @@ pub(super) fn open_with(path: &Path, block_bytes: usize) -> Result<CaptureFile, 
     let mut file = File::open(path).map_err(failed)?;
     let about = file.metadata().map_err(failed)?;
     if about.is_dir() {
-        return Err(SourceError::NotACapture { file: path.to_owned(), what: "this is a folder".to_owned() });
+        let recorded = Recorded::open(path)?;
+        let size = Some(recorded.size);
+        return streamed(path, Source::of_recorded(recorded), size, block_bytes);
     }
     if !about.is_file() {
         // A named pipe or device: no length, and what was read of it is gone.

@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use tickscope_model::{Nanos, Timestamp};
 
 use super::flight::{Flight, Held};
-use super::record_files::files_called;
+use crate::capture::recorded::files_called;
 use crate::write::{file_time, named};
 
 const PREFIX: &str = "flight-";

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -13,10 +13,9 @@ use tickscope_model::{LinkType, Timestamp};
 
 use super::pcapng;
 use super::record::{Buffer, Counts, Limits, Shared};
+use crate::capture::recorded::{ENDING, PREFIX, files_called};
 use crate::write::file_time;
 
-const PREFIX: &str = "record-";
-const ENDING: &str = ".pcapng.zst";
 /// Fast enough for one thread at a gigabyte a second or so, and a third of the size.
 const LEVEL: i32 = 1;
 /// How often a folder that could not be written is looked at.
@@ -213,18 +212,4 @@ impl Files {
         }
         Ok(())
     }
-}
-
-/// Name and size of the files of a folder that are called so, in the order of their names.
-pub(super) fn files_called(folder: &Path, prefix: &str, ending: &str) -> io::Result<Vec<(String, u64)>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with(prefix) && name.ends_with(ending) {
-            files.push((name, entry.metadata()?.len()));
-        }
-    }
-    files.sort_unstable();
-    Ok(files)
 }

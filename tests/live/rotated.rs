@@ -36,6 +36,7 @@ fn the_files_of_a_rotated_recording_give_the_orders_of_live() {
     let online = rows(Path::new(&online));
     assert!(online.len() > 300, "{}", online.len());
     behind_each_other(&folder, &parts, &online);
+    as_a_folder(&folder, &recorded, &online);
     as_one_point(&folder, &parts, &online);
 }
 
@@ -49,6 +50,17 @@ fn behind_each_other(folder: &Folder, parts: &[PathBuf], online: &Rows) {
         serde_json::from_str(&run(&["analyze", "--json", &all, "--config", &config, "--orders", &offline])).unwrap();
     assert_eq!(report["taps"].as_array().unwrap().len(), 2, "an interface stays the same tap: {:#}", report["taps"]);
     same(online, &rows(Path::new(&offline)));
+}
+
+/// The folder itself: also by two looks at it, the first of which finds the symbols that need books.
+fn as_a_folder(folder: &Folder, recorded: &str, online: &Rows) {
+    let (config, offline) = (folder.file("causal.toml"), folder.file("folder.csv"));
+    let report: Value =
+        serde_json::from_str(&run(&["analyze", "--json", recorded, "--config", &config, "--orders", &offline]))
+            .unwrap();
+    assert_eq!(report["taps"].as_array().unwrap().len(), 2, "an interface stays the same tap: {:#}", report["taps"]);
+    same(online, &rows(Path::new(&offline)));
+    assert!(!run(&["decode", recorded]).is_empty());
 }
 
 /// Files have taps of their own, which the configuration makes one point.

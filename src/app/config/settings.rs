@@ -325,7 +325,7 @@ impl Capture {
 impl Input {
     /// Standard input and pipes are not.
     pub fn is_readable_twice(&self) -> bool {
-        self.path().is_some_and(Path::is_file)
+        self.path().is_some_and(|path| path.is_file() || path.is_dir())
     }
 
     pub fn path(&self) -> Option<&Path> {
