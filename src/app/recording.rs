@@ -30,8 +30,8 @@ pub struct RecordArgs {
     /// Record everything that is captured into this folder
     ///
     /// Files are pcapng with nanosecond stamps, the taps as interfaces, the way of each frame and what was lost, packed by
-    /// zstd; their names sort by time. Written once a second at the latest. `analyze` gives the figures of live from them; where
-    /// there are several, give it one stream, cat DIR/record-* | tickscope analyze -, since files are different taps.
+    /// zstd; their names sort by time. Written once a second at the latest. `analyze DIR` gives the
+    /// figures of live from them: the folder is one capture, however many files it has (given one by one they are different taps).
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub record: Option<PathBuf>,
 
@@ -58,7 +58,9 @@ pub struct RecordArgs {
     /// Write what the flight recorder holds to a file when a latency of an order is longer: t2t=50us,ack=1ms
     ///
     /// An order is judged when its row is written. At most two files are written in the time that one covers, and the newest
-    /// hundred are kept. Without --flight the recorder goes back 30 s.
+    /// hundred are kept. Without --flight the recorder goes back 30 s. Files have the times as NIC and kernel took them, as the
+    /// recording has: without the tap's offset, and before stamps of devices count. `analyze` with the same configuration gives the
+    /// figures of live from them.
     #[arg(long, value_name = "LATENCY=DURATION[,...]", value_parser = over)]
     pub flight_over: Option<Over>,
 
@@ -132,7 +134,6 @@ impl Recording {
         is_quiet: bool,
     ) -> anyhow::Result<Recording> {
         let live = &settings.live;
-        let names: Vec<String> = taps.iter().map(|(name, _)| name.clone()).collect();
         let span = live.flight.filter(|span| span.0 > 0);
         let memory = usize::try_from(live.flight_memory).unwrap_or(usize::MAX);
         let mut files = None;
@@ -156,7 +157,7 @@ impl Recording {
         let options =
             live.record.as_ref().map(|folder| RecordOptions { folder: folder.clone(), limits: limits(settings) });
         Ok(Recording {
-            flight: span.map(|span| Flight::new(&names, span, memory)),
+            flight: span.map(|span| Flight::new(&taps, span, memory)),
             files,
             over: live.flight_over.clone(),
             recorder: options.map(|options| Recorder::start(&options, taps)).transpose()?,
@@ -171,7 +172,7 @@ impl Recording {
         let frame = &captured.frame;
         self.now = frame.time;
         if let Some(flight) = &mut self.flight {
-            flight.push(frame, arrival.is_sent);
+            flight.push(frame, arrival);
         }
         if let Some(recorder) = &mut self.recorder {
             recorder.push(frame, arrival, captured.has_time);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tickscope_model::{Frame, LinkType, Nanos, TapId, Timestamp};
 
+use super::merge::Arrival;
 use super::pcapng::{self, Packet};
 use crate::write::Packets;
 
@@ -23,7 +24,10 @@ const BYTES_PER_FRAME: usize = 192;
 /// What is known of a frame beside its bytes.
 #[derive(Clone, Copy, Debug)]
 struct Kept {
+    /// The one that counts …
     time: Timestamp,
+    /// … and as NIC or kernel took it.
+    stamp: Timestamp,
     number: u64,
     /// Where its bytes end; they begin where those of the one before end.
     end: u32,
@@ -67,11 +71,12 @@ impl Chunk {
     }
 
     #[inline]
-    fn push(&mut self, frame: &Frame<'_>, is_sent: bool) {
+    fn push(&mut self, frame: &Frame<'_>, arrival: &Arrival) {
         self.bytes.extend_from_slice(frame.bytes);
         let end = u32::try_from(self.bytes.len()).expect("a chunk is smaller than 4 GiB");
         let Frame { tap, time, number, wire_len, .. } = *frame;
-        self.frames.push(Kept { time, number, end, wire_len, tap, is_sent });
+        let Arrival { stamp, is_sent, .. } = *arrival;
+        self.frames.push(Kept { time, stamp, number, end, wire_len, tap, is_sent });
         self.last = self.last.max(time);
         match self.ranges.iter_mut().find(|(known, ..)| *known == tap) {
             Some((_, _, last)) => *last = number,
@@ -95,7 +100,8 @@ impl Chunk {
 
 /// See the head of this file.
 pub struct Flight {
-    names: Arc<[String]>,
+    /// Name of each tap, and what is said of it in files.
+    taps: Arc<[(String, String)]>,
     /// Frames that are older than this, by the newest one, are let go.
     span: Nanos,
     current: Chunk,
@@ -107,42 +113,44 @@ pub struct Flight {
 
 /// What the recorder held at one moment, for another thread to write.
 pub struct Held {
-    names: Arc<[String]>,
+    taps: Arc<[(String, String)]>,
     chunks: Vec<Arc<Chunk>>,
     from: Timestamp,
 }
 
 impl Flight {
-    /// At most so many bytes, for taps of these names, which [`TapId`] counts; all of them are taken at once.
-    pub fn new(names: &[String], span: Nanos, bytes: usize) -> Flight {
+    /// At most so many bytes, all of which are taken at once, for these taps, which [`TapId`] counts: the name of each, and what is
+    /// to be said of it in files.
+    pub fn new(taps: &[(String, String)], span: Nanos, bytes: usize) -> Flight {
         let chunk_bytes = (bytes / CHUNKS).max(CHUNK_BYTES_MIN);
         let count = (bytes / chunk_bytes).max(FEWEST);
-        let mut free: Vec<Chunk> = (0..count).map(|_| Chunk::new(chunk_bytes, names.len())).collect();
+        let mut free: Vec<Chunk> = (0..count).map(|_| Chunk::new(chunk_bytes, taps.len())).collect();
         let current = free.pop().expect("there are several");
         let sealed = VecDeque::with_capacity(count);
-        Flight { names: names.into(), span, current, sealed, free, chunk_bytes }
+        Flight { taps: taps.into(), span, current, sealed, free, chunk_bytes }
     }
 
-    /// Keeps a frame. `is_sent`: by this host, not received.
+    /// Keeps a frame.
     #[inline]
-    pub fn push(&mut self, frame: &Frame<'_>, is_sent: bool) {
+    pub fn push(&mut self, frame: &Frame<'_>, arrival: &Arrival) {
         if !self.current.has_room(frame.bytes.len()) {
             self.seal();
         }
         // One that is longer than any chunk cannot be kept; the queue before cuts earlier.
         if self.current.has_room(frame.bytes.len()) {
-            self.current.push(frame, is_sent);
+            self.current.push(frame, arrival);
         }
     }
 
-    /// These frames, by tap and number, in the order in which they came, as a pcapng file.
+    /// These frames, by tap and number, in the order in which they came, as a pcapng file with the times that count: they are shown
+    /// beside their order.
     pub fn packets(&self, wanted: &[(TapId, u64)]) -> Packets {
         let mut missing = wanted.to_vec();
         missing.sort_unstable();
         missing.dedup();
         let asked = missing.len();
         let mut pcapng = Vec::new();
-        begin(&mut pcapng, &self.names, "frames from the flight recorder");
+        begin(&mut pcapng, self.taps.iter().map(|(name, _)| (name.as_str(), "")), "frames from the flight recorder");
         for chunk in self.chunks() {
             if !missing.iter().any(|&(tap, number)| chunk.may_hold(tap, number)) {
                 continue;
@@ -150,7 +158,7 @@ impl Flight {
             for (kept, bytes) in chunk.frames() {
                 let Ok(at) = missing.binary_search(&(kept.tap, kept.number)) else { continue };
                 missing.remove(at);
-                packet(&mut pcapng, &self.names, kept, bytes);
+                packet(&mut pcapng, &self.taps, kept, kept.time, bytes);
             }
         }
         Packets { pcapng, found: asked - missing.len(), missing, oldest: self.oldest() }
@@ -168,7 +176,7 @@ impl Flight {
             self.seal();
         }
         let chunks = self.sealed.iter().cloned().collect();
-        Held { names: Arc::clone(&self.names), chunks, from: newest.shifted(Nanos(-self.span.0)) }
+        Held { taps: Arc::clone(&self.taps), chunks, from: newest.shifted(Nanos(-self.span.0)) }
     }
 
     fn chunks(&self) -> impl Iterator<Item = &Chunk> {
@@ -184,7 +192,7 @@ impl Flight {
             self.let_go();
         }
         // One that is still being written to a file is gone for us; memory for another one comes back with it.
-        let next = self.free.pop().unwrap_or_else(|| Chunk::new(self.chunk_bytes, self.names.len()));
+        let next = self.free.pop().unwrap_or_else(|| Chunk::new(self.chunk_bytes, self.taps.len()));
         self.sealed.push_back(Arc::new(std::mem::replace(&mut self.current, next)));
     }
 
@@ -197,13 +205,14 @@ impl Flight {
 }
 
 impl Held {
-    /// A pcapng file of all of it.
+    /// A pcapng file of all of it, with the stamps as NIC or kernel took them, as a recording has them: `analyze` adds offsets, and
+    /// reads stamps in the frames, itself.
     pub fn write(&self, comment: &str, out: &mut impl Write) -> io::Result<()> {
         let mut blocks = Vec::with_capacity(2 * CHUNK_BYTES_MIN);
-        begin(&mut blocks, &self.names, comment);
+        begin(&mut blocks, self.taps.iter().map(|(name, about)| (name.as_str(), about.as_str())), comment);
         for chunk in &self.chunks {
             for (kept, bytes) in chunk.frames().filter(|(kept, _)| kept.time >= self.from) {
-                packet(&mut blocks, &self.names, kept, bytes);
+                packet(&mut blocks, &self.taps, kept, kept.stamp, bytes);
                 if blocks.len() >= CHUNK_BYTES_MIN {
                     out.write_all(&blocks)?;
                     blocks.clear();
@@ -219,16 +228,16 @@ impl Held {
     }
 }
 
-fn begin(out: &mut Vec<u8>, names: &[String], comment: &str) {
+fn begin<'a>(out: &mut Vec<u8>, taps: impl Iterator<Item = (&'a str, &'a str)>, comment: &str) {
     pcapng::section(out, comment);
-    for name in names {
-        pcapng::interface(out, LinkType::Ethernet, name, "");
+    for (name, about) in taps {
+        pcapng::interface(out, LinkType::Ethernet, name, about);
     }
 }
 
-fn packet(out: &mut Vec<u8>, names: &[String], kept: &Kept, bytes: &[u8]) {
-    let Kept { tap, time, number, wire_len, is_sent, .. } = *kept;
-    let name = names.get(usize::from(tap.0)).map_or("", String::as_str);
+fn packet(out: &mut Vec<u8>, taps: &[(String, String)], kept: &Kept, time: Timestamp, bytes: &[u8]) {
+    let Kept { tap, number, wire_len, is_sent, .. } = *kept;
+    let name = taps.get(usize::from(tap.0)).map_or("", |(name, _)| name.as_str());
     let comment = format!("frame {number} of {name}");
     pcapng::packet(out, &Packet { interface: tap.0, time, wire_len, is_sent: Some(is_sent), bytes }, &comment);
 }
@@ -241,13 +250,16 @@ mod tests {
     use crate::capture::{Input, Merged};
 
     fn flight(span: Nanos, bytes: usize) -> Flight {
-        Flight::new(&["md".to_owned(), "ord".to_owned()], span, bytes)
+        Flight::new(&["md", "ord"].map(|name| (name.to_owned(), String::new())), span, bytes)
     }
 
     fn push(flight: &mut Flight, tap: u16, number: u64, time: u64, length: usize) {
         let bytes = vec![u8::try_from(number % 251).unwrap(); length];
         let (tap, time, link) = (TapId(tap), Timestamp(time), LinkType::Ethernet);
-        flight.push(&Frame { tap, link, time, number, wire_len: 2000, bytes: &bytes }, tap.0 == 1);
+        // The clock that counts is ahead of the one that stamped, but on the first tap.
+        let stamp = time.shifted(Nanos(if tap.0 == 0 { 0 } else { -3 }));
+        let arrival = Arrival { lost_since: None, is_sent: tap.0 == 1, stamp, reached: time };
+        flight.push(&Frame { tap, link, time, number, wire_len: 2000, bytes: &bytes }, &arrival);
     }
 
     /// Tap's name, time, length on the wire and first byte of every frame of a pcapng.
@@ -279,7 +291,12 @@ mod tests {
         assert_eq!((packets.found, packets.missing.len()), (3, 0));
         let expected = [("md", 20, 2, 61), ("ord", 25, 2, 1514), ("md", 70, 7, 61)];
         let expected = expected.map(|(tap, time, byte, length)| (tap.to_owned(), time, 2000, byte, length));
-        assert_eq!(read("asked", &packets.pcapng), expected);
+        assert_eq!(read("asked", &packets.pcapng), expected, "with the times that count");
+        let mut file = Vec::new();
+        flight.held().write("a slow order", &mut file).unwrap();
+        let times: Vec<u64> = read("stamps", &file).iter().map(|frame| frame.1).collect();
+        let stamps = (1..=9).flat_map(|number| [number * 10, number * 10 + 5 - 3]);
+        assert_eq!(times, stamps.collect::<Vec<_>>(), "as they were taken");
     }
 
     #[test]
@@ -295,7 +312,8 @@ mod tests {
         let kept = 20_000 - oldest + 1;
         assert!(kept * 200 > 1 << 19 && kept * 200 <= 1 << 20, "{kept}");
         assert_eq!(flight.packets(&[(TapId(0), oldest), (TapId(0), oldest - 1)]).missing, [(TapId(0), oldest - 1)]);
-        let bytes: usize = flight.chunks().map(|chunk| chunk.bytes.capacity() + 32 * chunk.frames.capacity()).sum();
+        let bytes: usize =
+            flight.chunks().map(|chunk| chunk.bytes.capacity() + size_of::<Kept>() * chunk.frames.capacity()).sum();
         assert!(bytes <= 1 << 20);
     }
 

@@ -19,7 +19,8 @@ const QUERIES: &[(&str, &str)] = &[
         r#"{"query":"packets","clordid":ID,"session":NAME}"#,
         "The frames that tell of that request (its trigger's, its own, and those of its acknowledgement and answers) as a pcapng \
          file in base64. Needs --flight. Frames that have aged out of the flight recorder are named in missing, and the others \
-         are given; a frame belongs to the tap by its name and is counted from 1. One such question is answered a tenth of a \
+         are given; a frame belongs to the tap by its name and is counted from 1. Their times are those that count, with the tap's offset or \
+         by the stamps of a device, as the row's are. One such question is answered a tenth of a \
          second, at most 16 wait.",
     ),
     (
