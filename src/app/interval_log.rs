@@ -259,7 +259,9 @@ mod tests {
         let never = night(Rotate::Never, "never");
         assert_eq!(names(&never), [hour]);
         assert_eq!(read(&never.join(hour)).0, [first, rest].concat());
-        [daily, hourly, never].into_iter().for_each(|folder| fs::remove_dir_all(folder).unwrap());
+        for folder in [daily, hourly, never] {
+            fs::remove_dir_all(folder).unwrap();
+        }
     }
 
     #[test]

@@ -278,6 +278,10 @@ impl<'a> Engine<'a> {
                 Step::Decided(decision) => {
                     if !decision.moved_at.is_empty() {
                         self.correlator.times_moved(decision.moved_at);
+                        if let Some(hops) = &mut self.pipeline.hops {
+                            // What waits is of the clocks so far.
+                            hops.advance(Timestamp::MAX);
+                        }
                     }
                     self.relate_clocks();
                 }

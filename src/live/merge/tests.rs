@@ -172,8 +172,10 @@ fn send_packet(writer: &mut Writer, arrival: u64, ahead_ns: Option<i64>) {
 
 const MS: u64 = 1_000_000;
 
+type TapAndTime = (u16, u64);
+
 /// Tap 0 has two queues, and a device that is switched on behind its first vote; tap 1 is stamped by this host.
-fn switched_on(ahead_ns: i64) -> (Merge, Vec<(u16, u64)>, Vec<(usize, Decision)>) {
+fn switched_on(ahead_ns: i64) -> (Merge, Vec<TapAndTime>, Vec<(usize, Decision)>) {
     let mut merge = Merge::default();
     let taps = [Trailer::Auto, Trailer::None].map(|trailer| merge.add_tap(&TapTime { trailer, ..TapTime::default() }));
     let mut writers = [taps[0], taps[0], taps[1]].map(|tap| {
@@ -183,7 +185,9 @@ fn switched_on(ahead_ns: i64) -> (Merge, Vec<(u16, u64)>, Vec<(usize, Decision)>
     });
     (0..256).for_each(|at| send_packet(&mut writers[0], DAY + at * MS, None));
     writers[0].flush();
-    writers.iter().for_each(|writer| writer.promise(DAY + SECOND));
+    for writer in &writers {
+        writer.promise(DAY + SECOND);
+    }
     let first = ready(&mut merge, DAY + SECOND);
     assert_eq!((first.len(), first[255].2), (256, DAY + 255 * MS), "the first vote");
     let on = DAY + 20 * SECOND;
