@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use flate2::bufread::MultiGzDecoder;
 use liblzma::bufread::XzDecoder;
 
-use super::recorded::{Place, Recorded};
+use super::recorded::{BrokenOff, Place, Recorded};
 
 /// What the first bytes say about how the rest is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +148,9 @@ impl Inflater {
 
     /// What the user reads when the data breaks off.
     pub(super) fn explain(&self, error: &io::Error) -> String {
+        if let Some(broken) = error.get_ref().and_then(|inner| inner.downcast_ref::<BrokenOff>()) {
+            return broken.to_string();
+        }
         let name = self.packing.name();
         // What is read in one go may begin in the file before.
         let place = self.place.as_ref().map(|place| place.lock().unwrap_or_else(PoisonError::into_inner));

@@ -1,5 +1,5 @@
 //! A folder with the files of a recording (`tickscope live --record`) as one capture: what `cat FOLDER/record-*` would give, which
-//! pcapng and zstd both allow. Taps go on from file to file, and it can be read more than once.
+//! pcapng and zstd both allow, but for files that break off. Taps go on from file to file, and it can be read more than once.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -33,10 +33,60 @@ pub(super) type Place = Arc<Mutex<PathBuf>>;
 /// The bytes of all files, one behind the other.
 pub(super) struct Recorded {
     waiting: VecDeque<PathBuf>,
-    current: Option<File>,
+    current: Option<Current>,
+    /// Files that break off, and how much is left of each behind its last whole frame.
+    broken: Vec<(PathBuf, usize)>,
     pub(super) place: Place,
     /// All files together.
     pub(super) size: u64,
+}
+
+/// Files of a recording that break off.
+#[derive(Debug, thiserror::Error)]
+#[error("recordings that break off: {0}")]
+pub(super) struct BrokenOff(String);
+
+/// A file on its way. What was written at once is a frame of zstd, so that half a frame, of a daemon that was killed, is of no use.
+struct Current {
+    file: File,
+    path: PathBuf,
+    bytes: Vec<u8>,
+    /// What was handed over, and up to where frames are whole.
+    from: usize,
+    whole: usize,
+}
+
+/// So much is read at once, and no frame is longer than that: a recorder packs some megabytes at most.
+const ROOM: usize = 256 << 10;
+const FRAME_MAX: usize = 64 << 20;
+
+impl Current {
+    fn open(path: PathBuf) -> io::Result<Current> {
+        Ok(Current { file: File::open(&path)?, path, bytes: Vec::new(), from: 0, whole: 0 })
+    }
+
+    /// Reads on to the end of a frame; false where there is none any more.
+    fn fill(&mut self) -> io::Result<bool> {
+        self.bytes.drain(..self.from);
+        (self.whole, self.from) = (self.whole - self.from, 0);
+        loop {
+            let rest = self.bytes.get(self.whole..).unwrap_or(&[]);
+            match zstd::zstd_safe::find_frame_compressed_size(rest) {
+                Ok(length) if length > 0 && length <= rest.len() => self.whole += length,
+                _ if self.whole > 0 => return Ok(true),
+                _ if rest.len() > FRAME_MAX => return Ok(false),
+                _ => {
+                    let before = self.bytes.len();
+                    self.bytes.resize(before + ROOM, 0);
+                    let count = self.file.read(&mut self.bytes[before..])?;
+                    self.bytes.truncate(before + count);
+                    if count == 0 {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+    }
 }
 
 impl Recorded {
@@ -50,23 +100,40 @@ impl Recorded {
         }
         let size = files.iter().map(|(_, bytes)| bytes).sum();
         let waiting = files.iter().map(|(name, _)| folder.join(name)).collect();
-        Ok(Recorded { waiting, current: None, place: Arc::new(Mutex::new(folder.to_owned())), size })
+        let place = Arc::new(Mutex::new(folder.to_owned()));
+        Ok(Recorded { waiting, current: None, broken: Vec::new(), place, size })
+    }
+
+    /// What is said at the end, when all others were read.
+    fn end(&mut self) -> io::Result<usize> {
+        if self.broken.is_empty() {
+            return Ok(0);
+        }
+        let name =
+            |(path, bytes): &(PathBuf, usize)| format!("{} (its last {bytes} bytes are of no use)", path.display());
+        let names: Vec<String> = self.broken.drain(..).map(|file| name(&file)).collect();
+        Err(io::Error::other(BrokenOff(names.join(", "))))
     }
 }
 
 impl Read for Recorded {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
         loop {
-            if let Some(file) = &mut self.current {
-                let count = file.read(room)?;
-                if count > 0 || room.is_empty() {
+            if let Some(current) = &mut self.current {
+                if current.from < current.whole || current.fill()? {
+                    let count = room.len().min(current.whole - current.from);
+                    room[..count].copy_from_slice(&current.bytes[current.from..current.from + count]);
+                    current.from += count;
                     return Ok(count);
                 }
+                if !current.bytes.is_empty() {
+                    self.broken.push((std::mem::take(&mut current.path), current.bytes.len()));
+                }
+                self.current = None;
             }
-            let Some(path) = self.waiting.pop_front() else { return Ok(0) };
-            let file = File::open(&path);
-            *self.place.lock().unwrap_or_else(PoisonError::into_inner) = path;
-            self.current = Some(file?);
+            let Some(path) = self.waiting.pop_front() else { return self.end() };
+            self.place.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&path);
+            self.current = Some(Current::open(path)?);
         }
     }
 }
@@ -95,7 +162,9 @@ mod tests {
                 &[&[0; 4], &halves[0][..], &halves[1], &[60, 0, 0, 0, 60, 0, 0, 0], &[7; 60]].concat(),
             ));
         }
-        zstd::bulk::compress(&all, 1).unwrap()
+        let mut packer = zstd::bulk::Compressor::new(1).unwrap();
+        packer.include_checksum(true).unwrap();
+        packer.compress(&all).unwrap()
     }
 
     fn times(path: &Path) -> (Vec<u64>, usize, Option<String>) {
@@ -124,8 +193,20 @@ mod tests {
             + bytes("record-20260105T143001.000000000Z.pcapng.zst");
         assert_eq!(open(&folder).unwrap().size(), Some(size));
 
-        let broken = file("md", &[50]);
+        // A daemon that was killed, and what the next one recorded.
+        let broken = [file("md", &[50]), file("md", &[60])].concat();
         fs::write(path("record-20260105T143002.000000000Z.pcapng.zst"), &broken[..broken.len() - 5]).unwrap();
+        fs::write(path("record-20260105T143003.000000000Z.pcapng.zst"), file("md", &[70])).unwrap();
+        let (read, _, cut) = times(&folder);
+        assert_eq!(read, [10, 20, 30, 40, 50, 70]);
+        let left = file("md", &[60]).len() - 5;
+        let text = format!("record-20260105T143002.000000000Z.pcapng.zst (its last {left} bytes are of no use)");
+        assert!(cut.as_ref().is_some_and(|cut| cut.contains(&text)), "{cut:?}");
+
+        // What is whole and wrong ends the capture.
+        let mut wrong = file("md", &[55]);
+        wrong[30] ^= 0x55;
+        fs::write(path("record-20260105T143002.000000000Z.pcapng.zst"), &wrong).unwrap();
         let (read, _, cut) = times(&folder);
         assert_eq!(read[..4], [10, 20, 30, 40]);
         assert!(cut.as_ref().is_some_and(|cut| cut.contains("record-20260105T143002")), "{cut:?}");
