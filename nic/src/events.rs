@@ -26,6 +26,10 @@ pub enum Event {
         from_s: i64,
         to_s: i64,
     },
+    /// The NIC's clock was set. Its stamps since then, of a second at most, are off by as much.
+    HardwareClockSet {
+        by_ns: i64,
+    },
     /// The NIC's clock could not be compared with UTC.
     HardwareClockLost {
         reason: String,
@@ -43,6 +47,12 @@ impl fmt::Display for Event {
             Event::ClockStepped { by_ns } => write!(formatter, "the system's clock was set by {by_ns} ns"),
             Event::TaiOffsetChanged { from_s, to_s } => {
                 write!(formatter, "TAI was {from_s} s ahead of UTC and is {to_s} s ahead now")
+            }
+            Event::HardwareClockSet { by_ns } => {
+                write!(
+                    formatter,
+                    "the NIC's clock was set by {by_ns} ns; times of up to a second before are off by as much"
+                )
             }
             Event::HardwareClockLost { reason } => {
                 write!(formatter, "the NIC's clock cannot be compared with UTC: {reason}")

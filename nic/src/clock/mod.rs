@@ -206,8 +206,11 @@ impl Clocks {
     fn compare_hardware(&mut self, tell: &mut dyn FnMut(Event)) {
         let Some(hardware) = &mut self.hardware else { return };
         match hardware.compare() {
-            Ok(mapping) => {
+            Ok((mapping, set_by_ns)) => {
                 self.board.hardware.write(&mapping);
+                if let Some(by_ns) = set_by_ns {
+                    tell(Event::HardwareClockSet { by_ns });
+                }
                 self.is_hardware_lost = false;
             }
             // Said once; the last mapping goes on, with its drift.

@@ -38,12 +38,12 @@ impl HardwareClock {
         self.last = None;
     }
 
-    /// Compares now; the drift is that since the last comparison.
-    pub(crate) fn compare(&mut self) -> io::Result<Mapping> {
+    /// Compares now; the drift is that since the last comparison. And by how much the clock was set since then, if it was.
+    pub(crate) fn compare(&mut self) -> io::Result<(Mapping, Option<i64>)> {
         let now = self.read()?;
-        let mapping = mapping(self.last, now);
+        let compared = mapping(self.last, now);
         self.last = Some(now);
-        Ok(mapping)
+        Ok(compared)
     }
 
     fn read(&self) -> io::Result<Comparison> {
@@ -75,22 +75,25 @@ fn narrowest(triples: impl Iterator<Item = [i64; 3]>) -> Option<Comparison> {
     )
 }
 
-fn mapping(last: Option<Comparison>, now: Comparison) -> Mapping {
+/// The mapping from here on, and by how much the NIC's clock was set since the last comparison, if it was.
+fn mapping(last: Option<Comparison>, now: Comparison) -> (Mapping, Option<i64>) {
     let offset_ns = now.device_ns - now.utc_ns;
     let mut mapping = Mapping { at_ns: now.device_ns, offset_ns, drift_ppb: 0, plus_minus_ns: now.plus_minus_ns };
-    let Some(last) = last else { return mapping };
-    let span = now.device_ns - last.device_ns;
+    let Some(last) = last else { return (mapping, None) };
+    // By UTC: a clock that was set back has no span of its own.
+    let span = now.utc_ns - last.utc_ns;
     let change = offset_ns - (last.device_ns - last.utc_ns);
     if span < SECOND_NS / 10 {
-        return mapping; // too short to say anything of a rate
+        return (mapping, None); // too short to say anything of a rate
     }
     let drift = i64::try_from(i128::from(change) * i128::from(SECOND_NS) / i128::from(span)).unwrap_or(i64::MAX);
-    if drift.abs() <= DRIFT_PPB_MAX {
-        mapping.drift_ppb = drift;
-        // Until the next comparison the drift is as wrong as both readings together.
-        mapping.plus_minus_ns += last.plus_minus_ns;
+    if drift.unsigned_abs() > DRIFT_PPB_MAX.unsigned_abs() {
+        return (mapping, Some(change));
     }
-    mapping
+    mapping.drift_ppb = drift;
+    // Until the next comparison the drift is as wrong as both readings together.
+    mapping.plus_minus_ns += last.plus_minus_ns;
+    (mapping, None)
 }
 
 #[cfg(test)]
@@ -109,14 +112,15 @@ mod tests {
     fn the_drift_is_that_of_the_last_second() {
         let at = |device_ns, utc_ns| Comparison { device_ns, utc_ns, plus_minus_ns: 20 };
         let first = at(37 * SECOND_NS, 0);
-        for (now, drift, plus_minus) in [
-            (at(38 * SECOND_NS + 250, SECOND_NS), 249, 40), // 250 ns fast in a second and 250 ns
-            (at(38 * SECOND_NS - 250, SECOND_NS), -250, 40),
-            (at(37 * SECOND_NS + 50, 50), 0, 20),   // too soon
-            (at(90 * SECOND_NS, SECOND_NS), 0, 20), // the NIC's clock was set
+        for (now, drift, plus_minus, set) in [
+            (at(38 * SECOND_NS + 250, SECOND_NS), 250, 40, None), // 250 ns fast in a second
+            (at(38 * SECOND_NS - 250, SECOND_NS), -250, 40, None),
+            (at(37 * SECOND_NS + 50, 50), 0, 20, None), // too soon
+            (at(90 * SECOND_NS, SECOND_NS), 0, 20, Some(52 * SECOND_NS)), // the NIC's clock was set
+            (at(2 * SECOND_NS, SECOND_NS), 0, 20, Some(-36 * SECOND_NS)),
         ] {
-            let mapping = mapping(Some(first), now);
-            assert_eq!((mapping.drift_ppb, mapping.plus_minus_ns), (drift, plus_minus), "{now:?}");
+            let (mapping, set_by) = mapping(Some(first), now);
+            assert_eq!((mapping.drift_ppb, mapping.plus_minus_ns, set_by), (drift, plus_minus, set), "{now:?}");
             assert_eq!(mapping.utc_ns(now.device_ns.unsigned_abs()), now.utc_ns.unsigned_abs(), "{now:?}");
         }
     }

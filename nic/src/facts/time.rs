@@ -43,7 +43,7 @@ pub struct NicClock {
 }
 
 pub(super) fn nic_clock(number: u32) -> Fact<NicClock> {
-    let found = HardwareClock::open(number).and_then(|mut clock| clock.compare()).map(|mapping| NicClock {
+    let found = HardwareClock::open(number).and_then(|mut clock| clock.compare()).map(|(mapping, _)| NicClock {
         number,
         offset_ns: mapping.offset_ns,
         plus_minus_ns: mapping.plus_minus_ns,

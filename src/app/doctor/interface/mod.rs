@@ -275,12 +275,11 @@ fn coalescing(interface: &Interface) -> Check {
     judged(&COALESCING, fact, |coalescing| {
         let wait = if coalescing.is_adaptive {
             "adaptive: the NIC waits longer the more comes".to_owned()
+        } else if coalescing.rx_us > 0 && coalescing.rx_frames > 0 {
+            let frames = plural(coalescing.rx_frames.into(), "frame", "frames");
+            format!("the NIC waits up to {} µs, or for {frames}", coalescing.rx_us)
         } else if coalescing.rx_us > 0 {
-            format!(
-                "the NIC waits up to {} µs, or for {}",
-                coalescing.rx_us,
-                plural(coalescing.rx_frames.into(), "frame", "frames")
-            )
+            format!("the NIC waits up to {} µs", coalescing.rx_us)
         } else {
             "at once".to_owned()
         };
