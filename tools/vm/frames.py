@@ -2,14 +2,17 @@
 """Frames for the checks in the guest: sends them, and compares captures of them. Standard library only.
 
   frames.py replay IF FILE                 sends a pcap file; gaps are kept, but for long ones
-  frames.py spread IF FLOWS COUNT PER_S    sends COUNT UDP frames of FLOWS flows, each with a number of its own
+  frames.py spread IF FLOWS COUNT PER_S [REGISTERS]
+                                           sends COUNT UDP frames of FLOWS flows, each with a number of its own
   frames.py compare A B                    frames in both files, in one alone, and how much later they are in B: min p50 max ns
   frames.py tai SECONDS                    tells the kernel how far TAI is from UTC, as a time daemon does
-  frames.py stamp-all IF                   lets the 82576 that QEMU makes stamp IPv4, see the function
+  frames.py stamp-all REGISTERS            lets the 82576 that QEMU makes stamp IPv4, see the function
 """
 import collections, ctypes, mmap, os, socket, struct, sys, time
 
 LONGEST_GAP_NS = 2_000_000
+# Registers of the 82576.
+ETQF3, TSYNCRXCFG, RXSATRH = 0x5CBC, 0x5F50, 0xB630
 
 
 def pcap(path):
@@ -58,10 +61,14 @@ def udp(flow, number):
     return bytes.fromhex("0200000000020200000000010800") + head + transport
 
 
-def spread(interface, flows, count, per_s):
+def spread(interface, flows, count, per_s, stamped_by=None):
     out, start = raw(interface), time.monotonic_ns()
+    registers = stamped_by and igb(stamped_by)
     for number in range(int(count)):
         wait_until(start + number * 10**9 // int(per_s))
+        if registers:
+            # QEMU keeps a stamp, and makes no other, until RXSATRH is read, which Linux' driver does not do.
+            registers[RXSATRH : RXSATRH + 4]
         out.send(udp(number % int(flows), number))
     print(count)
 
@@ -76,6 +83,10 @@ def compare(one, other):
             later.append(ns - frames[frame].pop(0))
         else:
             only_other += 1
+            print("other only:", ns, frame.hex(), file=sys.stderr)
+    for frame, times in frames.items():
+        for ns in times:
+            print("one only:", ns, frame.hex(), file=sys.stderr)
     only_one = sum(map(len, frames.values()))
     later.sort()
     times = [later[0], later[len(later) // 2], later[-1]] if later else [0, 0, 0]
@@ -83,25 +94,28 @@ def compare(one, other):
 
 
 def tai(seconds):
-    # struct timex: modes, then at 8 bytes each …, `constant` is the fifth long.
+    # struct timex: modes, then at 8 bytes each …, `constant` is the seventh long.
     timex = (ctypes.c_long * 26)()
-    timex[0], timex[5] = 0x0080, int(seconds)
+    timex[0], timex[6] = 0x0080, int(seconds)
     if ctypes.CDLL(None, use_errno=True).adjtimex(timex) < 0:
         sys.exit(os.strerror(ctypes.get_errno()))
 
 
-def stamp_all(interface):
+def igb(resource):
+    return mmap.mmap(os.open(resource, os.O_RDWR), 0x20000)
+
+
+def stamp_all(resource):
     """The 82576 stamps frames of PTP only, as QEMU makes it: of one Ethernet type, by their first two bytes. Both are registers, and
     the driver is not asked: type 0x0800, first byte 0x45 and second byte 2 is IPv4 with a type of service that nobody else uses here.
     """
-    file = os.open(f"/sys/class/net/{interface}/device/resource0", os.O_RDWR)
-    registers = mmap.mmap(file, 0x20000)
+    registers = igb(resource)
 
     def write(at, value):
         registers[at : at + 4] = struct.pack("<I", value)
 
-    write(0x5CB0 + 4 * 3, 0x0800 | 1 << 26 | 1 << 30)  # ETQF(3): this type, on, stamped
-    write(0x5F50, 0x45 << 8)  # TSYNCRXCFG: this first byte
+    write(ETQF3, 0x0800 | 1 << 26 | 1 << 30)  # this type, on, stamped
+    write(TSYNCRXCFG, 0x45 << 8)  # this first byte
 
 
 if __name__ == "__main__":

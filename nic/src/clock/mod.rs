@@ -143,13 +143,21 @@ pub(crate) struct Clocks {
     tai_s: i64,
     hardware: Option<HardwareClock>,
     is_hardware_lost: bool,
+    /// The last comparison found that the NIC's clock had been set.
+    was_hardware_set: bool,
 }
 
 impl Clocks {
     pub(crate) fn new(hardware: Option<HardwareClock>) -> Clocks {
         let board = Arc::new(Board::default());
-        let mut clocks =
-            Clocks { board, last: read_clocks(), tai_s: tai_offset_s(), hardware, is_hardware_lost: false };
+        let mut clocks = Clocks {
+            board,
+            last: read_clocks(),
+            tai_s: tai_offset_s(),
+            hardware,
+            is_hardware_lost: false,
+            was_hardware_set: false,
+        };
         clocks.publish();
         clocks.compare_hardware(&mut |_| {});
         clocks
@@ -208,9 +216,11 @@ impl Clocks {
         match hardware.compare() {
             Ok((mapping, set_by_ns)) => {
                 self.board.hardware.write(&mapping);
-                if let Some(by_ns) = set_by_ns {
+                // Once, where it runs at no rate at all and looks as if it were set again and again.
+                if let Some(by_ns) = set_by_ns.filter(|_| !self.was_hardware_set) {
                     tell(Event::HardwareClockSet { by_ns });
                 }
+                self.was_hardware_set = set_by_ns.is_some();
                 self.is_hardware_lost = false;
             }
             // Said once; the last mapping goes on, with its drift.

@@ -163,7 +163,7 @@ fn state(message: &[u8]) -> Option<State> {
     Some(state)
 }
 
-fn ability(index: u32) -> Result<XdpAbility, String> {
+pub(crate) fn ability(index: u32) -> Result<XdpAbility, String> {
     let family = family().map_err(|error| match error.raw_os_error() {
         Some(libc::ENOENT) => "this kernel does not say (Linux 6.3 and later do)".to_owned(),
         _ => error.to_string(),

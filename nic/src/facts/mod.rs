@@ -13,6 +13,7 @@ use std::io;
 
 pub use chrony::Tracking;
 pub use ethtool::{Channels, Coalescing, Feature, RxRing, Stamping};
+pub(crate) use interface::ability;
 pub use interface::{Interface, State, XdpAbility, interface, interface_names};
 pub use machine::{Machine, Processors, machine, processors_in};
 pub use time::{ClockState, Daemons, NicClock};

@@ -6,11 +6,12 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::program::{Clock, Spec, assemble};
-use super::socket::{Plan, Socket, Stamps, chunk_bytes, frame_bytes_max};
+use super::socket::{Plan, Socket, Stamps, chunk_bytes, fits_zero_copy, frame_bytes_max};
 use super::{Maps, bpf, btf};
 use crate::afpacket;
 use crate::counters::{Kernel, Tally};
 use crate::error::OpenError;
+use crate::facts;
 use crate::link::Link;
 use crate::options::{Filter, HardwareStamps, Options, XdpMode};
 use crate::sys;
@@ -77,7 +78,7 @@ pub(crate) fn open(options: &Options, link: &Link) -> Result<Opened, OpenError> 
         return Err(OpenError::options(name, format!("there is no queue {queue}: the last one is {}", queues - 1)));
     }
     let mut last = None;
-    for attempt in attempts(options.xdp.mode, options.xdp.zero_copy) {
+    for attempt in attempts(options.xdp.mode, options.xdp.zero_copy && fits_zero_copy(link.mtu)) {
         match try_open(options, link, attempt, queues, &wanted) {
             Ok(opened) => return Ok(opened),
             // No other attempt would do better.
@@ -89,8 +90,8 @@ pub(crate) fn open(options: &Options, link: &Link) -> Result<Opened, OpenError> 
 }
 
 /// The largest ring, at most the one that was asked for, with which all queues stay within the memory that they may have.
-fn ring_frames(options: &Options, mtu: u32, queues: usize) -> u32 {
-    let bytes = |frames: u32| frames as usize * 2 * chunk_bytes(mtu) as usize * queues;
+fn ring_frames(options: &Options, chunk_bytes: u32, queues: usize) -> u32 {
+    let bytes = |frames: u32| frames as usize * 2 * chunk_bytes as usize * queues;
     let mut frames = options.xdp.ring_frames;
     while frames > RING_FRAMES_MIN && bytes(frames) > options.xdp.memory_bytes_max {
         frames /= 2;
@@ -138,7 +139,7 @@ fn try_open(
         sys::random().map_err(|error| OpenError::system(name, "asking for random bytes", error, "try again"))?;
     let loaded = load(options, link, attempt, &maps, magics)?;
     let stamps = Stamps { magic_before: magics[0], magic_inside: magics[1], is_tai: loaded.is_tai };
-    let ring_frames = ring_frames(options, link.mtu, wanted.len());
+    let ring_frames = ring_frames(options, chunk_bytes(link.mtu, attempt.wants_zero_copy), wanted.len());
     let mut sockets = Vec::new();
     for queue in wanted {
         let plan = Plan {
@@ -179,7 +180,7 @@ fn try_open(
         is_zero_copy,
         is_tai: loaded.is_tai,
         has_hardware: loaded.has_hardware,
-        frame_bytes_max: frame_bytes_max(link.mtu),
+        frame_bytes_max: frame_bytes_max(link.mtu, is_zero_copy),
         ring_frames,
     })
 }
@@ -205,7 +206,7 @@ struct Loaded {
 /// (6.1), with MONOTONIC.
 fn load(options: &Options, link: &Link, attempt: Attempt, maps: &Maps, magics: [u64; 2]) -> Result<Loaded, OpenError> {
     let wants_hardware = attempt.is_native && options.hardware != HardwareStamps::Never;
-    let function = wants_hardware.then(hardware_function).flatten();
+    let function = (wants_hardware && may_pass_stamps_on(link.index)).then(hardware_function).flatten();
     let mut refused = None;
     for (clock, hardware) in [(Clock::Tai, function), (Clock::Tai, None), (Clock::Monotonic, None)] {
         // A program that calls the driver's functions is bound to the interface, and cannot be attached in generic mode.
@@ -222,6 +223,12 @@ fn load(options: &Options, link: &Link, attempt: Attempt, maps: &Maps, magics: [
     let (error, reason) = refused.expect("three variants were tried");
     let advice = format!("the kernel says \"{reason}\"; CAP_BPF and CAP_PERFMON are needed, else capture by AF_PACKET");
     Err(OpenError::system(&options.interface, "loading the XDP program", error, &advice))
+}
+
+/// The kernel loads a program that asks for the NIC's stamps for every driver, and answers itself, with "none", where the driver
+/// has no such function. Since 6.7 it says which drivers have.
+fn may_pass_stamps_on(interface: u32) -> bool {
+    facts::ability(interface).ok().and_then(|ability| ability.has_stamps) != Some(false)
 }
 
 fn hardware_function() -> Option<i32> {
@@ -260,11 +267,13 @@ pub struct Needs {
     pub frame_bytes_max: u32,
 }
 
+/// Where frames are copied. Zero copy takes twice the memory for the usual MTU, and where that is not to be had they are copied.
 pub fn needs(mtu: u32, queues: u32) -> Needs {
     let queues = queues.clamp(1, QUEUES_MAX);
-    let ring_frames = ring_frames(&Options::new(""), mtu, queues as usize);
-    let locked_bytes = u64::from(ring_frames) * 2 * u64::from(chunk_bytes(mtu)) * u64::from(queues);
-    Needs { ring_frames, locked_bytes, frame_bytes_max: frame_bytes_max(mtu) }
+    let chunk = chunk_bytes(mtu, false);
+    let ring_frames = ring_frames(&Options::new(""), chunk, queues as usize);
+    let locked_bytes = u64::from(ring_frames) * 2 * u64::from(chunk) * u64::from(queues);
+    Needs { ring_frames, locked_bytes, frame_bytes_max: frame_bytes_max(mtu, false) }
 }
 
 fn socket_error(name: &str, error: io::Error) -> OpenError {
@@ -318,7 +327,7 @@ mod tests {
         for (mtu, queues, expected) in
             [(1500, 1, 32_768), (1500, 8, 32_768), (1500, 9, 16_384), (9000, 64, 2048), (1500, 1 << 20, 64)]
         {
-            assert_eq!(ring_frames(&options, mtu, queues), expected, "{mtu} {queues}");
+            assert_eq!(ring_frames(&options, chunk_bytes(mtu, false), queues), expected, "{mtu} {queues}");
         }
         assert_eq!(needs(1500, 1).locked_bytes, 128 << 20);
         assert_eq!(needs(1500, 9), Needs { ring_frames: 16_384, ..needs(1500, 9) });

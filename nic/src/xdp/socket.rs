@@ -28,14 +28,25 @@ const GROUP: u32 = 64;
 const DESCRIPTOR_BYTES: usize = 16;
 const ADDRESS_BYTES: usize = 8;
 
-/// How long a frame may be on an interface with this MTU, and the chunk for that.
-pub(super) fn chunk_bytes(mtu: u32) -> u32 {
-    if mtu > MTU_SMALL { CHUNK_MAX } else { CHUNK }
+/// NICs are told the size of a buffer in whole KiB (igb, igc, 82599), and round what is left of a chunk down. A longer frame comes in
+/// two pieces, of which drivers without fragments make two frames: seen with igb, which made 1024 of a chunk of 2048.
+const ZERO_COPY_FRAME_MAX: u32 = (CHUNK_MAX - HEADROOM) / 1024 * 1024;
+/// Header and two tags.
+const FRAME_OVERHEAD: u32 = 14 + 2 * 4;
+
+/// The chunk for frames of an interface with this MTU.
+pub(super) fn chunk_bytes(mtu: u32, is_zero_copy: bool) -> u32 {
+    if is_zero_copy || mtu > MTU_SMALL { CHUNK_MAX } else { CHUNK }
 }
 
 /// The longest frame that fits.
-pub(super) fn frame_bytes_max(mtu: u32) -> u32 {
-    chunk_bytes(mtu) - HEADROOM
+pub(super) fn frame_bytes_max(mtu: u32, is_zero_copy: bool) -> u32 {
+    if is_zero_copy { ZERO_COPY_FRAME_MAX } else { chunk_bytes(mtu, false) - HEADROOM }
+}
+
+/// Whether every frame of an interface with this MTU comes in one piece where nothing is copied.
+pub(super) fn fits_zero_copy(mtu: u32) -> bool {
+    mtu.saturating_add(FRAME_OVERHEAD) <= ZERO_COPY_FRAME_MAX
 }
 
 /// What a queue's socket is made for.
@@ -123,7 +134,7 @@ impl Socket {
     /// Opens, fills and binds. The socket gets nothing before it is in the program's map.
     pub(super) fn open(plan: &Plan, stamps: Stamps) -> io::Result<Socket> {
         let socket = sys::socket(libc::AF_XDP, libc::SOCK_RAW, 0)?;
-        let chunk = chunk_bytes(plan.mtu);
+        let chunk = chunk_bytes(plan.mtu, plan.wants_zero_copy);
         let chunks = plan.ring_frames * 2;
         let frames = Memory::anonymous(chunk as usize * chunks as usize)?;
         // struct xdp_umem_reg: address, length, chunk size (and headroom 0). It grew; its first 24 bytes are all we need.
@@ -410,7 +421,12 @@ mod tests {
     #[test]
     fn frames_fit_their_chunks() {
         for (mtu, chunk, longest) in [(1500, 2048, 1792), (1750, 2048, 1792), (1751, 4096, 3840), (9000, 4096, 3840)] {
-            assert_eq!((chunk_bytes(mtu), frame_bytes_max(mtu)), (chunk, longest), "{mtu}");
+            assert_eq!((chunk_bytes(mtu, false), frame_bytes_max(mtu, false)), (chunk, longest), "{mtu}");
+        }
+        // In one piece also where the NIC's buffers are whole KiB.
+        assert_eq!((chunk_bytes(1500, true), frame_bytes_max(1500, true)), (4096, 3072));
+        for (mtu, fits) in [(1500, true), (3050, true), (3051, false), (9000, false)] {
+            assert_eq!(fits_zero_copy(mtu), fits, "{mtu}");
         }
     }
 }

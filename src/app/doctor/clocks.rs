@@ -163,7 +163,14 @@ fn clocksource(machine: &Machine) -> Check {
         let verdict = if is_fast { Verdict::Ok } else { Verdict::Warn };
         let check =
             Check::new(&CLOCKSOURCE, verdict, name.as_str(), &machine.clocksource.from).value("name", name.as_str());
-        if is_fast { check } else { check.command(format!("echo tsc | sudo tee {}  (if available_clocksource beside it has tsc)", machine.clocksource.from)) }
+        if is_fast {
+            check
+        } else {
+            check.command(format!(
+                "echo tsc | sudo tee {}  (if available_clocksource beside it has tsc)",
+                machine.clocksource.from
+            ))
+        }
     })
 }
 
