@@ -260,7 +260,11 @@ fn open_xdp(options: &Options, link: &Link, clocks: &Clocks, why: String) -> Res
     let how = format!(
         "{}, {}, {} of {} queues with {} frames each, of {} bytes at most",
         if opened.is_native { "native" } else { "generic" },
-        if opened.is_zero_copy { "zero-copy" } else { "copied" },
+        match opened.zero_copy_queues {
+            0 => "copied".to_owned(),
+            count if count == opened.sockets.len() => "zero-copy".to_owned(),
+            count => format!("zero-copy on {count} queues, else copied"),
+        },
         opened.sockets.len(),
         opened.sockets.len() + opened.left_out.len(),
         opened.ring_frames,

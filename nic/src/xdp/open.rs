@@ -23,7 +23,6 @@ const RING_FRAMES_MAX: u32 = 1 << 20;
 const HARDWARE_FUNCTION: &str = "bpf_xdp_metadata_rx_timestamp";
 
 /// What keeps the program attached, and what it turned out to be.
-#[allow(clippy::struct_excessive_bools, reason = "four things that are so or not, in any combination")]
 pub(crate) struct Opened {
     /// Detaches when it is dropped, also when the process is killed.
     pub(crate) link: OwnedFd,
@@ -33,7 +32,7 @@ pub(crate) struct Opened {
     pub(crate) sockets: Vec<(Socket, Arc<Tally>)>,
     pub(crate) left_out: Vec<Arc<Tally>>,
     pub(crate) is_native: bool,
-    pub(crate) is_zero_copy: bool,
+    pub(crate) zero_copy_queues: usize,
     pub(crate) is_tai: bool,
     /// The driver can pass the NIC's stamps on.
     pub(crate) has_hardware: bool,
@@ -134,33 +133,35 @@ fn try_open(
     wanted: &[u32],
 ) -> Result<Opened, OpenError> {
     let name = options.interface.as_str();
-    let maps = Maps::new(name, &options.filter, queues)?;
+    // A driver may have more queues once a program is attached, see `more_sockets`. All are counted.
+    let maps = Maps::new(name, &options.filter, queues.max(link.rx_queues).min(QUEUES_MAX))?;
     let magics =
         sys::random().map_err(|error| OpenError::system(name, "asking for random bytes", error, "try again"))?;
     let loaded = load(options, link, attempt, &maps, magics)?;
     let stamps = Stamps { magic_before: magics[0], magic_inside: magics[1], is_tai: loaded.is_tai };
     let ring_frames = ring_frames(options, chunk_bytes(link.mtu, attempt.wants_zero_copy), wanted.len());
+    let mut plan = Plan {
+        interface: link.index,
+        queue: 0,
+        mtu: link.mtu,
+        ring_frames,
+        wants_zero_copy: attempt.wants_zero_copy,
+        busy_poll: options.xdp.busy_poll,
+    };
     let mut sockets = Vec::new();
     for queue in wanted {
-        let plan = Plan {
-            interface: link.index,
-            queue: *queue,
-            mtu: link.mtu,
-            ring_frames,
-            wants_zero_copy: attempt.wants_zero_copy,
-            busy_poll: options.xdp.busy_poll,
-        };
-        let socket = Socket::open(&plan, stamps).map_err(|error| socket_error(name, error))?;
-        bpf::update(&maps.sockets, &queue.to_ne_bytes(), &socket.descriptor()).map_err(|error| {
-            OpenError::system(name, "giving a queue its AF_XDP socket", error, "capture by AF_PACKET")
-        })?;
-        sockets.push(socket);
+        plan.queue = *queue;
+        sockets.push((*queue, socket(name, &plan, stamps, &maps)?));
     }
     let promiscuous = options.promiscuous.then(|| promiscuous(name, link.index)).transpose()?;
     // Last: from here on frames come.
     let mode = if attempt.is_native { bpf::DRIVER_MODE } else { bpf::SKB_MODE };
     let held = bpf::attach(&loaded.program, link.index, mode).map_err(|error| attach_error(name, link.mtu, error))?;
-    let is_zero_copy = !sockets.is_empty() && sockets.iter().all(|socket| socket.is_zero_copy);
+    let queues = self::queues(name, link).max(queues);
+    if options.xdp.queues.is_empty() {
+        more_sockets(name, &plan, stamps, &maps, queues, &mut sockets)?;
+    }
+    let zero_copy_queues = sockets.iter().filter(|(_, socket)| socket.is_zero_copy).count();
     let kernel = |socket: Option<&Socket>| Kernel::Xdp {
         socket: socket.map(|socket| Arc::clone(&socket.file)),
         matches: Arc::clone(&maps.matches),
@@ -169,20 +170,48 @@ fn try_open(
     // A ring full of frames, and the one that the program has just counted.
     let capacity = u64::from(ring_frames) + 1;
     let tally = |queue: u32, socket| Arc::new(Tally::new(queue, capacity, kernel(socket)));
-    let left_out = (0..queues).filter(|queue| !wanted.contains(queue)).map(|queue| tally(queue, None)).collect();
-    let tallies: Vec<_> = sockets.iter().zip(wanted).map(|(socket, queue)| tally(*queue, Some(socket))).collect();
+    let is_left_out = |queue: &u32| sockets.iter().all(|(number, _)| number != queue);
+    let left_out = (0..queues).filter(is_left_out).map(|queue| tally(queue, None)).collect();
+    let tallies: Vec<_> = sockets.iter().map(|(queue, socket)| tally(*queue, Some(socket))).collect();
     Ok(Opened {
         link: held,
         promiscuous,
-        sockets: sockets.into_iter().zip(tallies).collect(),
+        sockets: sockets.into_iter().map(|(_, socket)| socket).zip(tallies).collect(),
         left_out,
         is_native: attempt.is_native,
-        is_zero_copy,
+        zero_copy_queues,
         is_tai: loaded.is_tai,
         has_hardware: loaded.has_hardware,
-        frame_bytes_max: frame_bytes_max(link.mtu, is_zero_copy),
+        frame_bytes_max: frame_bytes_max(link.mtu, zero_copy_queues > 0),
         ring_frames,
     })
+}
+
+/// The socket of a queue, in the program's map.
+fn socket(name: &str, plan: &Plan, stamps: Stamps, maps: &Maps) -> Result<Socket, OpenError> {
+    let socket = Socket::open(plan, stamps).map_err(|error| socket_error(name, error))?;
+    bpf::update(&maps.sockets, &plan.queue.to_ne_bytes(), &socket.descriptor())
+        .map_err(|error| OpenError::system(name, "giving a queue its AF_XDP socket", error, "capture by AF_PACKET"))?;
+    Ok(socket)
+}
+
+/// `virtio_net` takes further queues into use with a program, for what the program sends, and then receives by them too. Frames that
+/// come before their socket is there are counted as `no_socket`. Copied: the driver would not let these sockets go after the
+/// program, since it gives the queues up with it.
+fn more_sockets(
+    name: &str,
+    plan: &Plan,
+    stamps: Stamps,
+    maps: &Maps,
+    queues: u32,
+    sockets: &mut Vec<(u32, Socket)>,
+) -> Result<(), OpenError> {
+    let first = u32::try_from(sockets.len()).unwrap_or(u32::MAX);
+    for queue in first..queues {
+        let plan = Plan { queue, wants_zero_copy: false, ..*plan };
+        sockets.push((queue, socket(name, &plan, stamps, maps)?));
+    }
+    Ok(())
 }
 
 fn promiscuous(name: &str, index: u32) -> Result<OwnedFd, OpenError> {
