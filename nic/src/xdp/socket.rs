@@ -28,8 +28,9 @@ const GROUP: u32 = 64;
 const DESCRIPTOR_BYTES: usize = 16;
 const ADDRESS_BYTES: usize = 8;
 
-/// NICs are told the size of a buffer in whole KiB (igb, igc, 82599), and round what is left of a chunk down. A longer frame comes in
-/// two pieces, of which drivers without fragments make two frames: seen with igb, which made 1024 of a chunk of 2048.
+/// Some NICs are told the size of a buffer in whole KiB (SRRCTL.BSIZEPKT of igb, igc and 82599 in Linux), and what is left of a chunk
+/// is rounded down. A longer frame is lost, or comes in two pieces: seen with igb, which has no fragments, made 1024 of a chunk of
+/// 2048, and gave two frames for one.
 const ZERO_COPY_FRAME_MAX: u32 = (CHUNK_MAX - HEADROOM) / 1024 * 1024;
 /// Header and two tags.
 const FRAME_OVERHEAD: u32 = 14 + 2 * 4;
