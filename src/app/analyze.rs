@@ -12,12 +12,13 @@ use super::collect::{Collected, Collector, Tables};
 use super::config::Settings;
 use super::decode::is_lossy;
 use super::open::{self, Prepared};
-use super::{Outcome, complain, facts, rules, unmatched};
+use super::{Outcome, facts, rules, unmatched};
 use crate::capture::{BLOCK_BYTES, Tap};
 use crate::pair::attribution::Learning;
 use crate::pair::{Pairer, Rules, TriggerRule};
 use crate::pipeline::correlator::Correlator;
 use crate::stats::{self, Summary};
+use tracing::warn;
 
 pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outcome> {
     let threads = arguments.threads.map_or_else(threads, usize::from);
@@ -191,7 +192,7 @@ fn write(arguments: &AnalyzeArgs, summary: &Summary, tables: Tables, names: &[St
         left_empty += table.finish(names)?.left_empty;
     }
     if left_empty > 0 && !arguments.display.quiet {
-        complain("warning", &format!("{left_empty} prices do not fit the table's decimal and were left empty"));
+        warn!("{left_empty} prices do not fit the table's decimal and were left empty");
     }
     facts::write(&arguments.output, &arguments.display, &arguments.clock, summary)
 }

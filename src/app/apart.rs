@@ -1,9 +1,9 @@
 //! Taps at which the two directions of a TCP conversation come apart, as from an optical splitter. `analyze` looks ahead and takes
 //! such taps for one observation point; `live` cannot, since conversations are under way when it is seen: it says what to set.
 
-use super::complain;
 use super::config::settings::TapSetting;
 use crate::pipeline::Pipeline;
+use tracing::warn;
 
 /// What was said already: pairs of taps, and the sentence.
 #[derive(Default)]
@@ -33,7 +33,7 @@ impl Apart {
                  requests; give both the same group in [[tap]], such as group = \"{first}\""
             );
             if !is_quiet {
-                complain("warning", &text);
+                warn!("{text}");
             }
             self.told.push(((one, other), text));
         }

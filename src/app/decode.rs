@@ -6,8 +6,9 @@ use tickscope_model::{Level, Loss};
 
 use super::args::DecodeArgs;
 use super::config::Settings;
-use super::{Outcome, complain, open};
+use super::{Outcome, open};
 use crate::pipeline::printer::{Printer, Wanted};
+use tracing::info;
 
 pub fn run(arguments: &DecodeArgs, settings: &Settings) -> anyhow::Result<Outcome> {
     let mut prepared = open::prepare(settings, &arguments.selection, &arguments.clock)?;
@@ -28,9 +29,9 @@ pub fn run(arguments: &DecodeArgs, settings: &Settings) -> anyhow::Result<Outcom
     printer.flush()?;
     let was_cut = open::say_cuts(&prepared, &arguments.display);
     if arguments.display.verbose > 0 {
-        complain("note", &format!("{} messages", printer.printed));
+        info!("{} messages", printer.printed);
         for (loss, count) in printer.losses.nonzero() {
-            complain("note", &format!("{count} × {}", loss.text()));
+            info!("{count} × {}", loss.text());
         }
     }
     let lost = was_cut || is_lossy(&printer.losses);

@@ -4,13 +4,13 @@
 use std::{io, mem};
 
 use super::args::OutputArgs;
-use super::complain;
 use super::recording::Recording;
 use super::values::TableOutput;
 use crate::pair::{OrderRow, Paired, SegmentRow, TapClocks};
 use crate::pipeline::correlator::Correlator;
 use crate::stats::{ClockRelation, Evidence, Groups, Kept, Summary};
 use crate::write::GrowingTable;
+use tracing::warn;
 
 /// See the head of this file.
 pub(super) struct Growing {
@@ -113,7 +113,7 @@ impl Growing {
         let mut left_empty = self.orders.take().map_or(Ok(0), GrowingTable::finish)?;
         left_empty += self.segments.take().map_or(Ok(0), GrowingTable::finish)?;
         if left_empty > 0 && !is_quiet {
-            complain("warning", &format!("{left_empty} prices do not fit the table's decimal and were left empty"));
+            warn!("{left_empty} prices do not fit the table's decimal and were left empty");
         }
         let mut summary = mem::take(&mut self.summary);
         summary.evidence = mem::take(&mut self.evidence);

@@ -9,10 +9,10 @@ use std::time::UNIX_EPOCH;
 
 use tickscope_model::{Nanos, Timestamp};
 
-use super::complain;
 use crate::pair::OrderRow;
 use crate::stats::{Latencies, Span, write_intervals};
 use crate::write::file_time;
+use tracing::error;
 
 /// When a new file is begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl IntervalLog {
             Err(error) => {
                 self.latencies = span.latencies;
                 if !std::mem::replace(&mut self.is_failing, true) {
-                    complain("error", &format!("{}: {error}; it is tried again", self.path.display()));
+                    error!("{}: {error}; it is tried again", self.path.display());
                 }
             }
         }

@@ -23,7 +23,7 @@ use super::recording::{self, Recording};
 use super::reload::Reload;
 use super::serve::{Figures, Serving};
 use super::tui::live::LiveScreen;
-use super::{Outcome, WrongUsage, complain, facts, open, rules, stop, unmatched};
+use super::{Outcome, WrongUsage, facts, open, rules, stop, unmatched};
 use crate::capture::stamp::Trailer;
 use crate::dissect::Filter;
 use crate::live::{Live, Step, TapOptions};
@@ -33,6 +33,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::correlator::Correlator;
 use crate::pipeline::hops::Hops;
 use crate::stats::{self, Relation, Summary};
+use tracing::{error, info, warn};
 
 /// Frames between two looks at the clock.
 const FRAMES_AT_ONCE: usize = 1024;
@@ -90,7 +91,7 @@ pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Resul
     let is_asked = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&is_asked))?;
     if let Err(error) = drop_other_capabilities(taps.iter().any(|tap| tap.fifo > 0)) {
-        complain("warning", &format!("capabilities that are not needed could not be given up: {error}"));
+        warn!("capabilities that are not needed could not be given up: {error}");
     }
     engine.run(&is_asked)
 }
@@ -326,9 +327,9 @@ impl<'a> Engine<'a> {
             return;
         }
         for (tap, id) in self.live.taps() {
-            complain("note", &format!("tap {}: {}: {}", tap.name, tap.nic.interface, self.live.report(id).driver));
+            info!(tap = tap.name, "{}: {}", tap.nic.interface, self.live.report(id).driver);
         }
-        complain("note", "capturing");
+        info!("capturing");
     }
 
     /// From now on what happens is told when the screen is gone.
@@ -372,7 +373,7 @@ impl<'a> Engine<'a> {
     /// Prints the report as it would be now, on a thread of its own: what is found out at the end takes its time.
     fn report_so_far(&mut self) -> anyhow::Result<()> {
         if self.screen.is_some() {
-            complain("note", "SIGUSR1: there is no report so far while a screen has the terminal");
+            info!("SIGUSR1: there is no report so far while a screen has the terminal");
             return Ok(());
         }
         self.growing.take(&mut self.correlator, &mut self.recording)?;
@@ -384,7 +385,7 @@ impl<'a> Engine<'a> {
         thread::Builder::new().name("report".to_owned()).spawn(move || {
             let (json, display, clock) = arguments;
             if let Err(error) = facts::print(json, &display, &clock, &summary) {
-                complain("error", &format!("{error:#}"));
+                error!("{error:#}");
             }
         })?;
         Ok(())
@@ -457,6 +458,6 @@ fn is_longer(since: Duration, most: Nanos) -> bool {
 /// What happened to a tap.
 fn say(is_quiet: bool, tap: &str, text: &str) {
     if !is_quiet {
-        complain("note", &format!("tap {tap}: {text}"));
+        info!(tap, "{text}");
     }
 }

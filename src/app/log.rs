@@ -1,7 +1,9 @@
-//! What is said on stderr: a line for people, or a JSON object for whoever collects logs. While a screen has the terminal it
-//! is held, and said when the screen is gone.
+//! What is said on stderr: a line for people, or a JSON object for whoever collects logs. The events are those of `tracing`
+//! (`error!`, `warn!`, `info!`), with the tap that they are about as a field. While a screen has the terminal lines are held, and
+//! said when the screen is gone.
 
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,6 +12,10 @@ use clap::ValueEnum;
 use serde_json::json;
 use tickscope_model::Timestamp;
 use tickscope_nic::clock;
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::write::utc;
 
@@ -19,7 +25,7 @@ pub enum LogFormat {
     /// `tickscope: note: text`
     #[default]
     Text,
-    /// An object a line: time, level, text
+    /// An object a line: time, level, text, and the tap if it is about one
     Json,
 }
 
@@ -30,14 +36,98 @@ pub(super) fn write_as(format: LogFormat) {
     IS_JSON.store(format == LogFormat::Json, Ordering::Relaxed);
 }
 
-/// One line on stderr, `tickscope: error: …`, whatever line breaks the text has.
-pub fn complain(level: &str, text: &str) {
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line = if IS_JSON.load(Ordering::Relaxed) {
-        as_json(Timestamp(clock::now_utc_ns()), level, &text)
-    } else {
-        format!("tickscope: {level}: {text}\n")
-    };
+/// From now on events become lines.
+pub(super) fn start() {
+    // Whoever has called us from another program may have a subscriber of his own, which then gets them.
+    let _ = tracing::subscriber::set_global_default(Lines);
+}
+
+/// Makes a line of each event. Nothing here opens spans.
+struct Lines;
+
+impl Subscriber for Lines {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() <= Level::INFO
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::INFO)
+    }
+
+    fn new_span(&self, _span: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _span: &Id, _values: &Record<'_>) {}
+
+    fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut said = Said::default();
+        event.record(&mut said);
+        let line =
+            said.line(*event.metadata().level(), Timestamp(clock::now_utc_ns()), IS_JSON.load(Ordering::Relaxed));
+        say(line);
+    }
+
+    fn enter(&self, _span: &Id) {}
+
+    fn exit(&self, _span: &Id) {}
+}
+
+/// The fields of an event that a line shows.
+#[derive(Default)]
+struct Said {
+    text: String,
+    tap: Option<String>,
+    /// What stands in the place of the level's name.
+    word: Option<String>,
+}
+
+impl Visit for Said {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "message" {
+            self.text = format!("{value:?}");
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "message" => value.clone_into(&mut self.text),
+            "tap" => self.tap = Some(value.to_owned()),
+            "word" => self.word = Some(value.to_owned()),
+            _ => {}
+        }
+    }
+}
+
+impl Said {
+    /// One line, whatever line breaks the text has.
+    fn line(&self, level: Level, now: Timestamp, is_json: bool) -> String {
+        let name = match level {
+            Level::ERROR => "error",
+            Level::WARN => "warning",
+            _ => "note",
+        };
+        let level = self.word.as_deref().unwrap_or(name);
+        let words = self.text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = self.tap.as_ref().map_or(words.clone(), |tap| format!("tap {tap}: {words}"));
+        if !is_json {
+            return format!("tickscope: {level}: {text}\n");
+        }
+        let mut object = json!({ "time": utc(now).to_string(), "t_ns": now.0, "level": level, "text": text });
+        if let (Some(tap), Some(object)) = (&self.tap, object.as_object_mut()) {
+            object.insert("tap".to_owned(), tap.as_str().into());
+        }
+        format!("{object}\n")
+    }
+}
+
+/// Lines that wait; only the newest are kept.
+static HELD: Mutex<Option<VecDeque<String>>> = Mutex::new(None);
+const MOST_HELD: usize = 1000;
+
+fn say(line: String) {
     let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
     match &mut *held {
         Some(lines) => {
@@ -47,10 +137,6 @@ pub fn complain(level: &str, text: &str) {
         None => write(&line),
     }
 }
-
-/// Lines that wait; only the newest are kept.
-static HELD: Mutex<Option<VecDeque<String>>> = Mutex::new(None);
-const MOST_HELD: usize = 1000;
 
 /// While this lives, lines wait.
 pub(super) struct Hold(());
@@ -74,24 +160,61 @@ fn write(line: &str) {
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 
-fn as_json(now: Timestamp, level: &str, text: &str) -> String {
-    format!("{}\n", json!({ "time": utc(now).to_string(), "t_ns": now.0, "level": level, "text": text }))
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
+    const NOW: Timestamp = Timestamp(1_767_623_400_065_042_140);
+
+    /// The lines that events make, as text and as JSON.
+    struct Caught(Mutex<Vec<(String, Value)>>);
+
+    impl Subscriber for &'static Caught {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            Lines.enabled(metadata)
+        }
+
+        fn new_span(&self, span: &Attributes<'_>) -> Id {
+            Lines.new_span(span)
+        }
+
+        fn record(&self, _span: &Id, _values: &Record<'_>) {}
+
+        fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
+
+        fn event(&self, event: &Event<'_>) {
+            let mut said = Said::default();
+            event.record(&mut said);
+            let [text, json] = [false, true].map(|is_json| said.line(*event.metadata().level(), NOW, is_json));
+            assert!(json.ends_with('\n') && json.lines().count() == 1, "{json}");
+            self.0.lock().expect("no panic").push((text, serde_json::from_str(&json).expect("JSON")));
+        }
+
+        fn enter(&self, _span: &Id) {}
+
+        fn exit(&self, _span: &Id) {}
+    }
+
     #[test]
-    fn a_line_of_json_has_its_time_in_utc() {
-        let line = as_json(Timestamp(1_767_623_400_065_042_140), "note", "tap \"md\"");
-        let value: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-        let expected = json!({
-            "time": "2026-01-05T14:30:00.06504214Z",
-            "t_ns": 1_767_623_400_065_042_140_u64,
-            "level": "note",
-            "text": "tap \"md\"",
+    fn an_event_is_one_line_of_text_or_json_with_its_tap_and_its_time_in_utc() {
+        let caught: &'static Caught = Box::leak(Box::new(Caught(Mutex::new(Vec::new()))));
+        tracing::subscriber::with_default(caught, || {
+            let lost = 3;
+            tracing::info!(tap = "md", "\"eth1\"\n lost {lost} frames");
+            tracing::warn!("slow");
+            tracing::error!(word = "failed", "{} of {}", 1, 2);
+            tracing::debug!("nobody asked for this");
         });
-        assert!(value == expected && line.ends_with('\n') && line.lines().count() == 1, "{line}");
+        let object = |level: &str, text: &str| json!({ "time": "2026-01-05T14:30:00.06504214Z", "t_ns": NOW.0, "level": level, "text": text });
+        let mut with_tap = object("note", "tap md: \"eth1\" lost 3 frames");
+        with_tap["tap"] = "md".into();
+        let expected = [
+            ("tickscope: note: tap md: \"eth1\" lost 3 frames\n".to_owned(), with_tap),
+            ("tickscope: warning: slow\n".to_owned(), object("warning", "slow")),
+            ("tickscope: failed: 1 of 2\n".to_owned(), object("failed", "1 of 2")),
+        ];
+        assert_eq!(*caught.0.lock().expect("no panic"), expected);
     }
 }

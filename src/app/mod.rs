@@ -37,9 +37,9 @@ use std::sync::{Arc, LazyLock};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use tracing::error;
 
 use self::args::{Cli, Command, DisplayArgs, When};
-pub use self::log::complain;
 
 /// How a command ended that did what it could.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,7 @@ pub fn stop() -> &'static AtomicBool {
 
 /// The whole program.
 pub fn main() -> ExitCode {
+    log::start();
     match Cli::try_parse() {
         Ok(cli) => {
             let (result, is_strict) = run(&cli.command);
@@ -127,7 +128,7 @@ fn exit_code(command: &Command, result: anyhow::Result<Outcome>, strict: bool) -
             if let Some(wrong) = error.downcast_ref::<WrongUsage>() {
                 return usage(&wrong_usage(command, wrong));
             }
-            complain("error", &format!("{error:#}"));
+            error!("{error:#}");
             ExitCode::from(COULD_NOT)
         }
     }

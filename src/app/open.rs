@@ -13,7 +13,7 @@ use tickscope_model::{Nanos, Timestamp};
 use super::args::{ClockArgs, DisplayArgs, SelectionArgs};
 use super::config::settings;
 use super::config::{Settings, instruments};
-use super::{WrongUsage, complain, stop};
+use super::{WrongUsage, stop};
 use crate::capture::stamp::{Lead, TapTime, Trailer};
 use crate::capture::{Input, Merged};
 use crate::dissect::Filter;
@@ -23,6 +23,7 @@ use crate::pipeline::first_look;
 use crate::pipeline::hops::Hops;
 use crate::pipeline::points::{self, Found, TapGroup};
 use crate::pipeline::{Configured, Pipeline};
+use tracing::warn;
 
 /// Frames, or runs of packets, between two looks at Ctrl-C and the progress bar.
 const CHECK_EVERY: u64 = 1 << 10;
@@ -220,7 +221,7 @@ pub(super) fn say_cuts(prepared: &Prepared, display: &DisplayArgs) -> bool {
     for (path, cut) in prepared.captures.cuts() {
         any = true;
         if !display.quiet {
-            complain("warning", &format!("{}: {cut}", path.display()));
+            warn!("{}: {cut}", path.display());
         }
     }
     any

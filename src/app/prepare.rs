@@ -11,7 +11,8 @@ use super::config::settings::{Capture, Input, Settings};
 use super::config::{Overrides, command, load};
 use super::tui::args::TuiArgs;
 use super::values::{CaptureArg, TimeArg};
-use super::{WrongUsage, complain, watch_signals};
+use super::{WrongUsage, watch_signals};
+use tracing::info;
 
 pub(super) fn analyze(arguments: &AnalyzeArgs) -> anyhow::Result<Settings> {
     one_writer_of_stdout(&arguments.output)?;
@@ -133,15 +134,16 @@ fn say(settings: &Settings, search: &super::config::Search, display: &DisplayArg
         return;
     }
     if search.is_local_refused {
-        complain("note", "./tickscope.toml is not read as root; name it with --config");
+        info!("./tickscope.toml is not read as root; name it with --config");
     }
     if display.verbose > 0 {
-        match &search.found {
-            Some(found) => complain("note", &format!("configuration: {} ({})", found.path.display(), found.because)),
-            None => complain("note", "configuration: no file, defaults"),
+        if let Some(found) = &search.found {
+            info!("configuration: {} ({})", found.path.display(), found.because);
+        } else {
+            info!("configuration: no file, defaults");
         }
         for capture in &settings.captures {
-            complain("note", &format!("tap {}: {}", capture.name, capture.input));
+            info!(tap = capture.name, "{}", capture.input);
         }
     }
 }

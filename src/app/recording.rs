@@ -7,11 +7,11 @@ use clap::{Args, ValueHint};
 use tickscope_model::{Nanos, SegmentKind, Timestamp};
 use tickscope_nic::clock;
 
+use super::WrongUsage;
 use super::config::Settings;
 use super::config::duration;
 use super::config::live_keys::{parse_over, parse_size};
 use super::interval_log::IntervalLog;
-use super::{WrongUsage, complain};
 use crate::capture::Captured;
 use crate::live::flight::Flight;
 use crate::live::flight_files::FlightFiles;
@@ -19,6 +19,7 @@ use crate::live::record::{Limits, RecordOptions, Recorder};
 use crate::live::{Arrival, Live};
 use crate::pair::OrderRow;
 use crate::stats::{LiveTap, Recorded};
+use tracing::{error, info, warn};
 
 /// Thresholds of `--flight-over`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,9 +151,9 @@ impl Recording {
                 let text = format!(
                     "the flight recorder goes back {span}, but an order may be judged only {most} after it was sent (answer_timeout)"
                 );
-                complain("warning", &text);
+                warn!("{text}");
             }
-            files = Some(FlightFiles::start(folder, span, |text| complain("note", text)).context("flight recorder")?);
+            files = Some(FlightFiles::start(folder, span, |text| info!("{text}")).context("flight recorder")?);
         }
         let options =
             live.record.as_ref().map(|folder| RecordOptions { folder: folder.clone(), limits: limits(settings) });
@@ -253,9 +254,9 @@ impl Recording {
     fn tell(&self) {
         for text in self.recorder.iter().flat_map(Recorder::told) {
             if text.contains("recording stops") {
-                complain("error", &text);
+                error!("{text}");
             } else if !self.is_quiet {
-                complain("note", &text);
+                info!("{text}");
             }
         }
     }

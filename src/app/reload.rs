@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::args::LiveArgs;
-use super::complain;
 use super::config::keys::Table;
 use super::config::{Settings, command, load};
 use super::recording::Recording;
+use tracing::{error, info, warn};
 
 /// Keys of `[live]` that are applied.
 const APPLIED: [&str; 6] =
@@ -38,7 +38,7 @@ impl Reload {
         }
         match load(&command::find(arguments.file.config.as_deref())) {
             Ok(settings) => self.apply(settings, arguments, recording),
-            Err(error) => complain("error", &format!("SIGHUP: {error:#}; what was in force stays")),
+            Err(error) => error!("SIGHUP: {error:#}; what was in force stays"),
         }
     }
 
@@ -56,18 +56,18 @@ impl Reload {
         recording.change(&settings);
         for (key, path) in &applied {
             if let Some(value) = new.get(key) {
-                complain("note", &format!("SIGHUP: {path} = {}, but for what the command line says", value.1));
+                info!("SIGHUP: {path} = {}, but for what the command line says", value.1);
                 self.values.insert(*key, value.clone());
             } else {
-                complain("note", &format!("SIGHUP: {path} has its default again"));
+                info!("SIGHUP: {path} has its default again");
                 self.values.remove(key);
             }
         }
         for (_, path) in &refused {
-            complain("warning", &format!("SIGHUP: {path} cannot change while live runs: restart it"));
+            warn!("SIGHUP: {path} cannot change while live runs: restart it");
         }
         if applied.is_empty() && refused.is_empty() {
-            complain("note", "SIGHUP: the configuration says nothing new");
+            info!("SIGHUP: the configuration says nothing new");
         }
     }
 }

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use clap::{Args, ValueHint};
 use tickscope_sim::score::{Thresholds, score};
+use tracing::error;
 
-use super::{Outcome, complain, values};
+use super::{Outcome, values};
 
 /// Compare an --orders file with a truth
 ///
@@ -67,7 +68,7 @@ pub(super) fn run(arguments: &ScoreArgs) -> anyhow::Result<Outcome> {
         recall: arguments.recall,
     });
     for failure in &failures {
-        complain("failed", failure);
+        error!(word = "failed", "{failure}");
     }
     Ok(if failures.is_empty() { Outcome::Done } else { Outcome::CheckFailed })
 }

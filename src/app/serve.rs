@@ -17,15 +17,16 @@ use tickscope_nic::clock;
 
 use super::config::Settings;
 use super::config::settings::SocketSetting;
+use super::facts;
 use super::grow::Growing;
 use super::watch::Watch;
-use super::{complain, facts};
 use crate::live::flight::Flight;
 use crate::live::{Metrics, Publisher, Socket, Tell, Wanted};
 use crate::pipeline::Pipeline;
 use crate::pipeline::correlator::Correlator;
 use crate::stats::{Asked, By, Kept, Rates, Slowness, Snapshot, Summary, Tap};
 use crate::write::{Packets, named};
+use tracing::{info, warn};
 
 /// The name of the socket in its folder.
 const NAME: &str = "live.sock";
@@ -72,7 +73,7 @@ impl Serving {
         };
         let note = |text: &str| {
             if !is_quiet {
-                complain("note", text);
+                info!("{text}");
             }
         };
         if let Some(socket) = &socket {
@@ -192,7 +193,7 @@ impl Serving {
             summary
         };
         if let Err(error) = self.watch.advance(Timestamp(clock::now_utc_ns()), copy) {
-            complain("warning", &format!("which side slowed is not looked for: {error}"));
+            warn!("which side slowed is not looked for: {error}");
         }
     }
 
@@ -266,7 +267,7 @@ pub(super) fn groups(whole: &Summary, summary: Summary, for_metrics: bool) -> Sn
 fn tell(is_quiet: bool) -> Tell {
     Box::new(move |text| {
         if !is_quiet {
-            complain("note", text);
+            info!("{text}");
         }
     })
 }
@@ -289,7 +290,7 @@ fn default_socket(is_quiet: bool) -> Option<Socket> {
     bound
         .inspect_err(|error| {
             if !is_quiet {
-                complain("note", &format!("no socket: {error}; --socket PATH names another, --socket none wants none"));
+                info!("no socket: {error}; --socket PATH names another, --socket none wants none");
             }
         })
         .ok()

@@ -9,7 +9,8 @@ use tickscope_sim::live::{Live, MarketData, Options};
 use tickscope_sim::{Scenario, scenarios, shipped};
 
 use super::args::{SimArgs, TraderChoice};
-use super::{Outcome, WrongUsage, complain, stop, watch_signals};
+use super::{Outcome, WrongUsage, stop, watch_signals};
+use tracing::info;
 
 pub(super) fn run(arguments: &SimArgs) -> anyhow::Result<Outcome> {
     let mut out = io::stdout().lock();
@@ -89,14 +90,14 @@ fn live(scenario: Scenario, arguments: &SimArgs, out: &mut impl Write) -> anyhow
         ..Options::new(scenario, MarketData::parse(md), fix)
     };
     let live = Live::bind(options)?;
-    complain("note", &format!("the exchange listens on {}; Ctrl-C ends the market", live.fix_address()?));
+    info!("the exchange listens on {}; Ctrl-C ends the market", live.fix_address()?);
     for (what, address) in [
         ("the gateway listens on", live.gateway_address()),
         ("instruments are served on", live.reference_address()),
         ("lost market data are asked for at", live.recovery_address()),
     ] {
         if let Some(address) = address {
-            complain("note", &format!("{what} {address}"));
+            info!("{what} {address}");
         }
     }
     let summary = match &arguments.write {

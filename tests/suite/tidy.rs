@@ -51,6 +51,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tickscope_sim", &["app"]),
     ("tickscope_tui", &["app"]),
     ("toml", &["app"]),
+    ("tracing", &["app"]),
     ("zstd", &["capture", "live"]),
 ];
 

@@ -14,7 +14,8 @@ use super::{dissect, options};
 use crate::app::args::{ClockArgs, DisplayArgs};
 use crate::app::config::Settings;
 use crate::app::log::Hold;
-use crate::app::{complain, stop};
+use crate::app::stop;
+use tracing::{info, warn};
 
 /// See the head of this file.
 pub(in crate::app) struct LiveScreen(JoinHandle<()>);
@@ -34,11 +35,11 @@ impl LiveScreen {
             drop(hold);
             match shown {
                 // By SIGHUP the configuration is read again; where it was the terminal that went, the run goes on without.
-                Ok(Ended::Signal(SIGHUP)) => complain("note", "the screen ended by SIGHUP; the run goes on"),
+                Ok(Ended::Signal(SIGHUP)) => info!("the screen ended by SIGHUP; the run goes on"),
                 Ok(Ended::Quit | Ended::Signal(_)) => stop().store(true, Ordering::Relaxed),
                 Ok(Ended::Closed) => (),
                 // What is measured can be read elsewhere, and is reported at the end.
-                Err(error) => complain("warning", &format!("there is no screen: {error}; the run goes on")),
+                Err(error) => warn!("there is no screen: {error}; the run goes on"),
             }
         };
         thread::Builder::new().name("screen".to_owned()).spawn(run).map(LiveScreen)
