@@ -139,7 +139,7 @@ fn interrupts_that_wait_make_the_kernels_stamps_late() {
     };
     check("coalescing", Verdict::Ok, "up to 50 µs, or for 1 frame; the NIC's stamps are taken before", waits);
     // Without a limit of frames, as igb and e1000e say it.
-    check("coalescing", Verdict::Warn, "the NIC waits up to 3 µs", |interface| {
+    check("coalescing", Verdict::Ok, "the NIC waits up to 3 µs; the NIC's stamps are taken before", |interface| {
         interface.coalescing.found = Ok(Coalescing { rx_us: 3, rx_frames: 0, is_adaptive: false });
     });
     command("coalescing", "50 µs", "sudo ethtool -C eth0 rx-usecs 0", |interface| {
