@@ -50,6 +50,7 @@ pub(crate) fn compare(lab: &Lab, load: &Load, arguments: &[&str]) {
     for program in (0..rounds).flat_map(|_| programs) {
         let running = live(lab, program, driver);
         let warm = lab.in_sender(|| load.send(0, WARM.0, WARM.1));
+        std::thread::sleep(super::SETTLING);
         let before = threads(&running);
         let start = std::time::Instant::now();
         let sent = match rate {

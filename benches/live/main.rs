@@ -99,10 +99,12 @@ fn shares(lab: &Lab, load: &Load) {
             let running = program.start(lab);
             let rate = load.packets_for(messages);
             let warm = lab.in_sender(|| load.send(0, WARM.0, WARM.1));
+            // What still waits of those frames is not of these.
+            std::thread::sleep(SETTLING);
             let before = programs::processor_time(&running);
             let sent = lab.in_sender(|| load.send(warm.frames, rate, 2 * SPELL));
-            let used = programs::processor_time(&running).saturating_sub(before);
             std::thread::sleep(SETTLING);
+            let used = programs::processor_time(&running).saturating_sub(before);
             let got = program.end(running);
             let share = used.as_secs_f64() / sent.time.as_secs_f64();
             let lost = (warm.frames + sent.frames).saturating_sub(got.frames);

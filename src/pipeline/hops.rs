@@ -1,7 +1,7 @@
 //! The same packet at two taps: found by a hash of the bytes that nothing on the way changes (what UDP or TCP carries, and
 //! TCP's sequence number), so that it does not matter who rewrote addresses, ports, VLAN tags or the TTL. Memory is
 //! bounded; a packet that one tap saw twice cannot be told from its copy, so it is counted and not joined. Live most flows
-//! are looked at in samples until taps turn out to share them ([`Sparing`]).
+//! are looked at in samples until taps turn out to share them (`sparing.rs`).
 
 mod sparing;
 
