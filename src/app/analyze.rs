@@ -5,6 +5,7 @@ use std::{fs, mem, thread};
 
 use anyhow::Context;
 use tickscope_model::TapId;
+use tracing::warn;
 
 use super::args::{AnalyzeArgs, ClockArgs, SelectionArgs};
 use super::clocks::Clocks;
@@ -18,7 +19,6 @@ use crate::pair::attribution::Learning;
 use crate::pair::{Pairer, Rules, TriggerRule};
 use crate::pipeline::correlator::Correlator;
 use crate::stats::{self, Summary};
-use tracing::warn;
 
 pub fn run(arguments: &AnalyzeArgs, settings: &Settings) -> anyhow::Result<Outcome> {
     let threads = arguments.threads.map_or_else(threads, usize::from);
@@ -76,9 +76,7 @@ impl Task<'_> {
     pub(super) fn stages(&self, prepared: &mut Prepared) -> anyhow::Result<(Correlator, Clocks)> {
         let settings = self.settings;
         let clocks = Clocks::relate(settings, prepared)?;
-        if let Some(hops) = &mut prepared.pipeline.hops {
-            hops.clocks = clocks.between.clone();
-        }
+        prepared.pipeline.relate_taps(&clocks.between);
         let mut correlator = correlator(self, prepared, &clocks)?;
         if !correlator.pairer.rules().trigger.keeps_books {
             prepared.pipeline.read_ahead(&mut prepared.captures, self.threads, BLOCK_BYTES);

@@ -1,9 +1,10 @@
 //! Taps at which the two directions of a TCP conversation come apart, as from an optical splitter. `analyze` looks ahead and takes
 //! such taps for one observation point; `live` cannot, since conversations are under way when it is seen: it says what to set.
 
+use tracing::warn;
+
 use super::config::settings::TapSetting;
 use crate::pipeline::Pipeline;
-use tracing::warn;
 
 /// What was said already: pairs of taps, and the sentence.
 #[derive(Default)]

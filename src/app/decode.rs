@@ -3,12 +3,12 @@
 use std::io::{self, BufWriter};
 
 use tickscope_model::{Level, Loss};
+use tracing::info;
 
 use super::args::DecodeArgs;
 use super::config::Settings;
 use super::{Outcome, open};
 use crate::pipeline::printer::{Printer, Wanted};
-use tracing::info;
 
 pub fn run(arguments: &DecodeArgs, settings: &Settings) -> anyhow::Result<Outcome> {
     let mut prepared = open::prepare(settings, &arguments.selection, &arguments.clock)?;

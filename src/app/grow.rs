@@ -3,6 +3,8 @@
 
 use std::{io, mem};
 
+use tracing::warn;
+
 use super::args::OutputArgs;
 use super::recording::Recording;
 use super::values::TableOutput;
@@ -10,7 +12,6 @@ use crate::pair::{OrderRow, Paired, SegmentRow, TapClocks};
 use crate::pipeline::correlator::Correlator;
 use crate::stats::{ClockRelation, Evidence, Groups, Kept, Summary};
 use crate::write::GrowingTable;
-use tracing::warn;
 
 /// See the head of this file.
 pub(super) struct Growing {

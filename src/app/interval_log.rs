@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use tickscope_model::{Nanos, Timestamp};
+use tracing::error;
 
 use crate::pair::OrderRow;
 use crate::stats::{Latencies, Span, write_intervals};
 use crate::write::file_time;
-use tracing::error;
 
 /// When a new file is begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use tickscope_model::{Nanos, TapId, Timestamp};
 use tickscope_nic::{Options, clock, drop_other_capabilities, realtime};
+use tracing::{error, info, warn};
 
 use super::apart::Apart;
 use super::args::LiveArgs;
@@ -33,7 +34,6 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::correlator::Correlator;
 use crate::pipeline::hops::Hops;
 use crate::stats::{self, Relation, Summary};
-use tracing::{error, info, warn};
 
 /// Frames between two looks at the clock.
 const FRAMES_AT_ONCE: usize = 1024;
@@ -217,9 +217,7 @@ impl<'a> Engine<'a> {
         self.clocks = Clocks::live(self.settings, &stamped.collect::<Vec<_>>());
         let by_point = self.clocks.by_point(|tap| self.points.get(tap).copied().unwrap_or(0));
         self.correlator.pairer.set_clocks(by_point, self.clocks.between.clone());
-        if let Some(hops) = &mut self.pipeline.hops {
-            hops.clocks = self.clocks.between.clone();
-        }
+        self.pipeline.relate_taps(&self.clocks.between);
         self.growing.set_clocks(self.clocks.relations.clone(), self.clocks.between.clone());
     }
 
@@ -279,19 +277,15 @@ impl<'a> Engine<'a> {
                 Step::Decided(decision) => {
                     if !decision.moved_at.is_empty() {
                         self.correlator.times_moved(decision.moved_at);
-                        if let Some(hops) = &mut self.pipeline.hops {
-                            // What waits is of the clocks so far.
-                            hops.advance(Timestamp::MAX);
-                        }
+                        // What waits is of the clocks so far.
+                        self.pipeline.advance(Timestamp::MAX);
                     }
                     self.relate_clocks();
                 }
                 Step::Nothing(floor) => {
                     self.recording.reached(floor);
                     self.correlator.advance(floor);
-                    if let Some(hops) = &mut self.pipeline.hops {
-                        hops.advance(floor);
-                    }
+                    self.pipeline.advance(floor);
                     return Some(true);
                 }
                 Step::End => return None,

@@ -9,6 +9,7 @@ use anyhow::anyhow;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tickscope_decoders::{PROTOCOLS, Protocol};
 use tickscope_model::{Nanos, Timestamp};
+use tracing::warn;
 
 use super::args::{ClockArgs, DisplayArgs, SelectionArgs};
 use super::config::settings;
@@ -23,7 +24,6 @@ use crate::pipeline::first_look;
 use crate::pipeline::hops::Hops;
 use crate::pipeline::points::{self, Found, TapGroup};
 use crate::pipeline::{Configured, Pipeline};
-use tracing::warn;
 
 /// Frames, or runs of packets, between two looks at Ctrl-C and the progress bar.
 const CHECK_EVERY: u64 = 1 << 10;

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::Path;
 
+use tracing::info;
+
 use super::args::{
     AnalyzeArgs, ClockArgs, DecodeArgs, DisplayArgs, FileArgs, InputArgs, LiveArgs, OutputArgs, SelectionArgs,
 };
@@ -12,7 +14,6 @@ use super::config::{Overrides, command, load};
 use super::tui::args::TuiArgs;
 use super::values::{CaptureArg, TimeArg};
 use super::{WrongUsage, watch_signals};
-use tracing::info;
 
 pub(super) fn analyze(arguments: &AnalyzeArgs) -> anyhow::Result<Settings> {
     one_writer_of_stdout(&arguments.output)?;

@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::{Args, ValueHint};
 use tickscope_model::{Nanos, SegmentKind, Timestamp};
 use tickscope_nic::clock;
+use tracing::{error, info, warn};
 
 use super::WrongUsage;
 use super::config::Settings;
@@ -19,7 +20,6 @@ use crate::live::record::{Limits, RecordOptions, Recorder};
 use crate::live::{Arrival, Live};
 use crate::pair::OrderRow;
 use crate::stats::{LiveTap, Recorded};
-use tracing::{error, info, warn};
 
 /// Thresholds of `--flight-over`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tracing::{error, info, warn};
+
 use super::args::LiveArgs;
 use super::config::keys::Table;
 use super::config::{Settings, command, load};
 use super::recording::Recording;
-use tracing::{error, info, warn};
 
 /// Keys of `[live]` that are applied.
 const APPLIED: [&str; 6] =

@@ -14,6 +14,7 @@ use anyhow::anyhow;
 use rustix::time::{ClockId, clock_gettime};
 use tickscope_model::Timestamp;
 use tickscope_nic::clock;
+use tracing::{info, warn};
 
 use super::config::Settings;
 use super::config::settings::SocketSetting;
@@ -26,7 +27,6 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::correlator::Correlator;
 use crate::stats::{Asked, By, Kept, Rates, Slowness, Snapshot, Summary, Tap};
 use crate::write::{Packets, named};
-use tracing::{info, warn};
 
 /// The name of the socket in its folder.
 const NAME: &str = "live.sock";

@@ -7,10 +7,10 @@ use std::path::Path;
 use anyhow::{Context, anyhow};
 use tickscope_sim::live::{Live, MarketData, Options};
 use tickscope_sim::{Scenario, scenarios, shipped};
+use tracing::info;
 
 use super::args::{SimArgs, TraderChoice};
 use super::{Outcome, WrongUsage, stop, watch_signals};
-use tracing::info;
 
 pub(super) fn run(arguments: &SimArgs) -> anyhow::Result<Outcome> {
     let mut out = io::stdout().lock();

@@ -175,7 +175,7 @@ impl Hops {
             Some(waiting) if waiting.is_seen_by(tap) => waiting.is_ambiguous = true,
             Some(waiting) => {
                 if let Some(sparing) = &mut self.sparing {
-                    sparing.is_shared((waiting.taps[0], &waiting.key), (tap, &FlowKey::of(0, packet)));
+                    sparing.share((waiting.taps[0], &waiting.key), (tap, &FlowKey::of(0, packet)));
                 }
                 self.beyond += u64::from(!waiting.add(tap, time));
             }

@@ -19,6 +19,7 @@ use self::hops::Hops;
 use crate::capture::{Captured, Merged, Packets, Place, Step};
 use crate::dissect::{Dissector, Filter, Transport, dissect};
 use crate::flow::{Arrival, Conversations, Endpoint, FlowKey, Lane, NamedSession, Peer, StreamBytes, UdpFlows};
+use crate::pair::TapClocks;
 
 /// So many conversations are looked at for directions that come apart.
 const NEWEST: usize = 4096;
@@ -144,6 +145,20 @@ impl Pipeline {
         if self.told != self.udp.edition() {
             self.told = self.udp.edition();
             self.board.put(Known::new(self.udp.skimmed()));
+        }
+    }
+
+    /// How the clocks of taps are related from now on: packets that several of them see are joined by that.
+    pub fn relate_taps(&mut self, clocks: &TapClocks) {
+        if let Some(hops) = &mut self.hops {
+            hops.clocks.clone_from(clocks);
+        }
+    }
+
+    /// Time has come to `now`, whether or not frames say so: packets that waited long enough are joined.
+    pub fn advance(&mut self, now: Timestamp) {
+        if let Some(hops) = &mut self.hops {
+            hops.advance(now);
         }
     }
 

@@ -202,6 +202,10 @@ impl Summary {
     }
 
     /// Names of the taps, by their number.
+    pub fn tap_name(&self, tap: TapId) -> Option<&str> {
+        self.taps.get(usize::from(tap.0)).map(|tap| tap.name.as_str())
+    }
+
     pub fn tap_names(&self) -> Vec<String> {
         self.taps.iter().map(|tap| tap.name.clone()).collect()
     }

@@ -164,7 +164,7 @@ fn hops(page: &mut Page, summary: &Summary) {
     let help = "Packets from the tap that saw them first to another, joined by their bytes.";
     page.family("tickscope_hop_seconds", "histogram", "seconds", help);
     let limits = limits();
-    let name = |tap: TapId| summary.taps.get(usize::from(tap.0)).map_or("", |tap| tap.name.as_str());
+    let name = |tap: TapId| summary.tap_name(tap).unwrap_or_default();
     for (from, to, histogram) in &summary.hops.pairs {
         let labels = [("from", name(*from)), ("to", name(*to))];
         histogram_series(page, labels, &Counted::of(histogram, &limits), (&limits, None));

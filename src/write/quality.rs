@@ -175,7 +175,7 @@ fn hops(summary: &Summary, lines: &mut Vec<String>) {
     let mut columns = Columns::new(&[0]);
     let titles = ["  packets at two taps", "n", "min", "p50", "p99", "max", "±"];
     columns.push(titles.map(str::to_owned).to_vec());
-    let name = |tap: TapId| summary.taps.get(usize::from(tap.0)).map_or("?".to_owned(), |tap| printable(&tap.name));
+    let name = |tap: TapId| summary.tap_name(tap).map_or("?".to_owned(), printable);
     for (from, to, all) in &hops.pairs {
         let values = [all.min(), all.median(), all.percentile(Quantile::P99), all.max()];
         let mut cells = vec![format!("  hop {} → {}", name(*from), name(*to)), grouped(all.n())];

@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use signal_hook::consts::SIGHUP;
 use tickscope_tui::{Connection, Ended};
+use tracing::{info, warn};
 
 use super::args::ScreenArgs;
 use super::{dissect, options};
@@ -15,7 +16,6 @@ use crate::app::args::{ClockArgs, DisplayArgs};
 use crate::app::config::Settings;
 use crate::app::log::Hold;
 use crate::app::stop;
-use tracing::{info, warn};
 
 /// See the head of this file.
 pub(in crate::app) struct LiveScreen(JoinHandle<()>);

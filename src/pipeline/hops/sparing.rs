@@ -50,7 +50,7 @@ impl Sparing {
     }
 
     /// The same packet was found at two taps.
-    pub(super) fn is_shared(&mut self, one: (TapId, &FlowKey), other: (TapId, &FlowKey)) {
+    pub(super) fn share(&mut self, one: (TapId, &FlowKey), other: (TapId, &FlowKey)) {
         let mut sides = [one, other].map(|(tap, key)| {
             let flow = number((key.source.address, key.target.address), (key.source.port, key.target.port));
             self.flow(tap, flow).map_or(Flow { seen: 0, is_shared: true }, |flow| {

@@ -129,11 +129,10 @@ pub(in super::super) fn clock(relation: &ClockRelation) -> Value {
 
 /// Packets that two taps saw.
 pub(in super::super) fn hops(summary: &Summary) -> Value {
-    let name = |tap: TapId| summary.taps.get(usize::from(tap.0)).map(|tap| tap.name.clone());
     let pair = |(from, to, latencies): &(TapId, TapId, Histogram)| {
         let mut object = distribution(latencies);
-        object.insert("from".into(), name(*from).into());
-        object.insert("to".into(), name(*to).into());
+        object.insert("from".into(), summary.tap_name(*from).into());
+        object.insert("to".into(), summary.tap_name(*to).into());
         let error = summary.error_between(*from, *to);
         object.insert("error_ns".into(), error.map(|error| error.0).into());
         Value::from(object)
