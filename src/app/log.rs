@@ -38,14 +38,17 @@ pub(super) fn write_as(format: LogFormat) {
 
 /// From now on events become lines.
 pub(super) fn start() {
+    let take = |level, said: &Said| {
+        say(said.line(level, Timestamp(clock::now_utc_ns()), IS_JSON.load(Ordering::Relaxed)));
+    };
     // Whoever has called us from another program may have a subscriber of his own, which then gets them.
-    let _ = tracing::subscriber::set_global_default(Lines);
+    let _ = tracing::subscriber::set_global_default(Lines(take));
 }
 
-/// Makes a line of each event. Nothing here opens spans.
-struct Lines;
+/// Hands on what each event says. Nothing here opens spans.
+struct Lines<T>(T);
 
-impl Subscriber for Lines {
+impl<T: Fn(Level, &Said) + Send + Sync + 'static> Subscriber for Lines<T> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         *metadata.level() <= Level::INFO
     }
@@ -65,9 +68,7 @@ impl Subscriber for Lines {
     fn event(&self, event: &Event<'_>) {
         let mut said = Said::default();
         event.record(&mut said);
-        let line =
-            said.line(*event.metadata().level(), Timestamp(clock::now_utc_ns()), IS_JSON.load(Ordering::Relaxed));
-        say(line);
+        (self.0)(*event.metadata().level(), &said);
     }
 
     fn enter(&self, _span: &Id) {}
@@ -111,7 +112,10 @@ impl Said {
         };
         let level = self.word.as_deref().unwrap_or(name);
         let words = self.text.split_whitespace().collect::<Vec<_>>().join(" ");
-        let text = self.tap.as_ref().map_or(words.clone(), |tap| format!("tap {tap}: {words}"));
+        let text = match &self.tap {
+            Some(tap) => format!("tap {tap}: {words}"),
+            None => words,
+        };
         if !is_json {
             return format!("tickscope: {level}: {text}\n");
         }
@@ -162,45 +166,24 @@ fn write(line: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::Value;
 
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_767_623_400_065_042_140);
 
-    /// The lines that events make, as text and as JSON.
-    struct Caught(Mutex<Vec<(String, Value)>>);
-
-    impl Subscriber for &'static Caught {
-        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-            Lines.enabled(metadata)
-        }
-
-        fn new_span(&self, span: &Attributes<'_>) -> Id {
-            Lines.new_span(span)
-        }
-
-        fn record(&self, _span: &Id, _values: &Record<'_>) {}
-
-        fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
-
-        fn event(&self, event: &Event<'_>) {
-            let mut said = Said::default();
-            event.record(&mut said);
-            let [text, json] = [false, true].map(|is_json| said.line(*event.metadata().level(), NOW, is_json));
-            assert!(json.ends_with('\n') && json.lines().count() == 1, "{json}");
-            self.0.lock().expect("no panic").push((text, serde_json::from_str(&json).expect("JSON")));
-        }
-
-        fn enter(&self, _span: &Id) {}
-
-        fn exit(&self, _span: &Id) {}
-    }
-
     #[test]
     fn an_event_is_one_line_of_text_or_json_with_its_tap_and_its_time_in_utc() {
-        let caught: &'static Caught = Box::leak(Box::new(Caught(Mutex::new(Vec::new()))));
-        tracing::subscriber::with_default(caught, || {
+        let caught: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
+        let lines = Arc::clone(&caught);
+        let take = move |level, said: &Said| {
+            let [text, json] = [false, true].map(|is_json| said.line(level, NOW, is_json));
+            assert!(json.ends_with('\n') && json.lines().count() == 1, "{json}");
+            lines.lock().expect("no panic").push((text, serde_json::from_str(&json).expect("JSON")));
+        };
+        tracing::subscriber::with_default(Lines(take), || {
             let lost = 3;
             tracing::info!(tap = "md", "\"eth1\"\n lost {lost} frames");
             tracing::warn!("slow");
@@ -215,6 +198,6 @@ mod tests {
             ("tickscope: warning: slow\n".to_owned(), object("warning", "slow")),
             ("tickscope: failed: 1 of 2\n".to_owned(), object("failed", "1 of 2")),
         ];
-        assert_eq!(*caught.0.lock().expect("no panic"), expected);
+        assert_eq!(*caught.lock().expect("no panic"), expected);
     }
 }
