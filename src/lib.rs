@@ -11,5 +11,6 @@ pub mod live;
 pub mod merge;
 pub mod pair;
 pub mod pipeline;
+mod prefetch;
 pub mod stats;
 pub mod write;

@@ -3,13 +3,15 @@
 //! [`Tape`], where the look-up of triggers finds them. Other symbols have no book, and cost nothing.
 
 mod levels;
+mod orders;
 mod tape;
 
 use tickscope_model::{BookChange, Decimal, MarketEvent, MarketKind, Side};
 
 use self::levels::Levels;
+use self::orders::{Orders, Resting};
 pub use self::tape::{Entry, Exposure, Moved, RATE_CLASSES, Tape};
-use crate::hash::HashMap;
+use crate::prefetch::prefetch;
 
 /// Orders in all books together: some 100 MB. What is added beyond makes its book a partial one.
 const MOST_ORDERS: usize = 1 << 21;
@@ -93,17 +95,10 @@ pub struct Books {
     ended: Vec<usize>,
 }
 
-#[derive(Clone, Copy)]
-struct Resting {
-    is_buy: bool,
-    price: Price,
-    quantity: u32,
-}
-
 /// The book of one symbol on one feed.
 #[derive(Default)]
 struct Book {
-    orders: HashMap<u64, Resting>,
+    orders: Orders,
     bids: Levels,
     asks: Levels,
     best: Best,
@@ -150,24 +145,27 @@ impl Books {
         effect
     }
 
-    /// The book of a message, if it has one, and one of its numbers that is asked for late.
+    /// Has the book of a message brought into the cache, if it has one; where several feeds have one, that of the first.
     #[inline]
-    pub fn touch_book(&self, feed: usize, event: &MarketEvent) -> Option<u64> {
-        self.book(feed, event).map(|book| book.gaps ^ book.previous.bid.cast_unsigned())
+    pub fn prefetch_book(&self, event: &MarketEvent) {
+        if let Some(book) = self.by_symbol.get(event.symbol.0 as usize).and_then(|books| books.first()) {
+            prefetch(book, size_of_val(book));
+        }
     }
 
-    /// Its order there.
+    /// Its order there; the book is in the cache.
     #[inline]
-    pub fn touch_order(&self, feed: usize, event: &MarketEvent) -> Option<Price> {
-        let book = self.book(feed, event)?;
-        book.orders.get(&order_of(&event.book)?).map(|resting| resting.price)
+    pub fn prefetch_order(&self, feed: usize, event: &MarketEvent) {
+        if let (Some(book), Some(order)) = (self.book(feed, event), order_of(&event.book)) {
+            book.orders.prefetch(order);
+        }
     }
 
     /// The level of that order, or of the message.
     #[inline]
     pub fn touch_level(&self, feed: usize, event: &MarketEvent) -> Option<u64> {
         let book = self.book(feed, event)?;
-        let resting = || book.orders.get(&order_of(&event.book)?).map(|resting| (resting.is_buy, resting.price));
+        let resting = || book.orders.get(order_of(&event.book)?).map(|resting| (resting.is_buy, resting.price));
         let (is_buy, price) = match event.book {
             BookChange::Add { side, price, .. } => (side == Side::Buy, price_of(price)?),
             _ => resting()?,
@@ -250,7 +248,7 @@ impl Book {
                 (side, price, quantity)
             }
             BookChange::Delete { order } => {
-                let quantity = self.orders.get(&order).map_or(0, |resting| resting.quantity);
+                let quantity = self.orders.get(order).map_or(0, |resting| resting.quantity);
                 let (side, price) = self.take(order, u32::MAX);
                 (side, price, quantity)
             }
@@ -327,7 +325,7 @@ impl Book {
 
     /// Takes so much, or all, of an order away; its side and price, as far as the order is known.
     fn take(&mut self, order: u64, quantity: u32) -> (Option<bool>, Price) {
-        let Some(resting) = self.orders.get_mut(&order) else {
+        let Some(resting) = self.orders.get_mut(order) else {
             self.is_partial = true;
             return (None, 0);
         };
@@ -335,7 +333,7 @@ impl Book {
         resting.quantity -= taken;
         let Resting { is_buy, price, quantity: left } = *resting;
         if left == 0 {
-            self.orders.remove(&order);
+            self.orders.remove(order);
         }
         self.levels(is_buy).take(price, taken.into());
         (Some(is_buy), price)

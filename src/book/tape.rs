@@ -7,6 +7,7 @@ use tickscope_model::{MarketKind, SymbolId, Timestamp};
 
 use super::{Effect, Touch};
 use crate::merge::Tick;
+use crate::prefetch::prefetch;
 
 /// Entries kept of a symbol …
 const LENGTH: usize = 1024;
@@ -126,7 +127,7 @@ struct Strip {
 }
 
 impl Strip {
-    fn push(&mut self, entry: Entry, length: usize) {
+    fn push(&mut self, entry: &Entry, length: usize) {
         let time = entry.tick.time;
         while self.entries.len() >= length {
             self.entries.pop_front();
@@ -137,11 +138,11 @@ impl Strip {
             self.entries.reserve_exact(room.saturating_sub(self.entries.len()).max(1));
         }
         if self.entries.is_empty() || self.times[RATE_OF - 1] <= time {
-            self.entries.push_back(entry);
+            self.entries.push_back(*entry);
             self.times.rotate_left(1);
             self.times[RATE_OF - 1] = time;
         } else {
-            self.insert(entry);
+            self.insert(*entry);
         }
     }
 
@@ -166,7 +167,7 @@ pub struct Tape {
 
 impl Tape {
     /// A message came. `counts`: it is of a kind that may be a trigger.
-    pub fn push(&mut self, point: u16, symbol: SymbolId, entry: Entry, counts: bool) {
+    pub fn push(&mut self, point: u16, symbol: SymbolId, entry: &Entry, counts: bool) {
         let length = if self.strips.len() > MANY { SHORT_LENGTH } else { LENGTH };
         if counts {
             let (code, kind) = (entry.tick.code, entry.tick.kind);
@@ -191,16 +192,27 @@ impl Tape {
         }
     }
 
-    /// What is read of a symbol's strip for each of its messages.
+    /// Has a symbol's strip brought into the cache.
     #[inline]
-    pub fn touch_strip(&self, point: u16, symbol: SymbolId) -> Option<Timestamp> {
-        self.strip(point, symbol).map(|strip| strip.times[0])
+    pub fn prefetch_strip(&self, point: u16, symbol: SymbolId) {
+        if let Some(strip) = self.strip(point, symbol) {
+            prefetch(strip, size_of::<Strip>());
+        }
     }
 
-    /// The entry that the next message replaces.
+    /// The place of its next message; the strip is in the cache.
     #[inline]
-    pub fn touch_place(&self, point: u16, symbol: SymbolId) -> Option<u64> {
-        self.strip(point, symbol)?.entries.front().map(|entry| entry.tick.frame ^ entry.packet_sequence)
+    pub fn prefetch_place(&self, point: u16, symbol: SymbolId) {
+        let Some(strip) = self.strip(point, symbol) else { return };
+        let entries = &strip.entries;
+        let place = if entries.len() < entries.capacity() {
+            entries.back().map(|newest| std::ptr::from_ref(newest).wrapping_add(1))
+        } else {
+            entries.front().map(std::ptr::from_ref)
+        };
+        if let Some(place) = place {
+            prefetch(place, size_of::<Entry>());
+        }
     }
 
     /// The number of a symbol's strip, from 0 on; it has one from now on.
@@ -312,7 +324,7 @@ mod tests {
     fn entries_are_found_by_time_and_sequence_also_where_the_capture_stepped_back() {
         let mut tape = Tape::default();
         for (time, sequence) in [(10, 1), (20, 2), (20, 3), (15, 4)] {
-            tape.push(0, SymbolId(1), entry(time, sequence), true);
+            tape.push(0, SymbolId(1), &entry(time, sequence), true);
         }
         let price = |time, sequence| tape.find(0, SymbolId(1), &entry(time, sequence).tick).map(|effect| effect.price);
         assert_eq!((price(20, 3), price(15, 4), price(10, 9)), (Some(3), Some(4), None));

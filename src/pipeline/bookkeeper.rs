@@ -1,6 +1,7 @@
 //! Messages on their way into the books of watched symbols and onto their tape. Each would wait for memory several times, one time
 //! after the other: its book, its order, its level, its place on the tape. So some are gathered, and what all of them need
-//! is asked for at once before any of them is applied. Whoever looks into books or tape settles them first.
+//! is asked for at once before any of them is applied: book and tape's strip when a message comes, what these know of when all are
+//! there. Whoever looks into books or tape settles them first.
 
 use std::hint::black_box;
 
@@ -32,6 +33,8 @@ pub(super) struct Bookkeeper {
     tape: Tape,
     links: Links,
     gathered: Vec<Message>,
+    /// What the messages did, until the tape has it.
+    entries: Vec<Entry>,
     /// Kinds of messages that may be triggers.
     kinds: Vec<MarketKind>,
 }
@@ -43,6 +46,7 @@ impl Bookkeeper {
             tape: Tape::default(),
             links: Links::new(links),
             gathered: Vec::with_capacity(GATHERED),
+            entries: Vec::with_capacity(GATHERED),
             kinds,
         }
     }
@@ -54,6 +58,8 @@ impl Bookkeeper {
 
     #[inline]
     pub(super) fn take(&mut self, message: Message, symbols: &Symbols) {
+        self.books.prefetch_book(&message.event);
+        self.tape.prefetch_strip(message.point, message.event.symbol);
         self.gathered.push(message);
         // A link compares one symbol with another as they stand.
         if self.gathered.len() == GATHERED || !self.links.is_empty() {
@@ -67,30 +73,31 @@ impl Bookkeeper {
         self.books.forget(feed);
     }
 
-    /// From here on books, tape and links know of every message.
+    /// From here on books, tape and links know of every message. All go into the books first, then all onto the tape: writing there
+    /// may still wait for memory, and then nothing else waits behind it.
     pub(super) fn settle(&mut self, symbols: &Symbols) {
         self.touch();
-        for Message { point, feed, health, tick, packet_sequence, ref event } in self.gathered.drain(..) {
-            let effect = self.books.apply(feed, health, event);
+        for Message { point, feed, health, tick, packet_sequence, event } in &self.gathered {
+            let effect = self.books.apply(*feed, *health, event);
             if !self.links.is_empty() {
-                self.links.see(point, &tick, event, &effect, symbols);
+                self.links.see(*point, tick, event, &effect, symbols);
             }
+            let (tick, reference, packet_sequence) = (*tick, event.reference, *packet_sequence);
+            self.entries.push(Entry { tick, effect, reference, packet_sequence });
+        }
+        for (Message { point, event, .. }, entry) in self.gathered.drain(..).zip(&self.entries) {
             let may_trigger = self.kinds.contains(&event.kind);
-            let entry = Entry { tick, effect, reference: event.reference, packet_sequence };
             self.tape.push(point, event.symbol, entry, may_trigger);
         }
+        self.entries.clear();
     }
 
     /// Has everything brought that the messages will need. Each round asks for what the one before it has found; within a round no
     /// message waits for another.
     fn touch(&self) {
         for message in &self.gathered {
-            black_box(self.books.touch_book(message.feed, &message.event));
-            black_box(self.tape.touch_strip(message.point, message.event.symbol));
-        }
-        for message in &self.gathered {
-            black_box(self.books.touch_order(message.feed, &message.event));
-            black_box(self.tape.touch_place(message.point, message.event.symbol));
+            self.books.prefetch_order(message.feed, &message.event);
+            self.tape.prefetch_place(message.point, message.event.symbol);
         }
         for message in &self.gathered {
             black_box(self.books.touch_level(message.feed, &message.event));
