@@ -93,8 +93,23 @@ impl Receiver {
             Ok(()) if !self.shared.is_up.load(Relaxed) => Ok(Waited::LinkDown),
             Ok(()) => Ok(Waited::Nothing),
             Err(error) if is_down(&error) => Ok(Waited::LinkDown),
-            Err(source) => Err(CaptureError { interface: self.interface.clone(), what: "waiting for frames", source }),
+            Err(source) => Err(self.cannot_wait(source)),
         }
+    }
+
+    /// Leaves frames to gather in the ring of AF_XDP for so long, or until an eighth of it has come: each has its stamp already, and
+    /// to be woken for every few of them costs more than they do. AF_PACKET shows whole blocks, which have gathered; there it returns
+    /// at once.
+    pub fn gather(&mut self, time: Duration) -> Result<(), CaptureError> {
+        let time_ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        match &self.ring {
+            Ring::Packet(_) => Ok(()),
+            Ring::Xdp(socket) => socket.gather(time_ms).map_err(|source| self.cannot_wait(source)),
+        }
+    }
+
+    fn cannot_wait(&self, source: io::Error) -> CaptureError {
+        CaptureError { interface: self.interface.clone(), what: "waiting for frames", source }
     }
 
     /// Shows up to `budget` frames that are there, and never waits. How many it were.

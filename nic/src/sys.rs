@@ -125,6 +125,12 @@ pub(crate) fn poll(socket: &OwnedFd, events: c_short, timeout_ms: u32) -> io::Re
     }
 }
 
+/// Bytes of a page of memory.
+pub(crate) fn page_bytes() -> u32 {
+    // SAFETY: no memory is passed.
+    u32::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
 /// Waits for nothing but time.
 pub(crate) fn pause(milliseconds: u32) {
     // SAFETY: no entries, so no memory.
@@ -196,6 +202,9 @@ pub(crate) fn host_addresses(interface: &str) -> io::Result<Vec<IpAddr>> {
     Ok(found)
 }
 
+const WRITABLE: c_int = libc::PROT_READ | libc::PROT_WRITE;
+const SHARED: c_int = libc::MAP_SHARED | libc::MAP_POPULATE;
+
 /// Memory shared with the kernel: a ring of a socket, or memory that a socket fills.
 pub(crate) struct Mapping {
     start: NonNull<u8>,
@@ -208,18 +217,22 @@ unsafe impl Send for Mapping {}
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    pub(crate) fn of(socket: &OwnedFd, length: usize, offset: i64) -> io::Result<Mapping> {
-        Mapping::new(length, libc::MAP_SHARED | libc::MAP_POPULATE, socket.as_raw_fd(), offset)
+    pub(crate) fn of(file: &OwnedFd, length: usize, offset: i64) -> io::Result<Mapping> {
+        Mapping::new(length, WRITABLE, SHARED, file.as_raw_fd(), offset)
+    }
+
+    /// What only the kernel writes: to write there ends the process.
+    pub(crate) fn read_only(file: &OwnedFd, length: usize, offset: i64) -> io::Result<Mapping> {
+        Mapping::new(length, libc::PROT_READ, SHARED, file.as_raw_fd(), offset)
     }
 
     pub(crate) fn anonymous(length: usize) -> io::Result<Mapping> {
-        Mapping::new(length, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE, -1, 0)
+        Mapping::new(length, WRITABLE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE, -1, 0)
     }
 
-    fn new(length: usize, flags: c_int, file: c_int, offset: i64) -> io::Result<Mapping> {
+    fn new(length: usize, protection: c_int, flags: c_int, file: c_int, offset: i64) -> io::Result<Mapping> {
         // SAFETY: a new mapping at a place that the kernel chooses touches nobody's memory.
-        let start =
-            unsafe { libc::mmap(ptr::null_mut(), length, libc::PROT_READ | libc::PROT_WRITE, flags, file, offset) };
+        let start = unsafe { libc::mmap(ptr::null_mut(), length, protection, flags, file, offset) };
         match NonNull::new(start.cast::<u8>()) {
             Some(start) if start.as_ptr().cast() != libc::MAP_FAILED => Ok(Mapping { start, length }),
             _ => Err(io::Error::last_os_error()),

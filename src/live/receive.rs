@@ -16,6 +16,8 @@ use super::queue::{Head, Writer, add};
 pub(super) const BUDGET: usize = 256;
 /// How long a receiver waits on an empty ring until it says that it is empty.
 const IDLE: Duration = Duration::from_millis(20);
+/// Where fewer frames than [`BUDGET`] came at once, the next are left to gather for so long, if the ring has room for them.
+const GATHERING: Duration = Duration::from_millis(20);
 /// How long it waits where the link is down: the ring says so at once.
 const DOWN: Duration = Duration::from_millis(20);
 
@@ -56,9 +58,6 @@ pub(super) struct Running {
     pub fifo: u8,
     /// A frame may lie this long in the kernel after its stamp until the ring shows it.
     pub hidden_ns: u64,
-    /// Where fewer frames than [`BUDGET`] came at once, the next are left to gather for so long: each has its stamp already, and
-    /// to be woken for every single one costs more than all that is done with it.
-    pub gathering: Duration,
 }
 
 /// A running receiver.
@@ -104,8 +103,11 @@ fn receive(
                     writer.push(head, frame.bytes);
                 });
                 writer.pause(asked_ns);
-                if count < BUDGET && !running.gathering.is_zero() {
-                    thread::park_timeout(running.gathering);
+                if count < BUDGET
+                    && let Err(error) = receiver.gather(GATHERING)
+                {
+                    writer.end();
+                    return Err(error);
                 }
             }
             Ok(waited @ (Waited::Nothing | Waited::LinkDown)) => {

@@ -25,10 +25,6 @@ const XDP_HIDDEN_NS: u64 = 100_000_000;
 /// `AF_PACKET` shows a block once it is full or its time is over, by a timer that may be late.
 const PACKET_SLACK_NS: u64 = 100_000_000;
 
-/// Frames gather in the ring of `AF_XDP` for so long. It has room for 32,768: in this time 10 Gbit/s bring no more of frames of 133
-/// bytes. `AF_PACKET` shows whole blocks, which have gathered already.
-const XDP_GATHERING: Duration = Duration::from_millis(4);
-
 /// How to capture one tap.
 #[derive(Clone, Debug)]
 pub struct TapOptions {
@@ -92,19 +88,19 @@ impl Tap {
     /// Starts a thread for each receiver.
     pub(super) fn start(&mut self, merge: &mut Merge) -> io::Result<()> {
         let Some(capture) = &mut self.capture else { return Ok(()) };
-        let (hidden_ns, gathering) = if capture.chosen().driver == Driver::Xdp {
-            (XDP_HIDDEN_NS, XDP_GATHERING)
+        let hidden_ns = if capture.chosen().driver == Driver::Xdp {
+            XDP_HIDDEN_NS
         } else {
             // A block is closed within one to two times this.
             let timeout_ns = u64::from(self.options.nic.packet.block_timeout_ms) * 1_000_000;
-            (2 * timeout_ns + PACKET_SLACK_NS, Duration::ZERO)
+            2 * timeout_ns + PACKET_SLACK_NS
         };
         let mut processors = self.options.processors.iter().cycle();
         for receiver in capture.receivers() {
             let (writer, reader) = queue(self.options.queue_bytes, thread::current());
             let (tally, stamped) = (Arc::clone(&reader.tally), Arc::new(Stamped::default()));
             let processor = processors.next().copied();
-            let running = Running { processor, fifo: self.options.fifo, hidden_ns, gathering };
+            let running = Running { processor, fifo: self.options.fifo, hidden_ns };
             let number = receiver.queue();
             let name = format!("{}/{number}", self.options.name);
             let thread = receive::start(&name, receiver, writer, Arc::clone(&stamped), running)?;

@@ -29,7 +29,10 @@ pub(super) enum MapKind {
     Hash = 1,
     Array = 2,
     PerCpuArray = 6,
+    ArrayOfMaps = 12,
     Sockets = 17,
+    /// A ring buffer, which has neither keys nor values, and as many entries as bytes.
+    Words = 27,
 }
 
 #[repr(C)]
@@ -39,6 +42,8 @@ struct MapCreate {
     value_bytes: u32,
     entries: u32,
     flags: u32,
+    /// Of which kind the maps in a map of maps are.
+    inner: u32,
 }
 
 #[repr(C)]
@@ -91,8 +96,14 @@ fn number(descriptor: &OwnedFd) -> u32 {
 }
 
 pub(super) fn create_map(kind: MapKind, key_bytes: u32, value_bytes: u32, entries: u32) -> io::Result<OwnedFd> {
-    let mut attributes = MapCreate { kind: kind as u32, key_bytes, value_bytes, entries, flags: 0 };
+    let mut attributes = MapCreate { kind: kind as u32, key_bytes, value_bytes, entries, flags: 0, inner: 0 };
     bpf(MAP_CREATE, &mut attributes).map(descriptor)
+}
+
+/// An array of maps that are like this one.
+pub(super) fn create_array_of(inner: &OwnedFd, entries: u32) -> io::Result<OwnedFd> {
+    let (kind, inner) = (MapKind::ArrayOfMaps as u32, number(inner));
+    bpf(MAP_CREATE, &mut MapCreate { kind, key_bytes: 4, value_bytes: 4, entries, flags: 0, inner }).map(descriptor)
 }
 
 pub(super) fn update(map: &OwnedFd, key: &[u8], value: &[u8]) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! Frames taken from the driver, before the host's stack, through AF_XDP sockets. The program that decides is our own, written
 //! in [`program`] and loaded by bpf(2). Needs Linux 5.9 (a link that holds the program), is better from 6.1 on (stamps in TAI).
 
+mod alarm;
 mod asm;
 mod bpf;
 mod btf;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use crate::error::OpenError;
 use crate::options::Filter;
+use alarm::Alarm;
 pub(crate) use btf::KERNEL as KERNEL_TYPES;
 pub use open::{Needs, needs};
 pub(crate) use open::{has_stamp_function, open, try_out};
@@ -69,6 +71,7 @@ fn possible_processors() -> usize {
 /// The maps of one capture.
 struct Maps {
     sockets: OwnedFd,
+    alarms: OwnedFd,
     matches: Arc<Matches>,
     ports: Option<OwnedFd>,
     addresses: Option<OwnedFd>,
@@ -84,11 +87,14 @@ impl Maps {
         };
         let sockets =
             bpf::create_map(bpf::MapKind::Sockets, 4, 4, queues).map_err(refused("making the map of sockets"))?;
+        let alarms = Alarm::new().and_then(|model| bpf::create_array_of(model.map(), queues));
+        let alarms = alarms.map_err(refused("making the map of alarms"))?;
         let matches = Matches::new(queues).map_err(refused("making the map of counters"))?;
         let ports = (!filter.ports.is_empty()).then(|| port_map(&filter.ports)).transpose();
         let addresses = (!filter.addresses.is_empty()).then(|| address_map(&filter.addresses)).transpose();
         Ok(Maps {
             sockets,
+            alarms,
             matches: Arc::new(matches),
             ports: ports.map_err(refused("making the map of ports"))?,
             addresses: addresses.map_err(refused("making the map of addresses"))?,
@@ -100,9 +106,12 @@ impl Maps {
         clock: program::Clock,
         hardware: Option<i32>,
         [magic_before, magic_inside]: [u64; 2],
+        alarm_every: u32,
     ) -> program::Spec {
         program::Spec {
             sockets: self.sockets.as_raw_fd(),
+            alarms: self.alarms.as_raw_fd(),
+            alarm_every,
             counters: self.matches.map.as_raw_fd(),
             ports: self.ports.as_ref().map(AsRawFd::as_raw_fd),
             addresses: self.addresses.as_ref().map(AsRawFd::as_raw_fd),

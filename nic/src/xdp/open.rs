@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::program::{Clock, Spec, assemble};
 use super::socket::{Plan, Socket, Stamps, chunk_bytes, fits_zero_copy, frame_bytes_max};
-use super::{Maps, bpf, btf};
+use super::{Maps, alarm, bpf, btf};
 use crate::afpacket;
 use crate::counters::{Kernel, Tally};
 use crate::error::OpenError;
@@ -137,9 +137,9 @@ fn try_open(
     let maps = Maps::new(name, &options.filter, queues.max(link.rx_queues).min(QUEUES_MAX))?;
     let magics =
         sys::random().map_err(|error| OpenError::system(name, "asking for random bytes", error, "try again"))?;
-    let loaded = load(options, link, attempt, &maps, magics)?;
-    let stamps = Stamps { magic_before: magics[0], magic_inside: magics[1], is_tai: loaded.is_tai };
     let ring_frames = ring_frames(options, chunk_bytes(link.mtu, attempt.wants_zero_copy), wanted.len());
+    let loaded = load(options, link, attempt, &maps, (magics, alarm::every(ring_frames)))?;
+    let stamps = Stamps { magic_before: magics[0], magic_inside: magics[1], is_tai: loaded.is_tai };
     let mut plan = Plan {
         interface: link.index,
         queue: 0,
@@ -187,10 +187,12 @@ fn try_open(
     })
 }
 
-/// The socket of a queue, in the program's map.
+/// The socket of a queue, in the program's map, and its alarm.
 fn socket(name: &str, plan: &Plan, stamps: Stamps, maps: &Maps) -> Result<Socket, OpenError> {
     let socket = Socket::open(plan, stamps).map_err(|error| socket_error(name, error))?;
-    bpf::update(&maps.sockets, &plan.queue.to_ne_bytes(), &socket.descriptor())
+    let queue = plan.queue.to_ne_bytes();
+    bpf::update(&maps.alarms, &queue, &socket.alarm())
+        .and_then(|()| bpf::update(&maps.sockets, &queue, &socket.descriptor()))
         .map_err(|error| OpenError::system(name, "giving a queue its AF_XDP socket", error, "capture by AF_PACKET"))?;
     Ok(socket)
 }
@@ -233,14 +235,21 @@ struct Loaded {
 
 /// The best variant that this kernel takes: with the NIC's stamp (Linux 6.3, native mode, drivers that have it), with TAI
 /// (6.1), with MONOTONIC.
-fn load(options: &Options, link: &Link, attempt: Attempt, maps: &Maps, magics: [u64; 2]) -> Result<Loaded, OpenError> {
+fn load(
+    options: &Options,
+    link: &Link,
+    attempt: Attempt,
+    maps: &Maps,
+    (magics, alarm_every): ([u64; 2], u32),
+) -> Result<Loaded, OpenError> {
     let wants_hardware = attempt.is_native && options.hardware != HardwareStamps::Never;
     let function = (wants_hardware && may_pass_stamps_on(link.index)).then(hardware_function).flatten();
     let mut refused = None;
     for (clock, hardware) in [(Clock::Tai, function), (Clock::Tai, None), (Clock::Monotonic, None)] {
         // A program that calls the driver's functions is bound to the interface, and cannot be attached in generic mode.
         let bound_to = hardware.map(|_| link.index);
-        let spec = Spec { is_inside_forced: options.xdp.is_note_inside, ..maps.spec(clock, hardware, magics) };
+        let spec =
+            Spec { is_inside_forced: options.xdp.is_note_inside, ..maps.spec(clock, hardware, magics, alarm_every) };
         match bpf::load(&assemble(&spec), bound_to) {
             Ok(program) => {
                 let has_hardware = hardware.is_some();
@@ -277,7 +286,7 @@ pub(crate) fn try_out() -> Result<bool, String> {
     })?;
     let mut refused = String::new();
     for clock in [Clock::Tai, Clock::Monotonic] {
-        match bpf::load(&assemble(&maps.spec(clock, None, [1, 2])), None) {
+        match bpf::load(&assemble(&maps.spec(clock, None, [1, 2], 1)), None) {
             Ok(_) => return Ok(clock == Clock::Tai),
             Err((error, reason)) => refused = format!("{error}: {reason}"),
         }

@@ -26,6 +26,10 @@ const REDIRECT_MAP: i32 = 51;
 const ADJUST_META: i32 = 54;
 /// Since Linux 6.1.
 const KTIME_TAI: i32 = 208;
+const RING_BUFFER_OUTPUT: i32 = 130;
+
+/// Wake whoever polls, also where a word before was not taken yet.
+const FORCE_WAKEUP: i32 = 2;
 
 const XDP_PASS: i32 = 2;
 const XDP_REDIRECT: i32 = 4;
@@ -51,6 +55,10 @@ pub(super) enum Clock {
 pub(super) struct Spec {
     pub(super) sockets: i32,
     pub(super) counters: i32,
+    /// Of each queue.
+    pub(super) alarms: i32,
+    /// After so many frames on one processor there is an alarm; a power of two.
+    pub(super) alarm_every: u32,
     /// A bit for each port.
     pub(super) ports: Option<i32>,
     /// Destination addresses; IPv4 as IPv6 (`::ffff:a.b.c.d`).
@@ -259,6 +267,7 @@ fn redirect(a: &mut Assembler, spec: &Spec, pass: Label) {
     a.jump(pass);
 
     a.place(has_socket);
+    alarm(a, spec);
     a.store_value(Width::Long, R10, HARDWARE, 0);
     if let Some(function) = spec.hardware {
         let has_stamp = a.label();
@@ -292,6 +301,24 @@ fn redirect(a: &mut Assembler, spec: &Spec, pass: Label) {
     count(a, REDIRECTED);
     a.alu_value(Alu::Move, R0, XDP_REDIRECT);
     a.exit();
+}
+
+/// Wakes the queue's receiver where it may sleep for too long. R7 is the queue's counters.
+fn alarm(a: &mut Assembler, spec: &Spec) {
+    let is_none = a.label();
+    a.load(Width::Long, R1, R7, MATCHED);
+    a.alu_value(Alu::And, R1, spec.alarm_every.cast_signed() - 1);
+    a.jump_if_value(If::NotEqual, R1, 0, is_none);
+    look_up_queue(a, spec.alarms);
+    a.jump_if_value(If::Equal, R0, 0, is_none);
+    // That something is said is all that it says: the queue's number is at hand. Where nobody listens there is no room in the end.
+    a.alu(Alu::Move, R1, R0);
+    a.alu(Alu::Move, R2, R10);
+    a.alu_value(Alu::Add, R2, i32::from(KEY_QUEUE));
+    a.alu_value(Alu::Move, R3, 4);
+    a.alu_value(Alu::Move, R4, FORCE_WAKEUP);
+    a.call(RING_BUFFER_OUTPUT);
+    a.place(is_none);
 }
 
 /// Makes room before the frame.
@@ -328,6 +355,8 @@ mod tests {
         Spec {
             sockets: 10,
             counters: 11,
+            alarms: 14,
+            alarm_every: 4096,
             ports: Some(12),
             addresses: Some(13),
             clock: Clock::Tai,
@@ -345,24 +374,24 @@ mod tests {
 
     #[test]
     fn variants_differ_in_what_they_call() {
-        let (lookup, send) = ((0, MAP_LOOKUP), [(0, ADJUST_META), (0, ADJUST_HEAD), (0, REDIRECT_MAP)]);
+        let (lookup, word) = ((0, MAP_LOOKUP), (0, RING_BUFFER_OUTPUT));
+        let send = [(0, ADJUST_META), (0, ADJUST_HEAD), (0, REDIRECT_MAP)];
+        // The counters, the socket, the alarm.
+        let find = [lookup, lookup, lookup, word];
         let everything = Spec { ports: None, addresses: None, ..spec() };
         for (spec, expected) in [
-            (everything.clone(), [&[(0, KTIME_TAI), lookup, lookup][..], &send].concat()),
+            (everything.clone(), [&[(0, KTIME_TAI)][..], &find, &send].concat()),
             (
                 Spec { clock: Clock::Monotonic, ..everything.clone() },
-                [&[(0, KTIME_MONOTONIC), lookup, lookup][..], &send].concat(),
+                [&[(0, KTIME_MONOTONIC)][..], &find, &send].concat(),
             ),
             (
                 Spec { hardware: Some(99), ..everything.clone() },
-                [&[(0, KTIME_TAI), lookup, lookup, (2, 99)][..], &send].concat(),
+                [&[(0, KTIME_TAI)][..], &find, &[(2, 99)], &send].concat(),
             ),
-            (
-                Spec { is_inside_forced: true, ..everything },
-                [&[(0, KTIME_TAI), lookup, lookup][..], &send[1..]].concat(),
-            ),
+            (Spec { is_inside_forced: true, ..everything }, [&[(0, KTIME_TAI)][..], &find, &send[1..]].concat()),
             // One address each for IPv4 and IPv6, the counters of a fragment.
-            (spec(), [&[lookup, lookup, lookup, (0, KTIME_TAI), lookup, lookup][..], &send].concat()),
+            (spec(), [&[lookup, lookup, lookup, (0, KTIME_TAI)][..], &find, &send].concat()),
         ] {
             assert_eq!(calls(&assemble(&spec)), expected, "{spec:?}");
         }
@@ -374,7 +403,7 @@ mod tests {
             for addresses in [None, Some(13)] {
                 let code = assemble(&Spec { ports, addresses, hardware: Some(9), ..spec() });
                 assert_eq!(code.last().map(|instruction| instruction.code), Some(0x95));
-                assert!(code.len() < 200, "{}", code.len());
+                assert!(code.len() < 250, "{}", code.len());
                 for (at, instruction) in code.iter().enumerate() {
                     let is_jump = instruction.code & 0x07 == 0x05 && !matches!(instruction.code, 0x85 | 0x95);
                     let target = i64::try_from(at).unwrap() + 1 + i64::from(instruction.offset);
@@ -396,7 +425,7 @@ mod tests {
                 maps => maps.unwrap(),
             };
             for (clock, is_inside_forced) in [(Clock::Tai, false), (Clock::Monotonic, false), (Clock::Tai, true)] {
-                let spec = Spec { is_inside_forced, ..maps.spec(clock, None, [1, 2]) };
+                let spec = Spec { is_inside_forced, ..maps.spec(clock, None, [1, 2], 1) };
                 let program = bpf::load(&assemble(&spec), None).unwrap();
                 for sample in samples::frames() {
                     let before = maps.matches.of_queue(0).unwrap();

@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::alarm::{self, Alarm};
 use super::program::NOTE_BYTES;
 use crate::clock::Mapping;
 use crate::counters::{Counters, Shown, Tally};
@@ -114,6 +115,7 @@ impl Ring {
 pub(crate) struct Socket {
     pub(super) file: Arc<OwnedFd>,
     pub(super) is_zero_copy: bool,
+    alarm: Alarm,
     inner: Box<Inner>,
 }
 
@@ -134,6 +136,7 @@ struct Inner {
 impl Socket {
     /// Opens, fills and binds. The socket gets nothing before it is in the program's map.
     pub(super) fn open(plan: &Plan, stamps: Stamps) -> io::Result<Socket> {
+        let alarm = Alarm::new()?;
         let socket = sys::socket(libc::AF_XDP, libc::SOCK_RAW, 0)?;
         let chunk = chunk_bytes(plan.mtu, plan.wants_zero_copy);
         let chunks = plan.ring_frames * 2;
@@ -174,7 +177,7 @@ impl Socket {
             lost: 0,
             full_at: None,
         };
-        Ok(Socket { file: Arc::new(socket), is_zero_copy, inner: Box::new(inner) })
+        Ok(Socket { file: Arc::new(socket), is_zero_copy, alarm, inner: Box::new(inner) })
     }
 }
 
@@ -210,9 +213,18 @@ impl Socket {
         self.file.as_raw_fd().to_ne_bytes()
     }
 
+    pub(super) fn alarm(&self) -> [u8; 4] {
+        self.alarm.descriptor()
+    }
+
     pub(crate) fn is_ready(&self) -> bool {
+        self.waiting() > 0
+    }
+
+    /// Frames in the ring.
+    fn waiting(&self) -> u32 {
         let ring = &self.inner.received;
-        ring.producer().load(Ordering::Acquire) != ring.consumer().load(Ordering::Relaxed)
+        ring.producer().load(Ordering::Acquire).wrapping_sub(ring.consumer().load(Ordering::Relaxed))
     }
 
     pub(crate) fn wait(&self, timeout_ms: u32) -> io::Result<()> {
@@ -223,6 +235,16 @@ impl Socket {
             }
         }
         sys::poll(&self.file, libc::POLLIN, timeout_ms).map(drop)
+    }
+
+    /// Leaves frames to gather for so long, or until much has come; who polls busily gets none by sleeping.
+    pub(crate) fn gather(&self, time_ms: u32) -> io::Result<()> {
+        if self.inner.is_busy_polled {
+            return Ok(());
+        }
+        // In this order: what comes after the look at the ring is told of.
+        self.alarm.silence();
+        if self.waiting() < alarm::every(self.inner.received.mask) { self.alarm.wait(time_ms) } else { Ok(()) }
     }
 
     pub(crate) fn is_empty(&self, tally: &Tally) -> bool {

@@ -1,11 +1,13 @@
 //! AF_XDP: what matches is taken from the driver exactly once with its time, everything else reaches the host; trouble is told
 //! and counted.
 
+#![allow(clippy::disallowed_methods, reason = "a test of live capture lives in real time")]
+
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tickscope_nic::{BusyPoll, Capture, Driver, Event, Filter, OpenError, Options, Source, Waited, XdpMode};
 
@@ -237,6 +239,40 @@ fn an_interface_of_the_host_is_refused_and_so_is_a_second_program() {
         assert!(matches!(second, OpenError::Busy { .. }), "{second}");
         assert_eq!(second.errno(), Some(libc::EBUSY), "{second}");
     });
+}
+
+#[test]
+fn a_receiver_that_lets_frames_gather_is_woken_before_there_are_too_many() {
+    for mode in [XdpMode::Native, XdpMode::Generic] {
+        let Some(lab) = Lab::new(STEAL) else { return };
+        let mut capture = lab.in_b(|| Capture::open(&options(&[7183], mode)).unwrap());
+        let mut receivers = capture.receivers();
+        let receiver = &mut receivers[0];
+        let socket = lab.in_a(|| UdpSocket::bind((A_ADDRESS, 0)).unwrap());
+        let (short, long) = (Duration::from_millis(100), Duration::from_secs(20));
+        let start = Instant::now();
+        let mut seen = Vec::new();
+        thread::scope(|scope| {
+            // More than twice as many as the ring has room for.
+            let sender = scope.spawn(|| lab.in_a(|| send(&socket, 7183, 20_000, 40_000)));
+            while seen.len() < 18_000 {
+                receiver.gather(long).unwrap();
+                while receiver.each(256, &mut |frame| seen.push(Seen::of(&frame))) > 0 {}
+            }
+            sender.join().unwrap();
+        });
+        assert!(start.elapsed() < long, "nobody woke it");
+        while receiver.wait(short).unwrap() == Waited::Ready {
+            receiver.each(256, &mut |frame| seen.push(Seen::of(&frame)));
+        }
+        assert!(seen.iter().map(Seen::number).eq(0..20_000), "{} frames", seen.len());
+        // Few frames wake nobody, nor do words of the past.
+        send(&socket, 7183, 10, 1_000_000);
+        let start = Instant::now();
+        receiver.gather(short).unwrap();
+        assert!(start.elapsed() >= short);
+        finish(&mut capture, &mut receivers, 20_010);
+    }
 }
 
 #[test]
