@@ -15,7 +15,7 @@ use super::queue::{Head, Writer, add};
 /// Frames that are copied between two looks at the queue.
 pub(super) const BUDGET: usize = 256;
 /// How long a receiver waits on an empty ring until it says that it is empty.
-const IDLE: Duration = Duration::from_millis(20);
+const IDLE: Duration = Duration::from_millis(40);
 /// Where fewer frames than [`BUDGET`] came at once, the next are left to gather for so long, if the ring has room for them.
 const GATHERING: Duration = Duration::from_millis(20);
 /// How long it waits where the link is down: the ring says so at once.

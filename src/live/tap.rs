@@ -6,7 +6,6 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
 
 use tickscope_model::{Nanos, TapId};
 use tickscope_nic::{Capture, Counters, Direction, Driver, Event, OpenError, Options};
