@@ -305,13 +305,15 @@ pub struct Needs {
     pub frame_bytes_max: u32,
 }
 
-/// Where frames are copied. Zero copy takes twice the memory for the usual MTU, and where that is not to be had they are copied.
-pub fn needs(mtu: u32, queues: u32) -> Needs {
+/// By a driver that has zero copy or not. Where that much memory is not to be had frames are copied, which takes half of it for the
+/// usual MTU.
+pub fn needs(mtu: u32, queues: u32, has_zero_copy: bool) -> Needs {
     let queues = queues.clamp(1, QUEUES_MAX);
-    let chunk = chunk_bytes(mtu, false);
+    let is_zero_copy = has_zero_copy && fits_zero_copy(mtu);
+    let chunk = chunk_bytes(mtu, is_zero_copy);
     let ring_frames = ring_frames(&Options::new(""), chunk, queues as usize);
     let locked_bytes = u64::from(ring_frames) * 2 * u64::from(chunk) * u64::from(queues);
-    Needs { ring_frames, locked_bytes, frame_bytes_max: frame_bytes_max(mtu, false) }
+    Needs { ring_frames, locked_bytes, frame_bytes_max: frame_bytes_max(mtu, is_zero_copy) }
 }
 
 fn socket_error(name: &str, error: io::Error) -> OpenError {
@@ -367,8 +369,10 @@ mod tests {
         {
             assert_eq!(ring_frames(&options, chunk_bytes(mtu, false), queues), expected, "{mtu} {queues}");
         }
-        assert_eq!(needs(1500, 1).locked_bytes, 128 << 20);
-        assert_eq!(needs(1500, 9), Needs { ring_frames: 16_384, ..needs(1500, 9) });
-        assert!(needs(9000, 8).locked_bytes <= 1 << 30 && needs(9000, 8).frame_bytes_max < 4096);
+        assert_eq!(needs(1500, 1, false).locked_bytes, 128 << 20);
+        assert_eq!(needs(1500, 1, true).locked_bytes, 256 << 20);
+        assert_eq!(needs(1500, 9, false), Needs { ring_frames: 16_384, ..needs(1500, 9, false) });
+        assert_eq!(needs(9000, 8, true), needs(9000, 8, false));
+        assert!(needs(9000, 8, false).locked_bytes <= 1 << 30 && needs(9000, 8, false).frame_bytes_max < 4096);
     }
 }

@@ -80,7 +80,7 @@ fn stamp_function(machine: &Machine) -> Check {
 fn privileges(machine: &Machine) -> Check {
     let Privileges { missing } = &machine.privileges;
     let limit = machine.locked_bytes_max.known();
-    let is_limited = !limit.is_some_and(|limit| limit.is_none_or(|bytes| bytes >= needs(MTU, 1).locked_bytes));
+    let is_limited = !limit.is_some_and(|limit| limit.is_none_or(|bytes| bytes >= needs(MTU, 1, false).locked_bytes));
     let names = |list: &[Capability]| list.iter().map(|one| one.name()).collect::<Vec<_>>().join(", ");
     let (verdict, found) = if missing.is_empty() {
         (Verdict::Ok, format!("{} are there", names(&Capability::ALL)))
@@ -107,14 +107,15 @@ fn locked_memory(machine: &Machine, interfaces: &[Interface]) -> Check {
     let fact = &machine.locked_bytes_max;
     let need = |interface: &Interface| {
         let mtu = interface.state.known().map_or(MTU, |state| state.mtu);
-        needs(mtu, queues(interface)).locked_bytes
+        let has_zero_copy = interface.xdp.known().is_some_and(|ability| ability.has_zero_copy);
+        needs(mtu, queues(interface), has_zero_copy).locked_bytes
     };
     let all: u64 = interfaces
         .iter()
         .filter(|interface| matches!(captured_by(interface, machine), By::Xdp))
         .map(need)
         .fold(0, u64::saturating_add);
-    let needed = if all > 0 { all } else { needs(MTU, 1).locked_bytes };
+    let needed = if all > 0 { all } else { needs(MTU, 1, false).locked_bytes };
     judged(&LOCKED_MEMORY, fact, |limit| {
         let check = |verdict, found: String| Check::new(&LOCKED_MEMORY, verdict, found, &fact.from);
         let what = if all > 0 { "AF_XDP on these interfaces takes" } else { "a queue of AF_XDP takes" };
@@ -295,7 +296,7 @@ mod tests {
         });
     }
 
-    /// 32,768 frames of a ring, twice as many chunks of 2 KiB: 128 MiB a queue, and the sample has four.
+    /// 32,768 frames of a ring, twice as many chunks of 4 KiB for zero copy: 256 MiB a queue, and the sample has four.
     #[test]
     fn locked_memory_suffices_for_all_queues_or_not() {
         let limited = |bytes: u64| {
@@ -307,11 +308,11 @@ mod tests {
         let few = check(
             "locked_memory",
             Verdict::Warn,
-            "511 MiB, but AF_XDP on these interfaces takes 512 MiB",
-            limited(511 << 20),
+            "1023 MiB, but AF_XDP on these interfaces takes 1024 MiB",
+            limited(1023 << 20),
         );
         assert_eq!(few.commands.len(), 2);
-        check("locked_memory", Verdict::Ok, "512 MiB", limited(512 << 20));
+        check("locked_memory", Verdict::Ok, "1024 MiB", limited(1024 << 20));
         check("locked_memory", Verdict::Ok, "CAP_IPC_LOCK", |machine| machine.locked_bytes_max.found = Ok(Some(1)));
         check("locked_memory", Verdict::Unknown, "hidden", |machine| unknown(&mut machine.locked_bytes_max, "hidden"));
         check("locked_memory", Verdict::Warn, "a queue of AF_XDP takes 128 MiB", |machine| {

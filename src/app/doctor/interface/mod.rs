@@ -361,7 +361,7 @@ fn nic_clock(interface: &Interface) -> Check {
 fn mtu(interface: &Interface, by: &By) -> Check {
     let (name, fact) = (&interface.name, &interface.state);
     judged(&MTU, fact, |state| {
-        let longest = needs(state.mtu, 1).frame_bytes_max;
+        let longest = needs(state.mtu, 1, false).frame_bytes_max;
         let check = |verdict, found: String| {
             Check::new(&MTU, verdict, found, &fact.from).value("bytes", state.mtu).value("xdp_frame_bytes_max", longest)
         };

@@ -193,7 +193,7 @@ fn the_clock_of_the_nic() {
 fn frames_that_are_too_long_for_af_xdp() {
     check("mtu", Verdict::Ok, "1,500 bytes", |_| ());
     let long = check("mtu", Verdict::Warn, "9,000 bytes: frames over", |interface| state(interface).mtu = 9000);
-    let longest = needs(9000, 1).frame_bytes_max;
+    let longest = needs(9000, 1, false).frame_bytes_max;
     assert_eq!(long.commands, [format!("sudo ip link set dev eth0 mtu {}", longest - 22)]);
     check("mtu", Verdict::Ok, "AF_PACKET takes whole", |interface| {
         state(interface).mtu = 9000;
