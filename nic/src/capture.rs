@@ -258,7 +258,7 @@ fn open_xdp(options: &Options, link: &Link, clocks: &Clocks, why: String) -> Res
     need(options, "AF_XDP", &needed)?;
     let opened = xdp::open(options, link)?;
     let how = format!(
-        "{}, {}, {} of {} queues with {} frames each, of {} bytes at most",
+        "{}, {}, {} of {} queues with {} frames each, of {} bytes at most{}",
         if opened.is_native { "native" } else { "generic" },
         match opened.zero_copy_queues {
             0 => "copied".to_owned(),
@@ -269,6 +269,7 @@ fn open_xdp(options: &Options, link: &Link, clocks: &Clocks, why: String) -> Res
         opened.sockets.len() + opened.left_out.len(),
         opened.ring_frames,
         opened.frame_bytes_max,
+        if options.xdp.busy_poll.is_some() { ", polled busily" } else { "" },
     );
     let has_hardware = opened.has_hardware && clocks.hardware_mapping().is_some();
     let clock = if opened.is_tai { "CLOCK_TAI" } else { "CLOCK_MONOTONIC" };

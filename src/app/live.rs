@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use tickscope_model::{Nanos, TapId, Timestamp};
-use tickscope_nic::{Options, clock, drop_other_capabilities, realtime};
+use tickscope_nic::{BusyPoll, Driver, Options, clock, drop_other_capabilities, realtime};
 use tracing::{error, info, warn};
 
 use super::apart::Apart;
@@ -37,6 +37,8 @@ use crate::stats::{self, Relation, Summary};
 
 /// Frames between two looks at the clock.
 const FRAMES_AT_ONCE: usize = 1024;
+/// Frames that a NIC hands over when it is polled busily, at most: as many as by an interrupt.
+const POLLED_FRAMES: u32 = 64;
 /// Everything that is not frames is looked at this often where somebody reads snapshots …
 const TICK: Duration = Duration::from_millis(100);
 /// … and else this often: frames are left to gather until then.
@@ -60,11 +62,15 @@ pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Resul
     arguments.clock.check_taps(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
     let mut live = Live::default();
     for tap in &taps {
-        if tap.fifo > 0 {
-            may_run_first(tap)?;
-        }
+        check(tap)?;
         // The error says itself what the system said.
         live.open(options(arguments, &settings, tap)).map_err(|error| anyhow!("tap {}: {error}", tap.name))?;
+    }
+    for (tap, id) in live.taps().filter(|(tap, _)| tap.nic.xdp.busy_poll.is_some()) {
+        let driver = live.report(id).driver;
+        if !driver.starts_with("AF_XDP") {
+            warn!(tap = tap.name, "busy_poll does nothing here, since it is for AF_XDP: {driver}");
+        }
     }
     let mut growing = Growing::create(&arguments.output, names, settings.trigger.confidence)?;
     let has_screen = !arguments.headless && arguments.output.prints_report() && io::stdout().is_terminal();
@@ -97,7 +103,14 @@ pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Resul
 }
 
 /// Receivers of a tap that could not run as it wants would be found out by what they lose.
-fn may_run_first(tap: &TapSetting) -> anyhow::Result<()> {
+fn check(tap: &TapSetting) -> anyhow::Result<()> {
+    if tap.busy_poll.0 > 0 && tap.driver == Driver::AfPacket {
+        let text = format!("tap {}: busy_poll is for AF_XDP, and driver = afpacket; leave one of them out", tap.name);
+        return Err(WrongUsage(text).into());
+    }
+    if tap.fifo == 0 {
+        return Ok(());
+    }
     realtime::may_run_first(tap.fifo).map_err(|error| {
         let name = &tap.name;
         anyhow!(
@@ -114,6 +127,8 @@ fn options(arguments: &LiveArgs, settings: &Settings, tap: &TapSetting) -> TapOp
     nic.groups.clone_from(&tap.join);
     nic.xdp.queues.clone_from(&tap.queues);
     nic.xdp.steal = tap.steal;
+    let polls = u64::try_from(tap.busy_poll.0).ok().filter(|time| *time > 0).map(Duration::from_nanos);
+    nic.xdp.busy_poll = polls.map(|time| BusyPoll { time, budget: POLLED_FRAMES });
     nic.packet.rings = u16::try_from(tap.queues.len().max(1)).unwrap_or(u16::MAX);
     TapOptions {
         name: tap.name.clone(),

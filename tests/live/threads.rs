@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::daemon::{Running, program};
+use super::daemon::{Running, live, program};
 use super::lab::Lab;
+use super::send::replay;
 
 /// Name, policy and real-time priority of every thread (proc(5): fields 41 and 40 of `stat`).
 fn threads(process: u32) -> Vec<(String, u32, u32)> {
@@ -46,4 +47,37 @@ fn receivers_run_first_where_that_is_asked_for_and_the_log_is_json() {
         assert!(["note", "warning"].contains(&line["level"].as_str().unwrap()), "{line}");
     }
     assert!(said.iter().any(|line| line.contains("\"capturing\"")), "{said:#?}");
+}
+
+#[test]
+fn receivers_that_poll_busily_bring_the_same_frames() {
+    let Some(lab) = Lab::new() else { return };
+    let running = live(&lab, "xdp,busy_poll=20us", &["--json"]);
+    let calm = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures/calm.pcap");
+    let sent = lab.in_sender(|| replay(&calm));
+    std::thread::sleep(Duration::from_secs(1));
+    let (status, output, said) = running.end(libc::SIGINT);
+    assert!(status.success(), "{said:#?}");
+    let report: Value = serde_json::from_str(&output).unwrap();
+    for (tap, sent) in report["taps"].as_array().unwrap().iter().zip(sent) {
+        let live = &tap["live"];
+        assert_eq!((live["seen"].as_u64(), live["used"].as_u64()), (Some(sent), Some(sent)), "{live}");
+        assert!(live["driver"].as_str().unwrap().contains("polled busily"), "{live}");
+    }
+}
+
+#[test]
+fn busy_polling_by_af_packet_is_refused_where_it_is_asked_for_and_warned_of_where_it_was_chosen() {
+    let Some(lab) = Lab::new() else { return };
+    let mut command = Lab::command(&lab.receiver, program());
+    let output =
+        command.args(["live", "--headless", "--tap", "md=md1,driver=afpacket,busy_poll=20us"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && said.contains("tap md: busy_poll is for AF_XDP"), "{said}");
+    // The interface has an address now, so that AF_PACKET is chosen.
+    lab.ip("addr add 192.0.2.7/24 dev md1");
+    let running = live(&lab, "auto,busy_poll=20us", &[]);
+    let (status, _, said) = running.end(libc::SIGINT);
+    assert!(status.success(), "{said:#?}");
+    assert!(said.iter().any(|line| line.contains("busy_poll does nothing here")), "{said:#?}");
 }

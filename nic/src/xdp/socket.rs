@@ -231,13 +231,15 @@ impl Socket {
     }
 
     pub(crate) fn wait(&self, timeout_ms: u32) -> io::Result<()> {
-        if self.inner.is_busy_polled {
-            sys::kick(&self.file);
-            if self.is_ready() {
-                return Ok(());
-            }
+        if !self.inner.is_busy_polled {
+            return sys::poll(&self.file, libc::POLLIN, timeout_ms).map(drop);
         }
-        sys::poll(&self.file, libc::POLLIN, timeout_ms).map(drop)
+        // Each time the kernel looks at the NIC for as long as it was told to.
+        let end_ns = sys::clock_ns(libc::CLOCK_MONOTONIC) + i64::from(timeout_ms) * 1_000_000;
+        while !self.is_ready() && sys::clock_ns(libc::CLOCK_MONOTONIC) < end_ns {
+            sys::kick(&self.file);
+        }
+        Ok(())
     }
 
     /// Leaves frames to gather for so long, or until much has come; who polls busily gets none by sleeping.

@@ -379,6 +379,16 @@ pub static KEYS: &[Key] = &[
         "Live: the tap's receivers run before all ordinary threads, by SCHED_FIFO with this priority; 0: they do not. Needs \
          CAP_SYS_NICE.",
     ),
+    key(
+        Table::Tap,
+        "busy_poll",
+        Kind::Span(|settings, time| settings.last_tap().busy_poll = time),
+        "",
+        "\"20us\"",
+        "Live: receivers of AF_XDP poll the NIC themselves, for so long at a time, instead of being told by interrupts \
+         (SO_PREFER_BUSY_POLL). Then frames are not left to gather, and each receiver takes a processor of its own. For interfaces \
+         with napi_defer_hard_irqs and gro_flush_timeout set. Without it interrupts tell.",
+    ),
     // ── [[feed]] ──
     key(
         Table::Feed,

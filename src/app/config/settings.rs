@@ -87,6 +87,8 @@ pub struct TapSetting {
     pub processors: Vec<usize>,
     /// Priority by `SCHED_FIFO`; 0: none.
     pub fifo: u8,
+    /// 0: interrupts tell of frames.
+    pub busy_poll: Nanos,
 }
 
 /// A multicast group from `GROUP` or `GROUP@SOURCE`.
