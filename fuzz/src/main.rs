@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 use mutate::{Random, mutate};
 use targets::{TARGETS, Target};
 
-/// An input may take this long.
+/// An input may use a processor for so long …
 const PATIENCE: Duration = Duration::from_secs(2);
+/// … and may take so long in all: on a busy machine it waits, and where it waits for nothing it uses none.
+const STANDSTILL: Duration = Duration::from_secs(20);
 /// Between two looks at how long an input takes.
 const LOOK: Duration = Duration::from_millis(100);
 /// Inputs are cut to this.
@@ -172,20 +174,34 @@ fn milliseconds() -> u64 {
     u64::try_from(elapsed).unwrap_or(u64::MAX).max(1)
 }
 
+/// Processor time of the thread that runs inputs, the program's first; none where Linux does not tell it.
+fn used() -> Duration {
+    let path = format!("/proc/self/task/{}/schedstat", std::process::id());
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    Duration::from_nanos(text.split(' ').next().and_then(|time| time.parse().ok()).unwrap_or(0))
+}
+
 /// A thread that ends the program when an input takes too long; there is no way to stop the reader itself. It counts its own
 /// looks at the input instead of trusting the clock, which goes on where a busy machine lets neither of them run.
 fn watch() {
     milliseconds();
     std::thread::spawn(|| {
-        let (mut last, mut looks) = (0, 0);
+        let (mut last, mut looks, mut before) = (0, 0, Duration::ZERO);
         loop {
             std::thread::park_timeout(LOOK);
             let began = BEGAN_MS.load(Relaxed);
-            looks = if began > 0 && began == last { looks + 1 } else { 0 };
-            last = began;
-            if LOOK * looks > PATIENCE {
+            if began == 0 || began != last {
+                (looks, before) = (0, used());
+            }
+            (last, looks) = (began, looks + 1);
+            let used = used().saturating_sub(before);
+            if began > 0 && (used > PATIENCE || LOOK * looks > STANDSTILL) {
                 let current = CURRENT.lock().expect("nobody panics while holding it");
-                eprintln!("{}: longer than {PATIENCE:?}\n  kept as {}", current.0, keep(&current.0, &current.1));
+                let kept = keep(&current.0, &current.1);
+                eprintln!(
+                    "{}: longer than {PATIENCE:?} of a processor, or {STANDSTILL:?}\n  kept as {kept}",
+                    current.0
+                );
                 std::process::exit(1);
             }
         }
