@@ -67,8 +67,8 @@ pub(super) fn run(arguments: &LiveArgs, mut settings: Settings) -> anyhow::Resul
         live.open(options(arguments, &settings, tap)).map_err(|error| anyhow!("tap {}: {error}", tap.name))?;
     }
     for (tap, id) in live.taps().filter(|(tap, _)| tap.nic.xdp.busy_poll.is_some()) {
-        let driver = live.report(id).driver;
-        if !driver.starts_with("AF_XDP") {
+        if live.driver(id) == Some(Driver::AfPacket) {
+            let driver = live.report(id).driver;
             warn!(tap = tap.name, "busy_poll does nothing here, since it is for AF_XDP: {driver}");
         }
     }

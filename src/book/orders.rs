@@ -46,19 +46,19 @@ impl Orders {
     /// Has the place of an order brought into the cache.
     #[inline]
     pub(super) fn prefetch(&self, number: u64) {
-        if !self.slots.is_empty() {
-            prefetch(&raw const self.slots[self.home(number)], size_of::<Slot>());
+        if let Some(slot) = self.slots.get(self.home(number)) {
+            prefetch(slot, size_of::<Slot>());
         }
     }
 
     #[inline]
     pub(super) fn get(&self, number: u64) -> Option<&Resting> {
-        self.slots.get(self.find(number)?)?.order.as_ref()
+        self.slots.get(self.place(number))?.order.as_ref()
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, number: u64) -> Option<&mut Resting> {
-        let at = self.find(number)?;
+        let at = self.place(number);
         self.slots.get_mut(at)?.order.as_mut()
     }
 
@@ -67,18 +67,15 @@ impl Orders {
         if (self.count + 1) * 8 > self.slots.len() * 5 {
             self.grow();
         }
-        let mut at = self.home(number);
-        while self.slots[at].order.is_some() && self.slots[at].number != number {
-            at = self.behind(at);
-        }
+        let at = self.place(number);
         let old = std::mem::replace(&mut self.slots[at], Slot { number, order: Some(order) });
         self.count += usize::from(old.order.is_none());
         old.order
     }
 
     pub(super) fn remove(&mut self, number: u64) -> Option<Resting> {
-        let mut free = self.find(number)?;
-        let removed = self.slots[free].order.take()?;
+        let mut free = self.place(number);
+        let removed = self.slots.get_mut(free)?.order.take()?;
         self.count -= 1;
         // Whoever stands behind, and not in front of his own place, moves up.
         let mut at = free;
@@ -98,20 +95,14 @@ impl Orders {
         Some(removed)
     }
 
+    /// Where an order stands, or will stand: a free place, or none where there are no places at all.
     #[inline]
-    fn find(&self, number: u64) -> Option<usize> {
-        if self.slots.is_empty() {
-            return None;
-        }
+    fn place(&self, number: u64) -> usize {
         let mut at = self.home(number);
-        loop {
-            let slot = self.slots.get(at)?;
-            slot.order.as_ref()?;
-            if slot.number == number {
-                return Some(at);
-            }
+        while self.slots.get(at).is_some_and(|slot| slot.order.is_some() && slot.number != number) {
             at = self.behind(at);
         }
+        at
     }
 
     #[cold]
@@ -119,10 +110,7 @@ impl Orders {
         let more = (self.slots.len() * 2).max(FEWEST);
         let old = std::mem::replace(&mut self.slots, vec![FREE; more]);
         for slot in old.into_iter().filter(|slot| slot.order.is_some()) {
-            let mut at = self.home(slot.number);
-            while self.slots[at].order.is_some() {
-                at = self.behind(at);
-            }
+            let at = self.place(slot.number);
             self.slots[at] = slot;
         }
     }

@@ -23,7 +23,7 @@ mod tap;
 use std::io;
 
 use tickscope_model::{TapId, Timestamp};
-use tickscope_nic::{OpenError, clock};
+use tickscope_nic::{Driver, OpenError, clock};
 
 pub use self::merge::{Arrival, Decision};
 use self::merge::{Merge, Next};
@@ -110,6 +110,11 @@ impl Live {
     /// Whether a tap's times are those of a device's clock and not of this host's.
     pub fn is_stamped(&self, tap: TapId) -> bool {
         self.merge.is_stamped(tap)
+    }
+
+    /// The driver that captures a tap now.
+    pub fn driver(&self, tap: TapId) -> Option<Driver> {
+        self.taps.get(usize::from(tap.0))?.driver()
     }
 
     /// What became of every frame of a tap.

@@ -91,10 +91,17 @@ fn receive(
         // This was tried, too, before the first tap was opened.
         let _ = realtime::run_first(running.fifo);
     }
+    let result = read(&mut receiver, &mut writer, stamped, running.hidden_ns);
+    writer.end();
+    result
+}
+
+/// Until the capture has ended, or cannot go on.
+fn read(receiver: &mut Receiver, writer: &mut Writer, stamped: &Stamped, hidden_ns: u64) -> Result<(), CaptureError> {
     loop {
         let asked_ns = clock::now_utc_ns();
-        match receiver.wait(IDLE) {
-            Ok(Waited::Ready) => {
+        match receiver.wait(IDLE)? {
+            Waited::Ready => {
                 let count = receiver.each(BUDGET, &mut |frame| {
                     stamped.count(frame.source, frame.direction);
                     let lost_before = frame.flags.contains(Flags::LOSS_BEFORE);
@@ -103,28 +110,18 @@ fn receive(
                     writer.push(head, frame.bytes);
                 });
                 writer.pause(asked_ns);
-                if count < BUDGET
-                    && let Err(error) = receiver.gather(GATHERING)
-                {
-                    writer.end();
-                    return Err(error);
+                if count < BUDGET {
+                    receiver.gather(GATHERING)?;
                 }
             }
-            Ok(waited @ (Waited::Nothing | Waited::LinkDown)) => {
+            waited @ (Waited::Nothing | Waited::LinkDown) => {
                 writer.flush();
-                writer.promise(asked_ns.saturating_sub(running.hidden_ns));
+                writer.promise(asked_ns.saturating_sub(hidden_ns));
                 if waited == Waited::LinkDown {
                     thread::park_timeout(DOWN);
                 }
             }
-            Ok(Waited::Ended) => {
-                writer.end();
-                return Ok(());
-            }
-            Err(error) => {
-                writer.end();
-                return Err(error);
-            }
+            Waited::Ended => return Ok(()),
         }
     }
 }

@@ -84,6 +84,11 @@ impl Tap {
         })
     }
 
+    /// By which it is captured now.
+    pub(super) fn driver(&self) -> Option<Driver> {
+        self.capture.as_ref().map(|capture| capture.chosen().driver)
+    }
+
     /// Starts a thread for each receiver.
     pub(super) fn start(&mut self, merge: &mut Merge) -> io::Result<()> {
         let Some(capture) = &mut self.capture else { return Ok(()) };

@@ -201,11 +201,12 @@ impl Summary {
         self.timeline.record(row.t_out, whole, is_sure);
     }
 
-    /// Names of the taps, by their number.
+    /// The name of a tap, by its number.
     pub fn tap_name(&self, tap: TapId) -> Option<&str> {
         self.taps.get(usize::from(tap.0)).map(|tap| tap.name.as_str())
     }
 
+    /// Those of all taps.
     pub fn tap_names(&self) -> Vec<String> {
         self.taps.iter().map(|tap| tap.name.clone()).collect()
     }

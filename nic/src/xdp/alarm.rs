@@ -3,7 +3,7 @@
 //! for every few of them.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
 
 use super::bpf;
@@ -38,10 +38,6 @@ impl Alarm {
 
     pub(super) fn map(&self) -> &OwnedFd {
         &self.map
-    }
-
-    pub(super) fn descriptor(&self) -> [u8; 4] {
-        self.map.as_raw_fd().to_ne_bytes()
     }
 
     /// What was said so far is known.

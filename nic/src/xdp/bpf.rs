@@ -111,6 +111,11 @@ pub(super) fn update(map: &OwnedFd, key: &[u8], value: &[u8]) -> io::Result<()> 
     bpf(MAP_UPDATE, &mut MapElement { map: number(map), padding: 0, key, value, flags: 0 }).map(drop)
 }
 
+/// Puts a descriptor, of a socket or a map, where a queue's is.
+pub(super) fn update_queue(map: &OwnedFd, queue: u32, value: &OwnedFd) -> io::Result<()> {
+    update(map, &queue.to_ne_bytes(), &value.as_raw_fd().to_ne_bytes())
+}
+
 /// `value` is as long as the map's values; of a map per CPU, for every possible CPU.
 pub(super) fn look_up(map: &OwnedFd, key: &[u8], value: &mut [u64]) -> io::Result<()> {
     let (key, value) = (key.as_ptr() as u64, value.as_mut_ptr() as u64);

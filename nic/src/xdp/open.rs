@@ -190,9 +190,8 @@ fn try_open(
 /// The socket of a queue, in the program's map, and its alarm.
 fn socket(name: &str, plan: &Plan, stamps: Stamps, maps: &Maps) -> Result<Socket, OpenError> {
     let socket = Socket::open(plan, stamps).map_err(|error| socket_error(name, error))?;
-    let queue = plan.queue.to_ne_bytes();
-    bpf::update(&maps.alarms, &queue, &socket.alarm())
-        .and_then(|()| bpf::update(&maps.sockets, &queue, &socket.descriptor()))
+    bpf::update_queue(&maps.alarms, plan.queue, socket.alarm.map())
+        .and_then(|()| bpf::update_queue(&maps.sockets, plan.queue, &socket.file))
         .map_err(|error| OpenError::system(name, "giving a queue its AF_XDP socket", error, "capture by AF_PACKET"))?;
     Ok(socket)
 }

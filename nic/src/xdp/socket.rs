@@ -2,7 +2,7 @@
 //! whose (Linux Documentation/networking/af_xdp.rst).
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -118,7 +118,7 @@ impl Ring {
 pub(crate) struct Socket {
     pub(super) file: Arc<OwnedFd>,
     pub(super) is_zero_copy: bool,
-    alarm: Alarm,
+    pub(super) alarm: Alarm,
     inner: Box<Inner>,
 }
 
@@ -212,14 +212,6 @@ fn bind(socket: &OwnedFd, plan: &Plan) -> io::Result<()> {
 }
 
 impl Socket {
-    pub(super) fn descriptor(&self) -> [u8; 4] {
-        self.file.as_raw_fd().to_ne_bytes()
-    }
-
-    pub(super) fn alarm(&self) -> [u8; 4] {
-        self.alarm.descriptor()
-    }
-
     pub(crate) fn is_ready(&self) -> bool {
         self.waiting() > 0
     }
